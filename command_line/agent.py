@@ -1,0 +1,61 @@
+"""`kerbstone agent run|status|check-config`: the gateway's side."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from command_line.process import USAGE_ERROR, configure_config, run_process
+from edge_agent.settings import AgentSettings, check
+from edge_agent.status import read_status
+from runtime.settings import SettingsError, load
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the three actions."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    configure_config(actions.add_parser("run", help="read sensors and send until stopped"))
+    status = actions.add_parser("status", help="one screen: connection, spool, certificate, clock")
+    status.add_argument("--config", type=Path, required=True, metavar="FILE")
+    status.add_argument("--json", action="store_true", help="for scripts")
+    checking = actions.add_parser("check-config", help="name every mistake in a settings file")
+    checking.add_argument("file", type=Path, metavar="FILE")
+    checking.add_argument("--json", action="store_true", help="for scripts")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out the action."""
+    if arguments.action == "run":
+        # Here, not above: status and check-config need neither broker client nor spool.
+        from edge_agent.agent import run as run_agent  # noqa: PLC0415
+
+        return run_process("agent", AgentSettings, run_agent, arguments)
+    if arguments.action == "status":
+        return _status(arguments.config, as_json=arguments.json)
+    return _check(arguments.file, as_json=arguments.json)
+
+
+def _status(config: Path, *, as_json: bool) -> int:
+    try:
+        status = read_status(load(AgentSettings, config))
+    except (SettingsError, OSError) as error:
+        print(f"kerbstone agent status: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    print(json.dumps(asdict(status), default=str) if as_json else status.render())
+    return 0 if status.connected else 1
+
+
+def _check(file: Path, *, as_json: bool) -> int:
+    try:
+        mistakes = check(file)
+    except OSError as error:
+        print(f"kerbstone agent check-config: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    if as_json:
+        print(json.dumps({"file": str(file), "mistakes": mistakes}))
+    elif mistakes:
+        print("\n".join(mistakes))
+    else:
+        print(f"{file}: no mistakes")
+    return 1 if mistakes else 0

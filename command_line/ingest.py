@@ -1,0 +1,18 @@
+"""`kerbstone ingest run`: from the broker into the database."""
+
+import argparse
+
+from command_line.process import configure_config, run_process
+from ingest.service import run as run_ingest
+from ingest.settings import IngestSettings
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the one action."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    configure_config(actions.add_parser("run", help="verify and store until stopped"))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out the action."""
+    return run_process("ingest", IngestSettings, run_ingest, arguments)

@@ -1,0 +1,17 @@
+"""`kerbstone serve`: the SensorThings API, the dashboard and the live stream."""
+
+import argparse
+
+from api.service import run as run_api
+from api.settings import ApiSettings
+from command_line.process import configure_config, run_process
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the settings file."""
+    configure_config(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until stopped."""
+    return run_process("serve", ApiSettings, run_api, arguments)

@@ -1,0 +1,75 @@
+"""What `kerbstone test` can run: each part, its steps in order, and what it needs on the machine."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command, given to this environment's Python."""
+
+    title: str
+    words: tuple[str, ...]
+
+    @property
+    def is_pytest(self) -> bool:
+        """Whether extra arguments for pytest belong here."""
+        return self.words[:2] == ("-m", "pytest")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Steps that pass or fail together; `needs` names what `provision` must find or get first."""
+
+    name: str
+    steps: tuple[Step, ...]
+    needs: frozenset[str] = frozenset()
+
+
+def _pytest(title: str, *paths: str) -> Step:
+    return Step(title, ("-m", "pytest", "--quiet", "-p", "no:cacheprovider", *paths))
+
+
+_SERVERS: Final = frozenset({"mosquitto", "database", "timescaledb"})
+
+PARTS: Final[dict[str, Part]] = {
+    part.name: part
+    for part in (
+        Part(
+            "lint",
+            (
+                Step("ruff", ("-m", "ruff", "check")),
+                Step("formatting", ("-m", "ruff", "format", "--check")),
+                Step("types", ("-m", "mypy")),
+                Step("imports point down", ("-c", "from importlinter.cli import lint_imports_command as c; c()")),
+            ),
+        ),
+        Part("unit", (_pytest("unit and property-based", "tests/unit"),)),
+        Part("edge", (Step("the edge extra alone", ("-m", "command_line.testing.edge")),)),
+        Part("integration", (_pytest("real servers", "tests/integration"),), _SERVERS),
+        Part("end_to_end", (_pytest("sensor to API", "tests/end_to_end"),), _SERVERS),
+        Part(
+            "browser",
+            (_pytest("dashboard in Chromium", "tests/browser"),),
+            frozenset({"database", "timescaledb", "chromium"}),
+        ),
+    )
+}
+
+# Names for more than one part.
+ALL: Final[dict[str, tuple[str, ...]]] = {"check": ("lint", "unit"), "all": tuple(PARTS)}
+
+
+def expand(names: list[str]) -> list[Part]:
+    """Return the parts that `names` mean, each once, in the order of `PARTS`; none means all.
+
+    Raises:
+        KeyError: with the first name that is neither a part nor a group of them.
+    """
+    wanted: set[str] = set()
+    for name in names or ["all"]:
+        if name in ALL:
+            wanted.update(ALL[name])
+        else:
+            wanted.add(PARTS[name].name)
+    return [part for part in PARTS.values() if part.name in wanted]
