@@ -1,0 +1,76 @@
+"""Connections, the pool, and the text of the statements in storage/queries.
+
+What the statements mean is the business of the module that runs them.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from typing import Final, LiteralString, TypeAlias
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
+Pool: TypeAlias = AsyncConnectionPool[Connection]
+
+OUTAGES: Final = (OSError, psycopg.OperationalError)
+"""What a lost, restarting or unreachable server raises: wait, then try again."""
+
+_QUERIES: Final = Path(__file__).parent / "queries"
+_POOL_TIMEOUT_SECONDS: Final = 10.0
+_CONNECTION_DEFAULTS: Final = {
+    "connect_timeout": "5",
+    "keepalives_idle": "30",
+    "tcp_user_timeout": "30000",  # milliseconds; a server that vanished is noticed
+}
+
+
+@cache
+def query(name: str) -> LiteralString:
+    """Return the statement kept in storage/queries/`name`.sql."""
+    return (_QUERIES / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def _conninfo(dsn: str, application_name: str) -> str:
+    """Return `dsn` with our session settings: times are UTC whatever the server's zone."""
+    given = conninfo_to_dict(dsn)
+    options = f"{given.get('options') or ''} -c TimeZone=UTC".strip()
+    settings = _CONNECTION_DEFAULTS | given | {"options": options}
+    return make_conninfo("", **settings, application_name=application_name)
+
+
+async def connect(dsn: str, *, autocommit: bool = False, application_name: str) -> Connection:
+    """Return one connection, for a task that keeps it (LISTEN, a lock, a migration).
+
+    Raises:
+        psycopg.OperationalError: the server cannot be reached or refuses us.
+    """
+    return await psycopg.AsyncConnection.connect(
+        _conninfo(dsn, application_name), autocommit=autocommit
+    )
+
+
+@asynccontextmanager
+async def open_pool(
+    dsn: str, *, min_size: int = 1, max_size: int = 8, application_name: str
+) -> AsyncIterator[Pool]:
+    """Open a pool of connections for the length of the block.
+
+    Opening succeeds while the server is away; `pool.connection()` then raises a
+    psycopg.OperationalError after ten seconds. A connection that died idle is replaced unseen.
+    """
+    pool: Pool = AsyncConnectionPool(
+        _conninfo(dsn, application_name),
+        min_size=min_size,
+        max_size=max_size,
+        timeout=_POOL_TIMEOUT_SECONDS,
+        check=AsyncConnectionPool.check_connection,
+        open=False,
+        name=application_name,
+    )
+    async with pool:
+        yield pool
