@@ -1,0 +1,41 @@
+import pytest
+
+from device_protocol.errors import PayloadError
+from standards_mapping.properties import PROPERTIES, UnknownPropertyError, find_property
+from standards_mapping.tables import read_table
+from standards_mapping.units import UNITS
+
+OWN = {
+    "visibility": "m",
+    "cpu_load": "1",
+    "memory_used": "%",
+    "disk_used": "%",
+    "device_temperature": "Cel",
+    "spool_readings": "count",
+    "spool_oldest_age": "s",
+    "clock_quality": "1",
+}
+
+
+def test_the_registry_is_both_tables_and_no_key_is_in_both() -> None:
+    copied = [row["key"] for row in read_table("observed_properties")]
+    own = [row["key"] for row in read_table("own_observed_properties")]
+    assert sorted(copied + own) == sorted(PROPERTIES)
+    assert {key: PROPERTIES[key].unit for key in own} == OWN
+
+
+def test_every_property_has_a_known_unit_and_an_iri() -> None:
+    for found in PROPERTIES.values():
+        assert found.unit in UNITS
+        assert found.definition.startswith("http")
+
+
+def test_the_most_exact_definition_is_given() -> None:
+    assert find_property("no2").definition == "http://dd.eionet.europa.eu/vocabulary/aq/pollutant/8"
+    assert find_property("laeq").definition == find_property("laeq").quantity_kind
+
+
+def test_an_unknown_property_is_refused_and_the_nearest_named() -> None:
+    with pytest.raises(UnknownPropertyError, match="relative_humidity"):
+        find_property("relativ_humidity")
+    assert issubclass(UnknownPropertyError, PayloadError)
