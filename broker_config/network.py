@@ -32,11 +32,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-MAX_PACKET_BYTES = 66_560  # the largest message D, 65 536 bytes, its topic and the heads
-TOPIC_ROOT = "snaas/1"
+from device_protocol import topics
+from device_protocol.errors import TopicError
 
-_TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_DEVICE = re.compile(r"[a-z0-9][a-z0-9-]{0,47}")
+MAX_PACKET_BYTES = 66_560  # the largest message D, 65 536 bytes, its topic and the heads
+TOPIC_ROOT = f"snaas/{topics.VERSION}"
+
+_SERVICE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _GSS = re.compile(r"[A-Z][0-9]{8}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
@@ -55,7 +57,7 @@ class Council:
     port: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Gateway:
     """A device that may speak for one council; `device` is unique in the whole network."""
 
@@ -68,7 +70,7 @@ class Gateway:
         return f"{self.device}.{self.tenant}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Service:
     """A central process that takes in the readings of `tenants`, e.g. ingest."""
 
@@ -287,8 +289,7 @@ def _mistakes(network: Network) -> Iterator[str]:
     for council in network.councils:
         yield from _council_mistakes(council)
     for gateway in network.gateways:
-        if not _DEVICE.fullmatch(gateway.device):
-            yield f"gateway device = {gateway.device!r} is not of the form {_DEVICE.pattern}"
+        yield from _name_mistakes("gateway", "device", gateway.device)
         yield from _unknown_tenants(f"gateway {gateway.device!r}", (gateway.tenant,), network)
     for service in network.services:
         yield from _service_mistakes(service, network)
@@ -299,8 +300,7 @@ def _mistakes(network: Network) -> Iterator[str]:
 
 
 def _council_mistakes(council: Council) -> Iterator[str]:
-    if not _TENANT.fullmatch(council.tenant):
-        yield f"council tenant = {council.tenant!r} is not of the form {_TENANT.pattern}"
+    yield from _name_mistakes("council", "tenant", council.tenant)
     if not _GSS.fullmatch(council.gss):
         yield f"council {council.tenant!r}: gss = {council.gss!r} is not a code such as E09000007"
     if not council.name.isprintable() or not council.name.strip():
@@ -308,8 +308,8 @@ def _council_mistakes(council: Council) -> Iterator[str]:
 
 
 def _service_mistakes(service: Service, network: Network) -> Iterator[str]:
-    if not _TENANT.fullmatch(service.name):
-        yield f"service name = {service.name!r} is not of the form {_TENANT.pattern}"
+    if not _SERVICE.fullmatch(service.name):
+        yield f"service name = {service.name!r} is not of the form {_SERVICE.pattern}"
     if not service.tenants:
         yield f"service {service.name!r}: tenants is empty; name the councils it takes in"
     yield from _unknown_tenants(f"service {service.name!r}", service.tenants, network)
@@ -323,6 +323,13 @@ def _port_mistakes(network: Network) -> Iterator[str]:
         if not 0 <= port <= 65535:  # noqa: PLR2004 - the largest port there is
             yield f"{where} = {port} is not a port; allowed: 1 to 65535, or 0 for any free one"
     yield from _repeated("port", (str(port) for port in ports.values() if port))
+
+
+def _name_mistakes(table: str, level: str, name: str) -> Iterator[str]:
+    try:
+        topics.checked(level, name)
+    except TopicError as error:
+        yield f"{table} {level}: {error}"
 
 
 def _unknown_tenants(where: str, tenants: Iterable[str], network: Network) -> Iterator[str]:

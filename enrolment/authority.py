@@ -194,7 +194,7 @@ class Authority:
         certificate = read_certificate(files.certificate)
         return (
             _belongs(read_key(files.key), certificate)
-            and not renewal_due(certificate, self._clock())
+            and not renewal_due(certificate, int(self._clock().timestamp()))
             and _signed_by(certificate, read_certificate(issuer.certificate))
             and certificate.subject == profile.subject()
             and all(_says(certificate, extension) for extension, _ in profile.extensions())

@@ -24,6 +24,8 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from device_protocol import topics
+from device_protocol.errors import TopicError
 from device_protocol.identity import KEY_SET_SIGNING_OID
 
 BACKDATED = timedelta(minutes=5)  # a gateway's clock may be a little behind the authority's
@@ -35,8 +37,7 @@ GATEWAY_LIFETIME = timedelta(days=7)
 DEVICE_ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: people type these ids
 DEVICE_ID_CHARACTERS = 10  # 50 bits: the registry refuses the rare collision
 
-_TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_DEVICE = re.compile(r"[a-z0-9][a-z0-9-]{0,47}")
+_SERVICE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
 class PolicyError(ValueError):
@@ -96,7 +97,10 @@ class Profile:
         if self.names:
             held.append((x509.SubjectAlternativeName(self.names), False))
         if self.constrained_to:
-            held.append((_only_below(self.constrained_to), True))
+            # Not critical, though RFC 5280 asks for it: both brokers' TLS libraries enforce it
+            # all the same, and receivers of message R, who need only the anchor's key, would
+            # have to refuse a root with a critical extension they do not use.
+            held.append((_only_below(self.constrained_to), False))
         return tuple(held)
 
 
@@ -120,7 +124,7 @@ def service_root(network: str) -> Profile:
 
 def council_root(tenant: str) -> Profile:
     """Describe a council's own root, which can speak only for that council's gateways."""
-    _check_tenant(tenant)
+    _check("tenant", tenant)
     return Profile(
         common_name=f"{tenant} IoT root",
         organisation=tenant,
@@ -151,9 +155,10 @@ def service_client(network: str, service: str, tenant: str = "") -> Profile:
     tenant: empty for every council (Mosquitto); otherwise the one council whose NATS
     account the certificate opens, named in CN and SAN as "<service>.<tenant>".
     """
-    _check_tenant(service, "service")
+    if not _SERVICE.fullmatch(service):
+        raise PolicyError(f"service {service!r} is not of the form {_SERVICE.pattern}")
     if tenant:
-        _check_tenant(tenant)
+        _check("tenant", tenant)
     name = f"{service}.{tenant}" if tenant else service
     return Profile(
         common_name=name,
@@ -169,9 +174,8 @@ def gateway(tenant: str, device: str) -> Profile:
 
     The CN is user name and client id on Mosquitto; the SAN is the user on NATS.
     """
-    _check_tenant(tenant)
-    if not _DEVICE.fullmatch(device):
-        raise PolicyError(f"device {device!r} is not of the form {_DEVICE.pattern}")
+    _check("tenant", tenant)
+    _check("device", device)
     return Profile(
         common_name=device,
         organisation=tenant,
@@ -186,7 +190,7 @@ def key_set_signer(tenant: str) -> Profile:
 
     It carries no client usage: no broker lets it in.
     """
-    _check_tenant(tenant)
+    _check("tenant", tenant)
     return Profile(
         common_name=f"{tenant} key-set signer",
         organisation=tenant,
@@ -204,9 +208,11 @@ def new_device_id(random: Callable[[int], bytes]) -> str:
     return "".join(DEVICE_ID_ALPHABET[byte % 32] for byte in drawn)
 
 
-def _check_tenant(name: str, what: str = "tenant") -> None:
-    if not _TENANT.fullmatch(name):
-        raise PolicyError(f"{what} {name!r} is not of the form {_TENANT.pattern}")
+def _check(level: str, name: str) -> None:
+    try:
+        topics.checked(level, name)
+    except TopicError as error:
+        raise PolicyError(str(error)) from error
 
 
 def _host_name(host: str) -> x509.GeneralName:
