@@ -1,0 +1,276 @@
+"""The CBOR of the envelope: a strict, deterministic subset (envelope, section 3; RFC 8949, 4.2.1).
+
+Unsigned and negative integers, byte and text strings, arrays, maps, tags, true, false, null. The
+decoder refuses whatever the encoder would not have written, so that every value has one encoding.
+Map keys are integers or text: no structure of the protocol has others.
+
+Floats are allowed only where `floats` says so, in payloads (64 bits, as Python has them; the
+shorter forms and non-finite values are refused). SenML packs of others' making are not decoded
+here but in `senml`, which takes any well-formed CBOR.
+
+The second half of the file narrows a decoded value to what a structure expects.
+"""
+
+import math
+import struct
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from device_protocol.errors import EncodingError, StructureError
+
+MAX_NESTING = 8
+
+_UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG = range(7)
+_SMALLEST = {24: 24, 25: 1 << 8, 26: 1 << 16, 27: 1 << 32}  # argument worth each longer head
+_SIMPLE = {0xF4: False, 0xF5: True, 0xF6: None}
+_FLOAT64 = 0xFB
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A tagged item (RFC 8949, section 3.4)."""
+
+    number: int
+    value: object
+
+
+def encode(value: object) -> bytes:
+    """Encode deterministically.
+
+    Takes what `decode` returns, any mapping or sequence, and finite floats.
+
+    Raises:
+        TypeError: a type outside the subset.
+        ValueError: a float that is not finite, an integer over 64 bits.
+    """
+    parts: list[bytes] = []
+    _encode(value, parts)
+    return b"".join(parts)
+
+
+def _encode(value: object, parts: list[bytes]) -> None:  # noqa: PLR0912 - one branch for each type
+    if value is None:
+        parts.append(b"\xf6")
+    elif isinstance(value, bool):
+        parts.append(b"\xf5" if value else b"\xf4")
+    elif isinstance(value, int):
+        parts.append(_head(_UNSIGNED, value) if value >= 0 else _head(_NEGATIVE, -1 - value))
+    elif isinstance(value, bytes):
+        parts += (_head(_BYTES, len(value)), value)
+    elif isinstance(value, str):
+        text = value.encode()
+        parts += (_head(_TEXT, len(text)), text)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{value} has no encoding here")
+        parts.append(struct.pack(">Bd", _FLOAT64, value))
+    elif isinstance(value, Mapping):
+        parts.append(_head(_MAP, len(value)))
+        for key, encoded in sorted((encode(key), encode(item)) for key, item in value.items()):
+            parts += (key, encoded)
+    elif isinstance(value, Sequence):
+        parts.append(_head(_ARRAY, len(value)))
+        for item in value:
+            _encode(item, parts)
+    elif isinstance(value, Tag):
+        parts.append(_head(_TAG, value.number))
+        _encode(value.value, parts)
+    else:
+        raise TypeError(f"{type(value).__name__} has no encoding here")
+
+
+def _head(major: int, argument: int) -> bytes:
+    first = major << 5
+    if argument < 24:  # noqa: PLR2004 - RFC 8949, section 3: the argument fits the initial byte
+        return bytes((first | argument,))
+    for additional, size in ((24, 1), (25, 2), (26, 4), (27, 8)):
+        if argument < 1 << 8 * size:
+            return bytes((first | additional,)) + argument.to_bytes(size, "big")
+    raise ValueError(f"{argument} needs over 64 bits")
+
+
+def decode(data: bytes, *, floats: bool = False) -> object:
+    """Decode one item that fills `data` exactly.
+
+    Arrays become lists, maps dicts, tags `Tag`.
+
+    Raises:
+        EncodingError: indefinite length, longer head than needed, duplicate or unordered keys,
+            trailing bytes, nesting over 8, invalid UTF-8, a length beyond the input, a float
+            where none may be, or any other type outside the subset.
+        StructureError: a map key that is neither integer nor text.
+    """
+    try:
+        value, end = _decode(data, 0, MAX_NESTING, floats)
+    except IndexError:
+        raise EncodingError("the input ends inside an item") from None
+    if end != len(data):
+        raise EncodingError(f"{len(data) - end} trailing bytes")
+    return value
+
+
+def _decode(data: bytes, at: int, levels: int, floats: bool) -> tuple[object, int]:  # noqa: C901, FBT001, PLR0911, PLR0912 - one branch for each major type
+    initial = data[at]
+    argument = initial & 0x1F
+    major = initial >> 5
+    at += 1
+    if major == 7:  # noqa: PLR2004 - simple values and floats
+        return _decode_simple(data, initial, at, floats=floats)
+    if argument > 23:  # noqa: PLR2004 - the argument follows the initial byte
+        argument, at = _decode_argument(data, argument, at)
+    if major == _UNSIGNED:
+        return argument, at
+    if major == _BYTES:
+        end = at + argument
+        if end > len(data):
+            raise EncodingError(f"byte string of {argument} bytes beyond the input")
+        return data[at:end], end
+    if major == _TEXT:
+        end = at + argument
+        if end > len(data):
+            raise EncodingError(f"text of {argument} bytes beyond the input")
+        try:
+            return data[at:end].decode(), end
+        except UnicodeDecodeError as error:
+            raise EncodingError("text is not UTF-8") from error
+    if major == _NEGATIVE:
+        return -1 - argument, at
+    if not levels:
+        raise EncodingError(f"nesting over {MAX_NESTING}")
+    levels -= 1
+    if major == _ARRAY:
+        if argument > len(data) - at:
+            raise EncodingError(f"array of {argument} items beyond the input")
+        items = []
+        for _ in range(argument):
+            item, at = _decode(data, at, levels, floats)
+            items.append(item)
+        return items, at
+    if major == _MAP:
+        return _decode_map(data, at, argument, levels, floats=floats)
+    value, at = _decode(data, at, levels, floats)
+    return Tag(argument, value), at
+
+
+def _decode_argument(data: bytes, additional: int, at: int) -> tuple[int, int]:
+    if additional > 27:  # noqa: PLR2004 - 28 to 30 are reserved, 31 is an indefinite length
+        raise EncodingError("indefinite or reserved length")
+    size = 1 << additional - 24
+    end = at + size
+    if end > len(data):
+        raise EncodingError("the input ends inside a head")
+    argument = int.from_bytes(data[at:end], "big")
+    if argument < _SMALLEST[additional]:
+        raise EncodingError(f"{argument} with a longer head than needed")
+    return argument, end
+
+
+def _decode_map(
+    data: bytes, at: int, size: int, levels: int, *, floats: bool
+) -> tuple[dict[int | str, object], int]:
+    if 2 * size > len(data) - at:
+        raise EncodingError(f"map of {size} pairs beyond the input")
+    fields: dict[int | str, object] = {}
+    previous = b""
+    for _ in range(size):
+        start = at
+        key, at = _decode(data, at, levels, floats)
+        encoded = data[start:at]
+        if encoded <= previous:
+            raise EncodingError("map keys are duplicate or out of order")
+        previous = encoded
+        if type(key) is not int and type(key) is not str:
+            raise StructureError(f"map key of type {type(key).__name__}")
+        fields[key], at = _decode(data, at, levels, floats)
+    return fields, at
+
+
+def _decode_simple(data: bytes, initial: int, at: int, *, floats: bool) -> tuple[object, int]:
+    if initial in _SIMPLE:
+        return _SIMPLE[initial], at
+    if initial == _FLOAT64 and floats:
+        end = at + 8
+        if end > len(data):
+            raise EncodingError("the input ends inside a float")
+        (number,) = struct.unpack_from(">d", data, at)
+        if not math.isfinite(number):
+            raise EncodingError(f"{number} is not finite")
+        return number, end
+    raise EncodingError(f"type 0x{initial:02x} is not allowed here")
+
+
+def fields(
+    value: object, required: Collection[int], optional: Collection[int] = ()
+) -> dict[int, object]:
+    """Return a map that has the required keys, maybe the optional ones, and no others.
+
+    Raises:
+        StructureError: not such a map.
+    """
+    if type(value) is not dict:
+        raise StructureError(f"{type(value).__name__} where a map belongs")
+    if len(value) < len(required) or not all(key in value for key in required):
+        raise StructureError(f"map lacks one of the fields {sorted(required)}")
+    if len(value) > len(required) and not all(key in required or key in optional for key in value):
+        raise StructureError("map with an unknown field")
+    return value
+
+
+def array(value: object, length: int | None = None) -> list[object]:
+    """Return an array, of `length` items where one is given.
+
+    Raises:
+        StructureError: not such an array.
+    """
+    if type(value) is not list:
+        raise StructureError(f"{type(value).__name__} where an array belongs")
+    if length is not None and len(value) != length:
+        raise StructureError(f"array of {len(value)} items, expected {length}")
+    return value
+
+
+def octets(value: object, length: int | None = None) -> bytes:
+    """Return a byte string, of `length` bytes where one is given.
+
+    Raises:
+        StructureError: not such a byte string.
+    """
+    if type(value) is not bytes:
+        raise StructureError(f"{type(value).__name__} where a byte string belongs")
+    if length is not None and len(value) != length:
+        raise StructureError(f"byte string of {len(value)} bytes, expected {length}")
+    return value
+
+
+def text(value: object) -> str:
+    """Return a text string.
+
+    Raises:
+        StructureError: not one.
+    """
+    if type(value) is not str:
+        raise StructureError(f"{type(value).__name__} where text belongs")
+    return value
+
+
+def integer(value: object) -> int:
+    """Return an integer; true and false are none.
+
+    Raises:
+        StructureError: not one.
+    """
+    if type(value) is not int:
+        raise StructureError(f"{type(value).__name__} where an integer belongs")
+    return value
+
+
+def unsigned(value: object) -> int:
+    """Return an integer that is not negative.
+
+    Raises:
+        StructureError: not one.
+    """
+    number = integer(value)
+    if number < 0:
+        raise StructureError(f"{number} where an unsigned integer belongs")
+    return number

@@ -1,0 +1,180 @@
+"""How an epoch's key reaches one recipient: the Wrapped of message K (envelope, section 6).
+
+ECDH-ES with HKDF-SHA-256 gives the key of an AES-256-GCM box (RFC 9053, section 6.3.1), the
+ephemeral key being new for every box. Which recipients get one is decided by the key set.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from device_protocol import cbor, cose, keys
+from device_protocol.errors import AlgorithmError, RejectionError, StructureError, UnwrapError
+from device_protocol.keys import RecipientKey, RecipientPublicKey
+
+EPOCH_ID_BYTES = 8
+
+_CONTENT_PROTECTED = cbor.encode({cose.ALG: cose.A256GCM})
+_RECIPIENT_PROTECTED = cbor.encode({cose.ALG: cose.ECDH_ES_HKDF_256})
+_KDF_CONTEXT = cbor.encode(
+    (cose.A256GCM, (None, None, None), (None, None, None), (256, _RECIPIENT_PROTECTED))
+)
+_SYMMETRIC = 4
+_BASE_IV = 5
+_K = -1
+
+
+@dataclass(frozen=True, slots=True)
+class EpochKey:
+    """What is delivered: the symmetric key of one epoch and what belongs to it.
+
+    epoch_id: 8 random bytes. content_algorithm: 24 or 3. key: 32 bytes. base_iv: 12 bytes.
+    """
+
+    epoch_id: bytes
+    content_algorithm: int
+    key: bytes = field(repr=False)
+    base_iv: bytes = field(repr=False)
+
+    def encode(self) -> bytes:
+        """Encode as a symmetric COSE_Key."""
+        return cbor.encode(
+            {
+                keys.KTY: _SYMMETRIC,
+                2: self.epoch_id,
+                3: self.content_algorithm,
+                _BASE_IV: self.base_iv,
+                _K: self.key,
+            }
+        )
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> "EpochKey":
+        """Read a symmetric COSE_Key.
+
+        Raises:
+            EncodingError, StructureError: not one of section 6's form.
+        """
+        found = cbor.fields(cbor.decode(encoded), (keys.KTY, 2, 3, _BASE_IV, _K))
+        if found[keys.KTY] != _SYMMETRIC:
+            raise StructureError(f"key type {found[keys.KTY]}, expected {_SYMMETRIC}")
+        return cls(
+            epoch_id=cbor.octets(found[2], EPOCH_ID_BYTES),
+            content_algorithm=cbor.integer(found[3]),
+            key=cbor.octets(found[_K], cose.CONTENT_KEY_BYTES),
+            base_iv=cbor.octets(found[_BASE_IV], cose.NONCE_BYTES),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapped:
+    """One recipient's box, its structure already checked."""
+
+    box: cose.Encrypt
+    kid: bytes
+    algorithms: tuple[int, int]
+    iv: bytes
+    ephemeral_key: dict[int, object]
+
+
+def wrap(
+    epoch_key: EpochKey,
+    recipient: RecipientPublicKey,
+    *,
+    external_aad: bytes,
+    random: Callable[[int], bytes] = os.urandom,
+) -> bytes:
+    """Return a Wrapped that only `recipient` can open."""
+    theirs = recipient.key
+    if isinstance(theirs, X25519PublicKey):
+        x25519 = X25519PrivateKey.generate()
+        ephemeral, secret = keys.members(x25519.public_key()), x25519.exchange(theirs)
+    else:
+        p256 = ec.generate_private_key(ec.SECP256R1())
+        ephemeral, secret = keys.members(p256.public_key()), p256.exchange(ec.ECDH(), theirs)
+    iv = random(cose.NONCE_BYTES)
+    aad = cose.associated_data("Encrypt", _CONTENT_PROTECTED, external_aad)
+    ciphertext = cose.encrypt(cose.A256GCM, _derive(secret), iv, epoch_key.encode(), aad)
+    headers = {cose.KID: recipient.kid, cose.EPHEMERAL_KEY: ephemeral}
+    return cose.Encrypt(
+        _CONTENT_PROTECTED,
+        {cose.IV: iv},
+        ciphertext,
+        (cose.Recipient(_RECIPIENT_PROTECTED, headers, b""),),
+    ).encode()
+
+
+def parse(encoded: bytes) -> Wrapped:
+    """Take a Wrapped apart without judging its algorithms.
+
+    Raises:
+        EncodingError, StructureError: not one of section 6's form.
+    """
+    box = cose.decode_encrypt(encoded)
+    if len(box.recipients) != 1:
+        raise StructureError(f"{len(box.recipients)} recipients of one box")
+    recipient = box.recipients[0]
+    cbor.octets(recipient.ciphertext, 0)
+    content = cbor.fields(cose.protected_headers(box.protected), (cose.ALG,))
+    agreement = cbor.fields(cose.protected_headers(recipient.protected), (cose.ALG,))
+    headers = cbor.fields(recipient.unprotected, (cose.KID, cose.EPHEMERAL_KEY))
+    return Wrapped(
+        box=box,
+        kid=cbor.octets(headers[cose.KID], keys.KID_BYTES),
+        algorithms=(cbor.integer(content[cose.ALG]), cbor.integer(agreement[cose.ALG])),
+        iv=cbor.octets(cbor.fields(box.unprotected, (cose.IV,))[cose.IV], cose.NONCE_BYTES),
+        ephemeral_key=keys.check_members(headers[cose.EPHEMERAL_KEY]),
+    )
+
+
+def unwrap(
+    wrapped: Wrapped, recipient: RecipientKey, *, epoch_id: bytes, external_aad: bytes
+) -> EpochKey:
+    """Open a Wrapped that should hold the key of `epoch_id`.
+
+    Raises:
+        AlgorithmError: delivered by other algorithms than suites 1 and 2 use.
+        UnwrapError: it does not open, or holds something else.
+    """
+    if wrapped.algorithms != (cose.A256GCM, cose.ECDH_ES_HKDF_256):
+        raise AlgorithmError(f"key delivery by algorithms {wrapped.algorithms}")
+    try:
+        secret = _agree(recipient, keys.public_key(wrapped.ephemeral_key))
+        aad = wrapped.box.associated_data(external_aad)
+        box = wrapped.box.ciphertext
+        key = EpochKey.decode(cose.decrypt(cose.A256GCM, _derive(secret), wrapped.iv, box, aad))
+    except RejectionError as error:
+        raise UnwrapError(f"key {recipient.kid.hex()} does not open the box: {error}") from error
+    if key.epoch_id != epoch_id:
+        raise UnwrapError(f"key of epoch {key.epoch_id.hex()} for {epoch_id.hex()}")
+    return key
+
+
+def _agree(recipient: RecipientKey, ephemeral: object) -> bytes:
+    """Return the shared secret.
+
+    Raises:
+        UnwrapError: the ephemeral key is on another curve, or gives the all-zero secret.
+    """
+    mine = recipient.key
+    if isinstance(mine, X25519PrivateKey) and isinstance(ephemeral, X25519PublicKey):
+        try:
+            return mine.exchange(ephemeral)
+        except ValueError as error:
+            raise UnwrapError("the shared secret is zero") from error
+    if isinstance(mine, ec.EllipticCurvePrivateKey) and isinstance(
+        ephemeral, ec.EllipticCurvePublicKey
+    ):
+        return mine.exchange(ec.ECDH(), ephemeral)
+    raise UnwrapError("the ephemeral key is of another kind")
+
+
+def _derive(secret: bytes) -> bytes:
+    return HKDF(hashes.SHA256(), cose.CONTENT_KEY_BYTES, salt=None, info=_KDF_CONTEXT).derive(
+        secret
+    )

@@ -1,0 +1,219 @@
+"""Message R: for whom a council's gateways seal their readings (envelope, sections 6 and 9).
+
+Signed by a certificate under the council's own root, with a key usage no device has. Choosing
+recipients and publishing the set is done elsewhere.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from device_protocol import associated_data, cbor, cose, identity, keys, topics
+from device_protocol.errors import (
+    AlgorithmError,
+    KeySetExpiredError,
+    KeySetRollbackError,
+    SignerError,
+    SizeError,
+    StructureError,
+    TopicError,
+)
+from device_protocol.keys import RecipientPublicKey, SigningKey, VerifyingKey
+
+MAX_BYTES = 16_384
+ROLES = ("region", "council", "partner")
+SUITES = (1, 2, 3, 4)
+
+_VERSION_OF_FORM = 1
+_FORM, _VERSION, _ISSUED_AT, _SOFT_EXPIRY, _HARD_EXPIRY, _SUITES, _GROUPS = 1, 2, 4, 5, 6, 7, 8
+_KEY, _ROLE, _FROM, _UNTIL = 1, 2, 3, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Who can open what is sealed from `valid_from` to `valid_until` (Unix seconds)."""
+
+    key: RecipientPublicKey
+    role: str
+    valid_from: int
+    valid_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeySet:
+    """The recipients of every group of a council.
+
+    version: rises with every set.
+    issued_at, soft_expiry, hard_expiry: Unix seconds. Past the soft one a gateway goes on and
+        reports it; past the hard one it refuses the set.
+    suites: those gateways may use; the highest they support is used.
+    """
+
+    version: int
+    issued_at: int
+    soft_expiry: int
+    hard_expiry: int
+    suites: tuple[int, ...]
+    groups: Mapping[str, tuple[Recipient, ...]]
+
+    def recipients(self, group: str, now: int) -> tuple[RecipientPublicKey, ...]:
+        """Return the keys to wrap a new epoch of `group` to at `now`; none if it is unknown."""
+        return tuple(
+            recipient.key
+            for recipient in self.groups.get(group, ())
+            if recipient.valid_from <= now <= recipient.valid_until
+        )
+
+
+def sign_key_set(
+    key_set: KeySet, *, tenant: str, signer: SigningKey, chain: Sequence[bytes]
+) -> bytes:
+    """Return message R; `chain` holds DER certificates, that of `signer` first.
+
+    Raises:
+        SizeError: it would be over 16 384 bytes.
+    """
+    x5chain = chain[0] if len(chain) == 1 else list(chain)
+    protected = cbor.encode({cose.ALG: signer.algorithm, cose.X5CHAIN: x5chain})
+    payload = _encode(key_set)
+    signature = signer.sign(cose.to_be_signed(protected, associated_data.key_set(tenant), payload))
+    message = cose.Sign1(protected, {}, payload, signature).encode()
+    if len(message) > MAX_BYTES:
+        raise SizeError(f"{len(message)} bytes, limit {MAX_BYTES}")
+    return message
+
+
+def open_key_set(
+    message: bytes, *, tenant: str, anchor: x509.Certificate, now: int, newer_than: int = 0
+) -> KeySet:
+    """Open message R of the topic's `tenant` at `now` (Unix seconds).
+
+    Raises:
+        SizeError, EncodingError, StructureError: not a message R.
+        SignerError, SignerTimeError: its certificates do not lead to `anchor`, or the leaf has
+            no right to sign key sets.
+        AlgorithmError, SignatureError: its signature is not the leaf's.
+        KeySetRollbackError: its version is not above `newer_than`.
+        KeySetExpiredError: past its hard expiry.
+    """
+    if len(message) > MAX_BYTES:
+        raise SizeError(f"{len(message)} bytes, limit {MAX_BYTES}")
+    signed = cose.decode_sign1(message)
+    cbor.fields(signed.unprotected, ())
+    cbor.octets(signed.signature, keys.SIGNATURE_BYTES)
+    headers = cbor.fields(cose.protected_headers(signed.protected), (cose.ALG, cose.X5CHAIN))
+    algorithm = cbor.integer(headers[cose.ALG])
+    chain = _read_chain(headers[cose.X5CHAIN])
+    identity.check_chain(chain, anchor, now, identity.KEY_SET_SIGNING_OID)
+    signer = _verifying_key(chain[0])
+    if algorithm != signer.algorithm:
+        raise AlgorithmError(f"algorithm {algorithm}, the certificate's is {signer.algorithm}")
+    signer.verify(signed.signature, signed.to_be_signed(associated_data.key_set(tenant)))
+    key_set = _decode(signed.payload)
+    if key_set.version <= newer_than:
+        raise KeySetRollbackError(f"version {key_set.version}, held already: {newer_than}")
+    if now > key_set.hard_expiry:
+        raise KeySetExpiredError(f"hard expiry {key_set.hard_expiry}, now {now}")
+    return key_set
+
+
+def certificate_chain(certificates: Sequence[x509.Certificate]) -> list[bytes]:
+    """Return certificates as `sign_key_set` wants them."""
+    return [certificate.public_bytes(Encoding.DER) for certificate in certificates]
+
+
+def _verifying_key(certificate: x509.Certificate) -> VerifyingKey:
+    try:
+        return VerifyingKey.from_public(certificate.public_key())
+    except StructureError as error:
+        raise SignerError(f"certificate of an unusable key: {error}") from error
+
+
+def _read_chain(item: object) -> list[x509.Certificate]:
+    if type(item) is bytes:
+        encoded = [item]
+    else:
+        encoded = [cbor.octets(certificate) for certificate in cbor.array(item)]
+        if len(encoded) < 2:  # noqa: PLR2004 - RFC 9360: one certificate is not put in an array
+            raise StructureError(f"x5chain as an array of {len(encoded)}")
+    try:
+        return [x509.load_der_x509_certificate(certificate) for certificate in encoded]
+    except ValueError as error:
+        raise StructureError("x5chain holds something else than certificates") from error
+
+
+def _encode(key_set: KeySet) -> bytes:
+    return cbor.encode(
+        {
+            _FORM: _VERSION_OF_FORM,
+            _VERSION: key_set.version,
+            _ISSUED_AT: key_set.issued_at,
+            _SOFT_EXPIRY: key_set.soft_expiry,
+            _HARD_EXPIRY: key_set.hard_expiry,
+            _SUITES: key_set.suites,
+            _GROUPS: {
+                topics.checked("group", group): [
+                    {
+                        _KEY: cbor.decode(recipient.key.cose_key),
+                        _ROLE: recipient.role,
+                        _FROM: recipient.valid_from,
+                        _UNTIL: recipient.valid_until,
+                    }
+                    for recipient in recipients
+                ]
+                for group, recipients in key_set.groups.items()
+            },
+        }
+    )
+
+
+def _decode(payload: bytes) -> KeySet:
+    found = cbor.fields(
+        cbor.decode(payload),
+        (_FORM, _VERSION, _ISSUED_AT, _SOFT_EXPIRY, _HARD_EXPIRY, _SUITES, _GROUPS),
+    )
+    if cbor.unsigned(found[_FORM]) != _VERSION_OF_FORM:
+        raise StructureError(f"key set of form {found[_FORM]}, known: {_VERSION_OF_FORM}")
+    suites = tuple(cbor.unsigned(suite) for suite in cbor.array(found[_SUITES]))
+    groups = found[_GROUPS]
+    if type(groups) is not dict:
+        raise StructureError("groups are no map")
+    if not suites or not set(suites) <= set(SUITES) or not groups:
+        raise StructureError(f"suites {suites}, {len(groups)} groups")
+    return KeySet(
+        version=cbor.unsigned(found[_VERSION]),
+        issued_at=cbor.unsigned(found[_ISSUED_AT]),
+        soft_expiry=cbor.unsigned(found[_SOFT_EXPIRY]),
+        hard_expiry=cbor.unsigned(found[_HARD_EXPIRY]),
+        suites=suites,
+        groups={_group(name): _recipients(items) for name, items in groups.items()},
+    )
+
+
+def _group(name: object) -> str:
+    try:
+        return topics.checked("group", cbor.text(name))
+    except TopicError as error:
+        raise StructureError(str(error)) from error
+
+
+def _recipients(items: object) -> tuple[Recipient, ...]:
+    recipients = tuple(_recipient(item) for item in cbor.array(items))
+    if not recipients:
+        raise StructureError("a group without recipients")
+    return recipients
+
+
+def _recipient(item: object) -> Recipient:
+    found = cbor.fields(item, (_KEY, _ROLE, _FROM, _UNTIL))
+    role = cbor.text(found[_ROLE])
+    if role not in ROLES:
+        raise StructureError(f"role {role!r}, known: {ROLES}")
+    return Recipient(
+        key=RecipientPublicKey.from_public(keys.public_key(found[_KEY])),
+        role=role,
+        valid_from=cbor.unsigned(found[_FROM]),
+        valid_until=cbor.unsigned(found[_UNTIL]),
+    )
