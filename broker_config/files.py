@@ -9,7 +9,6 @@ from pathlib import Path
 from broker_config import mosquitto, nats
 from broker_config.network import BrokerPaths, Network
 
-
 FILE_MODE = 0o640  # Mosquitto will refuse access lists the world can read
 
 

@@ -1,8 +1,8 @@
 """NATS' configuration of a network. Pure: a description in, file texts out.
 
 One account for each council, so that no subject of one exists in another. The user is the
-DNS name in the client's certificate, "<device>.<tenant>" or "<service>.<tenant>", which
-also picks the account. All councils share one listener, and what keeps one council's root
+DNS name in the client's certificate, "<device>.<tenant>" or "<service>.<tenant>._services",
+which also picks the account. All councils share one listener, and what keeps one council's root
 from naming another's gateway are the name constraints in that root (`enrolment.policy`).
 
 NATS speaks MQTT 3.1.1 only, and lets a client choose any client id within its account.
@@ -22,6 +22,7 @@ from broker_config.network import (
     Network,
     NetworkError,
     Service,
+    service_user,
 )
 
 MAIN_FILE = "nats.conf"
@@ -119,7 +120,7 @@ def _gateway(gateway: Gateway) -> str:
 def _service(service: Service, council: Council) -> str:
     below = f"{_SUBJECT_ROOT}.{council.tenant}"
     return _user(
-        f"{service.name}.{council.tenant}",
+        service_user(service.name, council.tenant),
         publish=(f"{below}.*.a.>", f"{below}.*.c", f"{below}.r"),
         subscribe=(*_with_parent(f"{below}.*.k"), *_with_parent(f"{below}.*.d")),
     )

@@ -149,6 +149,14 @@ class BrokerPaths:
     certificates: BrokerCertificates
 
 
+def service_user(service: str, tenant: str = "") -> str:
+    """Return the name in a service's SAN; with a tenant, its NATS user for that council.
+
+    No tenant can hold the underscore: a service is never mistaken for a gateway.
+    """
+    return f"{service}.{tenant}._services" if tenant else f"{service}._services"
+
+
 def load(path: Path) -> Network:
     """Read a network description.
 

@@ -24,6 +24,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from broker_config.network import Gateway, service_user
 from device_protocol import topics
 from device_protocol.errors import TopicError
 from device_protocol.identity import KEY_SET_SIGNING_OID
@@ -153,18 +154,18 @@ def service_client(network: str, service: str, tenant: str = "") -> Profile:
     """Describe a central process's client certificate.
 
     tenant: empty for every council (Mosquitto); otherwise the one council whose NATS
-    account the certificate opens, named in CN and SAN as "<service>.<tenant>".
+    account the certificate opens. The SAN stands outside every council's constraint, so
+    that no council's root can name a service.
     """
     if not _SERVICE.fullmatch(service):
         raise PolicyError(f"service {service!r} is not of the form {_SERVICE.pattern}")
     if tenant:
         _check("tenant", tenant)
-    name = f"{service}.{tenant}" if tenant else service
     return Profile(
-        common_name=name,
+        common_name=f"{service}.{tenant}" if tenant else service,
         organisation=network,
         lifetime=SERVICE_LIFETIME,
-        names=(x509.DNSName(name),),
+        names=(x509.DNSName(service_user(service, tenant)),),
         usages=(ExtendedKeyUsageOID.CLIENT_AUTH,),
     )
 
@@ -180,7 +181,7 @@ def gateway(tenant: str, device: str) -> Profile:
         common_name=device,
         organisation=tenant,
         lifetime=GATEWAY_LIFETIME,
-        names=(x509.DNSName(f"{device}.{tenant}"),),
+        names=(x509.DNSName(Gateway(tenant, device).user),),
         usages=(ExtendedKeyUsageOID.CLIENT_AUTH,),
     )
 
