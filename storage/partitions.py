@@ -4,10 +4,11 @@ A hypertable makes its own chunks, so nothing happens there. Dropping what is to
 `storage.retention`.
 """
 
-import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from psycopg import sql
 from psycopg.pq import TransactionStatus
@@ -15,15 +16,27 @@ from psycopg.pq import TransactionStatus
 from storage.database import Connection, query
 from storage.edition import Edition, detect
 
-FIRST_YEAR: Final = 2000
-END_YEAR: Final = 2100  # outside [FIRST_YEAR, END_YEAR) an open-ended partition takes the row
+FIRST_MONTH: Final = date(2000, 1, 1)
+LAST_MONTH: Final = date(2099, 12, 1)  # an open-ended partition takes what is outside the two
 
 _LOCK: Final = 0x4B65_7262_0002
-_TRUST_SECONDS: Final = 60.0  # retention, in another process, may have dropped what is remembered
 
-_Database = tuple[str, int, str]
-_known: dict[_Database, tuple[float, frozenset[date] | None]] = {}
-"""Per database: when it was looked at, and its months; None: a hypertable."""
+
+@dataclass(frozen=True, slots=True)
+class Partitions:
+    """The months that have a partition, and the one before which none is needed."""
+
+    months: frozenset[date]
+    floor: date
+
+    def missing(self, wanted: Iterable[date]) -> set[date]:
+        """Return those of the `wanted` months that still need one."""
+        return {month for month in wanted if month >= self.floor} - self.months
+
+
+_known: WeakKeyDictionary[Connection, Partitions | None] = WeakKeyDictionary()
+"""What each connection has seen; None: a hypertable. It stays true while the connection lasts,
+because a month that retention drops falls to the open-ended partition in the same moment."""
 
 
 async def ensure_partitions(conn: Connection, first: datetime, last: datetime) -> None:
@@ -41,30 +54,50 @@ async def ensure_months(conn: Connection, months: Iterable[date]) -> None:
     Several processes may do this at once. Inside a transaction of the caller nothing is
     remembered, because it may yet be rolled back.
     """
-    wanted = {month.replace(day=1) for month in months if FIRST_YEAR <= month.year < END_YEAR}
-    database = (conn.info.host, conn.info.port, conn.info.dbname)
-    looked_at, present = _known.get(database, (float("-inf"), frozenset()))
-    fresh = time.monotonic() - looked_at < _TRUST_SECONDS
-    if fresh and (present is None or wanted <= present):
-        return
+    firsts = {month.replace(day=1) for month in months}
+    wanted = {month for month in firsts if FIRST_MONTH <= month <= LAST_MONTH}
+    if conn in _known:
+        known = _known[conn]
+        if known is None or not known.missing(wanted):
+            return
     remember = conn.info.transaction_status == TransactionStatus.IDLE
-    looked_at = time.monotonic()
     async with conn.transaction():
-        existing = await _existing_months(conn)
-        if existing is not None and not wanted <= existing:
-            await conn.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-            existing = await _existing_months(conn) or frozenset()
-            for month in sorted(wanted - existing):
-                await _create(conn, month)
-            existing |= wanted
+        partitions = await _make_missing(conn, wanted)
     if remember:
-        _known[database] = (looked_at, existing)
+        _known[conn] = partitions
+
+
+async def _make_missing(conn: Connection, wanted: set[date]) -> Partitions | None:
+    """Make the partitions that are missing; return all there are, None on a hypertable."""
+    if await detect(conn) is not Edition.PLAIN:
+        return None
+    partitions = await existing_partitions(conn)
+    if not partitions.missing(wanted):
+        return partitions
+    await lock_partitions(conn)
+    partitions = await existing_partitions(conn)
+    for month in sorted(partitions.missing(wanted)):
+        await _create(conn, month)
+    return await existing_partitions(conn)
+
+
+async def lock_partitions(conn: Connection) -> None:
+    """Let nobody else make or drop partitions for the rest of the transaction."""
+    await conn.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+
+
+async def existing_partitions(conn: Connection) -> Partitions:
+    """Return the partitions there are, on plain PostgreSQL."""
+    cursor = await conn.execute(query("existing_months"))
+    months = frozenset(month for (month,) in await cursor.fetchall())
+    cursor = await conn.execute("SELECT (time AT TIME ZONE 'UTC')::date FROM observation_floor")
+    return Partitions(months, max([FIRST_MONTH, *(floor for (floor,) in await cursor.fetchall())]))
 
 
 def months_between(first: datetime, last: datetime) -> Iterator[date]:
     """Yield the first day of each UTC month that [first, last] touches and that can have one."""
-    month = max(first.astimezone(UTC).date().replace(day=1), date(FIRST_YEAR, 1, 1))
-    end = min(last.astimezone(UTC).date(), date(END_YEAR - 1, 12, 31))
+    month = max(first.astimezone(UTC).date().replace(day=1), FIRST_MONTH)
+    end = min(last.astimezone(UTC).date(), LAST_MONTH)
     while month <= end:
         yield month
         month = next_month(month)
@@ -80,30 +113,19 @@ def partition_name(month: date) -> str:
     return f"observation_{month:%Y_%m}"
 
 
-async def existing_months(conn: Connection) -> frozenset[date]:
-    """Return the months that have a partition; none on a hypertable."""
-    return await _existing_months(conn) or frozenset()
-
-
-async def _existing_months(conn: Connection) -> frozenset[date] | None:
-    cursor = await conn.execute(query("existing_months"))
-    months = frozenset(month for (month,) in await cursor.fetchall())
-    if not months and await detect(conn) is not Edition.PLAIN:
-        return None
-    return months
-
-
 async def _create(conn: Connection, month: date) -> None:
     """Make one partition apart and attach it: readers and writers of the others go on."""
     table = sql.Identifier(partition_name(month))
-    start, end = (
-        datetime(edge.year, edge.month, 1, tzinfo=UTC) for edge in (month, next_month(month))
-    )
     await conn.execute(
         sql.SQL("CREATE TABLE {} (LIKE observation INCLUDING DEFAULTS)").format(table)
     )
     await conn.execute(
         sql.SQL("ALTER TABLE observation ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
-            table, sql.Literal(start), sql.Literal(end)
+            table, literal(month), literal(next_month(month))
         )
     )
+
+
+def literal(month: date) -> sql.Literal:
+    """Return the instant at which a UTC month begins, for a partition's bound."""
+    return sql.Literal(datetime(month.year, month.month, 1, tzinfo=UTC))

@@ -1,5 +1,6 @@
--- One partition a month, made when first needed (storage/partitions.py). The two open-ended ones take times that
--- only a wrong clock makes, so that no reading is ever without a place and their number stays bounded.
+-- One partition a month, made when first needed (storage/partitions.py), and two open-ended ones, so that no reading
+-- is ever without a place and what a wrong clock reports makes no partitions. Retention moves the end of the older one
+-- up as it drops months (storage/retention.py).
 
 CREATE TABLE observation (
     datastream_id int NOT NULL,
@@ -8,7 +9,7 @@ CREATE TABLE observation (
     PRIMARY KEY (datastream_id, time)
 ) PARTITION BY RANGE (time);
 
-CREATE TABLE observation_before_2000 PARTITION OF observation
+CREATE TABLE observation_older PARTITION OF observation
     FOR VALUES FROM (MINVALUE) TO ('2000-01-01 00:00:00+00');
-CREATE TABLE observation_from_2100 PARTITION OF observation
+CREATE TABLE observation_newer PARTITION OF observation
     FOR VALUES FROM ('2100-01-01 00:00:00+00') TO (MAXVALUE);

@@ -1,0 +1,1 @@
+DELETE FROM observation_extra WHERE time < %(floor)s
