@@ -13,8 +13,10 @@ The second half of the file narrows a decoded value to what a structure expects.
 
 import math
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 from device_protocol.errors import EncodingError, StructureError
 
@@ -37,46 +39,16 @@ class Tag:
 def encode(value: object) -> bytes:
     """Encode deterministically.
 
-    Takes what `decode` returns, any mapping or sequence, and finite floats.
+    Takes what `decode` returns, tuples for arrays, and finite floats.
 
     Raises:
         TypeError: a type outside the subset.
-        ValueError: a float that is not finite, an integer over 64 bits.
+        ValueError: an integer over 64 bits, a float that is not finite, text with a lone surrogate.
     """
-    parts: list[bytes] = []
-    _encode(value, parts)
-    return b"".join(parts)
-
-
-def _encode(value: object, parts: list[bytes]) -> None:  # noqa: PLR0912 - one branch for each type
-    if value is None:
-        parts.append(b"\xf6")
-    elif isinstance(value, bool):
-        parts.append(b"\xf5" if value else b"\xf4")
-    elif isinstance(value, int):
-        parts.append(_head(_UNSIGNED, value) if value >= 0 else _head(_NEGATIVE, -1 - value))
-    elif isinstance(value, bytes):
-        parts += (_head(_BYTES, len(value)), value)
-    elif isinstance(value, str):
-        text = value.encode()
-        parts += (_head(_TEXT, len(text)), text)
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError(f"{value} has no encoding here")
-        parts.append(struct.pack(">Bd", _FLOAT64, value))
-    elif isinstance(value, Mapping):
-        parts.append(_head(_MAP, len(value)))
-        for key, encoded in sorted((encode(key), encode(item)) for key, item in value.items()):
-            parts += (key, encoded)
-    elif isinstance(value, Sequence):
-        parts.append(_head(_ARRAY, len(value)))
-        for item in value:
-            _encode(item, parts)
-    elif isinstance(value, Tag):
-        parts.append(_head(_TAG, value.number))
-        _encode(value.value, parts)
-    else:
+    encoder = _ENCODERS.get(type(value))
+    if encoder is None:
         raise TypeError(f"{type(value).__name__} has no encoding here")
+    return encoder(value)
 
 
 def _head(major: int, argument: int) -> bytes:
@@ -87,6 +59,44 @@ def _head(major: int, argument: int) -> bytes:
         if argument < 1 << 8 * size:
             return bytes((first | additional,)) + argument.to_bytes(size, "big")
     raise ValueError(f"{argument} needs over 64 bits")
+
+
+def _encode_integer(value: int) -> bytes:
+    return _head(_UNSIGNED, value) if value >= 0 else _head(_NEGATIVE, -1 - value)
+
+
+def _encode_text(value: str) -> bytes:
+    encoded = value.encode()
+    return _head(_TEXT, len(encoded)) + encoded
+
+
+def _encode_float(value: float) -> bytes:
+    if not math.isfinite(value):
+        raise ValueError(f"{value} has no encoding here")
+    return struct.pack(">Bd", _FLOAT64, value)
+
+
+def _encode_array(value: Sequence[object]) -> bytes:
+    return _head(_ARRAY, len(value)) + b"".join(map(encode, value))
+
+
+def _encode_map(value: Mapping[object, object]) -> bytes:
+    pairs = sorted((encode(key), encode(item)) for key, item in value.items())
+    return _head(_MAP, len(pairs)) + b"".join(chain.from_iterable(pairs))
+
+
+_ENCODERS: Mapping[type, Callable[[Any], bytes]] = {
+    type(None): lambda _: b"\xf6",
+    bool: lambda value: b"\xf5" if value else b"\xf4",
+    int: _encode_integer,
+    bytes: lambda value: _head(_BYTES, len(value)) + value,
+    str: _encode_text,
+    float: _encode_float,
+    list: _encode_array,
+    tuple: _encode_array,
+    dict: _encode_map,
+    Tag: lambda value: _head(_TAG, value.number) + encode(value.value),
+}
 
 
 def decode(data: bytes, *, floats: bool = False) -> object:

@@ -5,7 +5,6 @@ here. Which headers and algorithms are acceptable is the profile's business (`re
 `announcement`, `key_set`, `acknowledgement`); keys and signing are in `keys`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
@@ -45,7 +44,7 @@ class Sign1:
     """COSE_Sign1 (RFC 9052, section 4.2); `protected` is the header map as it was sent."""
 
     protected: bytes
-    unprotected: Mapping[int, object]
+    unprotected: dict[int, object]
     payload: bytes
     signature: bytes
 
@@ -66,7 +65,7 @@ class Encrypt0:
     """COSE_Encrypt0 (RFC 9052, section 5.2)."""
 
     protected: bytes
-    unprotected: Mapping[int, object]
+    unprotected: dict[int, object]
     ciphertext: bytes
 
     def associated_data(self, external_aad: bytes) -> bytes:
@@ -85,7 +84,7 @@ class Recipient:
     """COSE_recipient without recipients of its own (RFC 9052, section 5.1)."""
 
     protected: bytes
-    unprotected: Mapping[int, object]
+    unprotected: dict[int, object]
     ciphertext: bytes
 
 
@@ -94,7 +93,7 @@ class Encrypt:
     """COSE_Encrypt (RFC 9052, section 5.1)."""
 
     protected: bytes
-    unprotected: Mapping[int, object]
+    unprotected: dict[int, object]
     ciphertext: bytes
     recipients: tuple[Recipient, ...]
 
@@ -113,7 +112,7 @@ class Mac0:
     """COSE_Mac0 (RFC 9052, section 6.2)."""
 
     protected: bytes
-    unprotected: Mapping[int, object]
+    unprotected: dict[int, object]
     payload: bytes
     tag: bytes
 

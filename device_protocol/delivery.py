@@ -100,7 +100,7 @@ def wrap(
     iv = random(cose.NONCE_BYTES)
     aad = cose.associated_data("Encrypt", _CONTENT_PROTECTED, external_aad)
     ciphertext = cose.encrypt(cose.A256GCM, _derive(secret), iv, epoch_key.encode(), aad)
-    headers = {cose.KID: recipient.kid, cose.EPHEMERAL_KEY: ephemeral}
+    headers: dict[int, object] = {cose.KID: recipient.kid, cose.EPHEMERAL_KEY: ephemeral}
     return cose.Encrypt(
         _CONTENT_PROTECTED,
         {cose.IV: iv},

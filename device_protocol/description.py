@@ -14,7 +14,7 @@ from math import isfinite
 
 from device_protocol import cbor
 from device_protocol.errors import MalformedError, PayloadError, StructureError
-from device_protocol.reading import NAME, SENSOR
+from device_protocol.reading import NAME, SENSOR, check_text
 
 CONTENT_FORMAT_CBOR = 60
 VERSION = 1
@@ -160,12 +160,12 @@ def _positions(entity: GatewayDescription | Thing | Sensor | Datastream) -> dict
 def _thing(item: object) -> Thing:
     found = cbor.fields(item, range(1, 9))
     return Thing(
-        urn=cbor.text(found[1]),
-        name=cbor.text(found[2]),
-        description=cbor.text(found[3]),
+        urn=_text(found[1]),
+        name=_text(found[2]),
+        description=_text(found[3]),
         longitude=_number(found[4]),
         latitude=_number(found[5]),
-        place_name=cbor.text(found[6]),
+        place_name=_text(found[6]),
         properties=_properties(found[7]),
         sensors=tuple(_sensor(part) for part in cbor.array(found[8])),
     )
@@ -174,10 +174,10 @@ def _thing(item: object) -> Thing:
 def _sensor(item: object) -> Sensor:
     found = cbor.fields(item, range(1, 6))
     return Sensor(
-        urn=cbor.text(found[1]),
-        name=cbor.text(found[2]),
-        description=cbor.text(found[3]),
-        metadata=cbor.text(found[4]),
+        urn=_text(found[1]),
+        name=_text(found[2]),
+        description=_text(found[3]),
+        metadata=_text(found[4]),
         datastreams=tuple(_datastream(part) for part in cbor.array(found[5])),
     )
 
@@ -186,17 +186,21 @@ def _datastream(item: object) -> Datastream:
     found = cbor.fields(item, range(1, 11))
     period, minimum, maximum = found[6], found[8], found[9]
     return Datastream(
-        name=cbor.text(found[1]),
-        title=cbor.text(found[2]),
-        description=cbor.text(found[3]),
-        observed_property=cbor.text(found[4]),
-        unit=cbor.text(found[5]),
+        name=_text(found[1]),
+        title=_text(found[2]),
+        description=_text(found[3]),
+        observed_property=_text(found[4]),
+        unit=_text(found[5]),
         period_seconds=None if period is None else cbor.unsigned(period),
         averaging_seconds=cbor.unsigned(found[7]),
         valid_minimum=None if minimum is None else _number(minimum),
         valid_maximum=None if maximum is None else _number(maximum),
         properties=_properties(found[10]),
     )
+
+
+def _text(item: object) -> str:
+    return check_text(cbor.text(item))
 
 
 def _number(item: object) -> float:
@@ -206,7 +210,7 @@ def _number(item: object) -> float:
 def _properties(item: object) -> dict[str, str]:
     if type(item) is not dict:
         raise StructureError(f"{type(item).__name__} where properties belong")
-    return {cbor.text(name): cbor.text(value) for name, value in item.items()}
+    return {_text(name): _text(value) for name, value in item.items()}
 
 
 def _check_urn(urn: str) -> None:

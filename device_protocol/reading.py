@@ -11,6 +11,7 @@ SENSOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")
 """What a sensor's URN may look like to be the beginning of a SenML name (RFC 8428, 4.5.1)."""
 NAME = re.compile(r"[A-Za-z0-9\-./_]+")
 """A datastream's short name: as above, without the colon that separates it from the sensor."""
+_UNFIT = re.compile("[\\0\\ud800-\\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,5 +42,19 @@ class Reading:
             raise PayloadError(f"name {self.name!r} cannot end a SenML name")
         if self.phenomenon_time.utcoffset() is None:
             raise PayloadError(f"time {self.phenomenon_time} has no UTC offset")
-        if not isinstance(self.result, str) and not math.isfinite(self.result):
+        if not isinstance(self.result, str) and not abs(self.result) < math.inf:
             raise PayloadError(f"result is {self.result}")
+        check_text(self.unit)
+        if isinstance(self.result, str):
+            check_text(self.result)
+
+
+def check_text(text: str) -> str:
+    """Return a text that every store and wire can carry.
+
+    Raises:
+        PayloadError: it holds U+0000, which databases refuse, or half a surrogate pair.
+    """
+    if _UNFIT.search(text):
+        raise PayloadError("text with U+0000 or half a surrogate pair")
+    return text

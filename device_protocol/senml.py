@@ -21,7 +21,7 @@ from typing import NamedTuple, NoReturn
 
 from device_protocol import cbor
 from device_protocol.errors import PayloadError, ReadingTimeError
-from device_protocol.reading import Reading
+from device_protocol.reading import Reading, check_text
 from device_protocol.senml_cbor import Entry, Value, decode_entries
 
 CONTENT_FORMAT_SENML_CBOR = 112
@@ -46,8 +46,10 @@ _JSON_LABELS: dict[int | str, str] = {label: name for name, label in _LABELS.ite
 _COMMON = frozenset((_N, _U, _V, _T))
 _KNOWN: frozenset[int | str] = frozenset(_LABELS.values())
 _BASE = frozenset((_BVER, _BN, _BT, _BU, _BV, _BS))
-_CONTENT = ((_VS, str), (_VB, bool), (_VD, bytes))
+_OTHER_VALUES = ((_VS, str), (_VB, bool), (_VD, bytes))
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")
+
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -163,7 +165,7 @@ def _shared_unit(readings: Sequence[Reading]) -> str:
 
 def _number(value: float) -> float:
     """Return a whole number as the integer it is, which CBOR writes in fewer bytes."""
-    return int(value) if abs(value) < _EXACT and value == int(value) else value
+    return int(value) if abs(value) < _EXACT and value == int(value) else float(value)
 
 
 def _json_entry(pairs: Sequence[tuple[str, object]]) -> dict[int | str, object]:
@@ -172,17 +174,19 @@ def _json_entry(pairs: Sequence[tuple[str, object]]) -> dict[int | str, object]:
         label = _LABELS.get(name, name)
         if label in entry:
             raise PayloadError(f"label {name!r} occurs twice in one record")
+        if isinstance(value, dict | list):
+            raise PayloadError(f"label {name!r} has a value that is not flat")
         entry[label] = _data_value(value) if label == _VD else value
     return entry
 
 
 def _data_value(value: object) -> bytes:
     """Read base64url without padding (RFC 8428, section 5)."""
-    if type(value) is not str:
-        raise PayloadError("a data value is no text")
+    if type(value) is not str or not _BASE64URL.fullmatch(value):
+        raise PayloadError("a data value is not base64url")
     try:
-        return base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError) as error:
+        return base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
+    except binascii.Error as error:
         raise PayloadError("a data value is not base64url") from error
 
 
@@ -222,62 +226,76 @@ class _Base:
 def _resolve(entries: Sequence[Entry]) -> list[Record]:
     """Resolve entries in order (RFC 8428, section 4.6)."""
     base = _Base()
+    names: dict[Value, str] = {}  # full ones by `n`, for as long as the base name holds
     records: list[Record] = []
-    names: set[str] = set()
     for entry in entries:
         total = None
         if not entry.keys() <= _COMMON:
             _check_labels(entry)
             base.update(entry, first=entry is entries[0])
+            names.clear()
             if entry.keys() <= _BASE:
                 continue
-            if _S in entry:
-                total = _finite(_finite(entry[_S], "s") + base.sum, "s")
-        name = base.name + _text(entry.get(_N, ""), "n")
-        if name not in names:
-            if not _NAME.fullmatch(name):
-                raise PayloadError(f"name {name!r} is not of the form of RFC 8428, section 4.5.1")
-            names.add(name)
-        time = base.time + _microseconds(entry.get(_T, 0), "t")
+            total = _sum(entry, base)
+        name = names.get(entry.get(_N, ""))
+        if name is None:
+            name = names[entry.get(_N, "")] = _full_name(base.name, entry.get(_N, ""))
+        time = entry.get(_T, 0)
+        time = base.time + (time * _SECOND if type(time) is int else _microseconds(time, "t"))
         if not _EARLIEST <= time < _LATEST:
-            raise ReadingTimeError(f"time {time / _SECOND:.0f} s is relative, or too late")
-        if _V in entry:
-            value: Value = _finite(_finite(entry[_V], "v") + base.value, "v")
-        else:
-            value = _other_value(entry)
-            if value is None and total is None:
-                raise PayloadError(f"record {name!r} has neither value nor sum")
-        records.append(Record(name, _text(entry.get(_U, base.unit), "u"), time, value, total))
+            raise ReadingTimeError("a time relative to now, or after the year 9999")
+        value = entry.get(_V)
+        if type(value) is not float or base.value or not isfinite(value):
+            value = _value(entry, base, total)
+        unit = entry.get(_U, base.unit)
+        if unit is not base.unit:
+            unit = _text(unit, "u")
+        records.append(Record(name, unit, time, value, total))
     return records
 
 
 def _check_labels(entry: Entry) -> None:
     """Refuse what must not be ignored; other unknown labels are (RFC 8428, section 4.4)."""
-    if not entry:
-        raise PayloadError("an empty record")
     for label in entry.keys() - _KNOWN:
         if type(label) is str and (label.endswith("_") or label in _LABELS):
             raise PayloadError(f"label {label!r} must be understood, and is not here")
+    values = sum(label in entry for label in (_V, _VS, _VB, _VD))
+    if values > 1:
+        raise PayloadError(f"a record with {values} values")
     if _UT in entry:
         _finite(entry[_UT], "ut")
-    if sum(label in entry for label in (_V, _VS, _VB, _VD)) > 1:
-        raise PayloadError("a record with more than one value")
 
 
-def _other_value(entry: Entry) -> str | bool | bytes | None:
-    for label, kind in _CONTENT:
+def _full_name(base: str, short: object) -> str:
+    name = base + _text(short, "n")
+    if not _NAME.fullmatch(name):
+        raise PayloadError(f"name {name!r} is not of the form of RFC 8428, section 4.5.1")
+    return name
+
+
+def _sum(entry: Entry, base: _Base) -> float | None:
+    return _finite(_finite(entry[_S], "s") + base.sum, "s") if _S in entry else None
+
+
+def _value(entry: Entry, base: _Base, total: float | None) -> float | bool | str | bytes | None:
+    """Return the value of an entry, which may be missing only if it has a sum."""
+    if _V in entry:
+        return _finite(_finite(entry[_V], "v") + base.value, "v")
+    for label, kind in _OTHER_VALUES:
         if label in entry:
             value = entry[label]
             if type(value) is not kind:
                 raise PayloadError(f"{_JSON_LABELS[label]} is {type(value).__name__}")
-            return value
+            return check_text(value) if type(value) is str else value
+    if total is None:
+        raise PayloadError("a record with neither value nor sum")
     return None
 
 
 def _text(value: object, label: str) -> str:
     if type(value) is not str:
         raise PayloadError(f"{label} is no text but {type(value).__name__}")
-    return value
+    return check_text(value)
 
 
 def _finite(value: object, label: str) -> float:
@@ -297,5 +315,5 @@ def _microseconds(seconds: object, label: str) -> int:
         return seconds * _SECOND
     scaled = _finite(seconds, label) * _SECOND
     if not -_LATEST < scaled < _LATEST:
-        raise ReadingTimeError(f"{label} is {seconds} s")
+        raise ReadingTimeError(f"{label} is {scaled / _SECOND} s")
     return round(scaled)
