@@ -1,9 +1,13 @@
 """Mosquitto's configuration of a network. Pure: a description in, file texts out.
 
-One listener, root and access list for each council, and one of the services with the
-service root: on a shared listener one council's root could certify another council's
-gateway. The user is the certificate's CN, and so is the client id, which no client can
-choose for itself. Running the broker is `broker_config.embedded`.
+One listener and root for each council, and one of the services with the service root. A
+gateway's user name is its certificate's whole subject, which the name constraints in a
+council's root (`enrolment.policy`) keep inside that council; a service's is its CN. Either
+is also the client id, which no client can choose for itself.
+
+There is one access list for all listeners, not one each: with per_listener_settings
+Mosquitto 2.0.12 and later keep nothing for clients that are away, since an absent client
+has no listener whose list could allow it. Running the broker is `broker_config.embedded`.
 """
 
 from broker_config.network import (
@@ -11,18 +15,21 @@ from broker_config.network import (
     TOPIC_ROOT,
     BrokerPaths,
     Council,
+    Gateway,
     Network,
     NetworkError,
+    Service,
 )
 
 MAIN_FILE = "mosquitto.conf"
 
-_SERVICES_ACL = "services.acl"
+_ACCESS_FILE = "access.acl"
 
 _GLOBAL = """\
 # Written from the network description; changes here are lost.
-per_listener_settings true
 user {run_as}
+allow_anonymous false
+acl_file {acl}
 
 persistence true
 persistence_location {data}/
@@ -55,10 +62,8 @@ certfile {certificate}
 keyfile {key}
 tls_version tlsv1.3
 require_certificate true
-use_identity_as_username true
+{user_from} true
 use_username_as_clientid true
-allow_anonymous false
-acl_file {acl}
 """
 
 
@@ -71,19 +76,17 @@ def render(network: Network, paths: BrokerPaths, *, run_as: str = "mosquitto") -
     Raises:
         NetworkError: a listener's port is still 0.
     """
+    settings = _GLOBAL.format(
+        run_as=run_as,
+        acl=paths.configuration / _ACCESS_FILE,
+        data=paths.data,
+        max_packet=MAX_PACKET_BYTES,
+    )
     listeners = [
         _listener(network, paths, None),
         *(_listener(network, paths, council) for council in network.councils),
     ]
-    main = _GLOBAL.format(run_as=run_as, data=paths.data, max_packet=MAX_PACKET_BYTES)
-    files = {MAIN_FILE: main + "".join(listeners), _SERVICES_ACL: _services_acl(network)}
-    for council in network.councils:
-        files[_acl_file(council)] = _council_acl(network, council)
-    return files
-
-
-def _acl_file(council: Council) -> str:
-    return f"council-{council.tenant}.acl"
+    return {MAIN_FILE: settings + "".join(listeners), _ACCESS_FILE: _access(network)}
 
 
 def _listener(network: Network, paths: BrokerPaths, council: Council | None) -> str:
@@ -100,38 +103,39 @@ def _listener(network: Network, paths: BrokerPaths, council: Council | None) -> 
         root=held.council_roots[council.tenant] if council else held.service_root,
         certificate=held.server_certificate,
         key=held.server_key,
-        acl=paths.configuration / (_acl_file(council) if council else _SERVICES_ACL),
+        user_from="use_subject_as_username" if council else "use_identity_as_username",
     )
 
 
-def _council_acl(network: Network, council: Council) -> str:
-    """Grant each gateway its own topics by name: one left out of the description is mute."""
-    lines = [f"# Gateways of {council.name}; whoever is not named may do nothing."]
-    for gateway in network.gateways_of(council.tenant):
-        own = f"{TOPIC_ROOT}/{gateway.tenant}/{gateway.device}"
+def _access(network: Network) -> str:
+    """Grant each its own topics by name: one left out of the description is mute."""
+    users = [_service_access(service) for service in network.services]
+    users += [_gateway_access(gateway) for gateway in network.gateways]
+    return "# Whoever is not named here may do nothing.\n" + "".join(users)
+
+
+def _service_access(service: Service) -> str:
+    lines = [f"user {service.name}"]
+    for tenant in service.tenants:
+        council = f"{TOPIC_ROOT}/{tenant}"
         lines += [
-            "",
-            f"user {gateway.device}",
-            f"topic write {own}/k/#",
-            f"topic write {own}/d/#",
-            f"topic read {own}/a/#",
-            f"topic read {own}/c",
-            f"topic read {TOPIC_ROOT}/{gateway.tenant}/r",
+            f"topic read {council}/+/k/#",
+            f"topic read {council}/+/d/#",
+            f"topic write {council}/+/a/#",
+            f"topic write {council}/+/c",
+            f"topic write {council}/r",
         ]
-    return "\n".join(lines) + "\n"
+    return "\n" + "\n".join(lines) + "\n"
 
 
-def _services_acl(network: Network) -> str:
-    lines = ["# Central services, each confined to the councils it takes in."]
-    for service in network.services:
-        lines += ["", f"user {service.name}"]
-        for tenant in service.tenants:
-            council = f"{TOPIC_ROOT}/{tenant}"
-            lines += [
-                f"topic read {council}/+/k/#",
-                f"topic read {council}/+/d/#",
-                f"topic write {council}/+/a/#",
-                f"topic write {council}/+/c",
-                f"topic write {council}/r",
-            ]
-    return "\n".join(lines) + "\n"
+def _gateway_access(gateway: Gateway) -> str:
+    own = f"{TOPIC_ROOT}/{gateway.tenant}/{gateway.device}"
+    lines = (
+        f"user {gateway.subject}",
+        f"topic write {own}/k/#",
+        f"topic write {own}/d/#",
+        f"topic read {own}/a/#",
+        f"topic read {own}/c",
+        f"topic read {TOPIC_ROOT}/{gateway.tenant}/r",
+    )
+    return "\n" + "\n".join(lines) + "\n"

@@ -66,8 +66,13 @@ class Gateway:
 
     @property
     def user(self) -> str:
-        """The name in its certificate's SAN, which NATS maps to a user."""
+        """The name in its certificate's SAN, its user name on NATS."""
         return f"{self.device}.{self.tenant}"
+
+    @property
+    def subject(self) -> str:
+        """Its certificate's subject (RFC 4514), its user name and client id on Mosquitto."""
+        return f"CN={self.device},O={self.tenant}"
 
 
 @dataclass(frozen=True, slots=True)

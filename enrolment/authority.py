@@ -164,6 +164,12 @@ class Authority:
         if files.certificate.exists():
             if not _belongs(read_key(files.key), read_certificate(files.certificate)):
                 raise CredentialError(f"{files.key} is not the key of {files.certificate}")
+            if not _is_as(read_certificate(files.certificate), profile):
+                raise CredentialError(
+                    f"{files.certificate} is not what policy wants of this root; a broker that "
+                    "trusts it might mistake one council for another. Replace it and its "
+                    "certificates, or restore the original"
+                )
             return files.certificate
         key = read_key(files.key) if files.key.exists() else KeyKind.P256.generate()
         write_key(files.key, key)
@@ -196,8 +202,7 @@ class Authority:
             _belongs(read_key(files.key), certificate)
             and not renewal_due(certificate, int(self._clock().timestamp()))
             and _signed_by(certificate, read_certificate(issuer.certificate))
-            and certificate.subject == profile.subject()
-            and all(_says(certificate, extension) for extension, _ in profile.extensions())
+            and _is_as(certificate, profile)
         )
 
     def _sign(
@@ -295,6 +300,12 @@ def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     except (ValueError, InvalidSignature):
         return False
     return True
+
+
+def _is_as(certificate: x509.Certificate, profile: policy.Profile) -> bool:
+    return certificate.subject == profile.subject() and all(
+        _says(certificate, extension) for extension, _ in profile.extensions()
+    )
 
 
 def _says(certificate: x509.Certificate, extension: x509.ExtensionType) -> bool:

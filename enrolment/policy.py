@@ -11,7 +11,7 @@ Five kinds (profiles of RFC 5280):
                         nobody outside its own council (name constraints, section 4.2.1.10)
     broker server       every listener of the broker
     service client      a central process, e.g. ingest; for NATS one for each council
-    gateway             CN = device id = MQTT client id; 7 days
+    gateway             CN = device id, O = council; 7 days
     key-set signer      signs message R; its extended key usage says so
 """
 
@@ -50,7 +50,7 @@ class Profile:
     """Everything a certificate says except its key, serial number and issuer.
 
     names: subject alternative names. usages: extended key usages; empty on roots.
-    constrained_to: for a council root, the DNS suffix its certificates must stay under.
+    constrained_to: for a council root, the tenant that every name below it must belong to.
     """
 
     common_name: str
@@ -171,9 +171,9 @@ def service_client(network: str, service: str, tenant: str = "") -> Profile:
 
 
 def gateway(tenant: str, device: str) -> Profile:
-    """Describe a gateway's certificate: CN = device, SAN = "<device>.<tenant>".
+    """Describe a gateway's certificate: its subject and its SAN both hold device and tenant.
 
-    The CN is user name and client id on Mosquitto; the SAN is the user on NATS.
+    The subject is user name and client id on Mosquitto; the SAN is the user on NATS.
     """
     _check("tenant", tenant)
     _check("device", device)
@@ -237,17 +237,19 @@ def _key_usage(*, authority: bool) -> x509.KeyUsage:
     )
 
 
-def _only_below(suffix: str) -> x509.NameConstraints:
-    """Confine every name form a broker might map to a user to one council.
+def _only_below(council: str) -> x509.NameConstraints:
+    """Confine every form of name that a broker might take for a user to one council.
 
-    NATS takes the user from e-mail, DNS or URI names, so all three are confined: without
-    that, a council's root could speak for another council's gateway on a shared listener.
+    Mosquitto takes the user from the subject, NATS from e-mail, DNS or URI names: without
+    these constraints a council's root could speak for another council's gateway.
     """
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, council)])
     return x509.NameConstraints(
         permitted_subtrees=[
-            x509.DNSName(suffix),
-            x509.RFC822Name(suffix),
-            x509.UniformResourceIdentifier(suffix),
+            x509.DirectoryName(subject),
+            x509.DNSName(council),
+            x509.RFC822Name(council),
+            x509.UniformResourceIdentifier(council),
         ],
         excluded_subtrees=None,
     )

@@ -34,7 +34,10 @@ GATEWAYS = {  # both kinds of key, two gateways of one council and one of anothe
 
 @dataclasses.dataclass
 class City:
-    """A running broker, the authority behind it and the gateways it admits."""
+    """A running broker, the authority behind it and the gateways it admits.
+
+    directory: holds authority/, broker/ and gateways/<device>/.
+    """
 
     broker: EmbeddedBroker
     authority: Authority
@@ -46,12 +49,14 @@ class City:
 
     def tenant_of(self, device: str) -> str:
         """Return the council a gateway was enrolled in."""
-        return (self.directory / device / "tenant").read_text()
+        return (self.directory / "gateways" / device / "tenant").read_text()
 
     def enrol(self, tenant: str, device: str, kind: KeyKind = KeyKind.ED25519) -> GatewayFiles:
         """Give a gateway its certificate; the broker learns of it by `reload` only."""
-        files = enrol_locally(self.authority, tenant, device, self.directory / device, kind=kind)
-        (self.directory / device / "tenant").write_text(tenant)
+        files = enrol_locally(
+            self.authority, tenant, device, self.directory / "gateways" / device, kind=kind
+        )
+        (self.directory / "gateways" / device / "tenant").write_text(tenant)
         self.gateways[device] = files
         return files
 
@@ -132,7 +137,7 @@ def _run_city(kind: str, directory: Path) -> Iterator[City]:
     )
     certificates = authority.broker_certificates(tenants)
     with start_broker(kind, network, directory / "broker", certificates) as broker:
-        city = City(broker, authority, directory / "gateways", {})
+        city = City(broker, authority, directory, {})
         for gateway, key_kind in GATEWAYS.items():
             city.enrol(gateway.tenant, gateway.device, key_kind)
         yield city

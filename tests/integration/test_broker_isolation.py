@@ -7,10 +7,13 @@ arrives first.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiomqtt
 import pytest
 
+from enrolment.authority import CredentialFiles, KeyKind
+from enrolment.files import write_certificate, write_key
 from tests.integration.fix_brokers import City
 
 MINE, NEIGHBOUR, FOREIGN = "k7q2m9xd4t", "w3n8b5rc6h", "z9f4j2tv7p"
@@ -115,3 +118,132 @@ async def test_nobody_listens_to_another(city: City, topic: str) -> None:
         await publish(ingest, own(city, NEIGHBOUR, "a/main"), b"confidential")
         await publish(ingest, own(city, MINE, "a/main"), b"for me")
         assert (await next_message(curious)).payload == b"for me"
+
+
+async def test_dishonest_council_authority_reaches_no_other_council(
+    city: City, tmp_path: Path
+) -> None:
+    """Camden certifies Leeds' device name as its own; the topics are Leeds' all the same."""
+    key = KeyKind.ED25519.generate()
+    certificate = city.authority.issue_gateway("camden", FOREIGN, key.public_key())
+    credential = CredentialFiles.named(tmp_path / "impostor")
+    write_key(credential.key, key)
+    write_certificate(credential.certificate, certificate)
+    async with observer(city, "leeds") as watching, city.gateway_client(FOREIGN) as honest:
+        with contextlib.suppress(aiomqtt.MqttError):
+            endpoint = city.broker.council_endpoint("camden")
+            async with city.client(endpoint, credential, FOREIGN) as impostor:
+                await publish(impostor, "snaas/1/leeds/z9f4j2tv7p/d/main", b"forged")
+        await publish(honest, own(city, FOREIGN, "d/main"), b"genuine")
+        assert (await next_message(watching)).payload == b"genuine"
+
+
+async def test_service_of_one_council_reads_no_other(city: City) -> None:
+    async with (
+        observer(city, "camden") as confined,
+        city.gateway_client(MINE) as gateway,
+        city.gateway_client(FOREIGN) as foreign,
+        observer(city, "leeds") as watching,
+    ):
+        await try_subscribe(confined, "snaas/1/+/+/d/#")
+        await publish(foreign, own(city, FOREIGN, "d/main"), b"of Leeds")
+        assert (await next_message(watching)).payload == b"of Leeds"
+        await publish(gateway, own(city, MINE, "d/main"), b"of Camden")
+        assert (await next_message(confined)).payload == b"of Camden"
+
+
+async def test_only_the_centre_speaks_to_gateways(city: City) -> None:
+    async with city.gateway_client(MINE) as gateway, city.service_client("camden") as ingest:
+        for topic in ("snaas/1/camden/r", own(city, MINE, "c"), own(city, MINE, "a/#")):
+            await gateway.subscribe(topic, qos=1)
+        for topic in ("snaas/1/camden/r", own(city, MINE, "c"), own(city, MINE, "a/main")):
+            with contextlib.suppress(aiomqtt.MqttError):
+                async with city.gateway_client(NEIGHBOUR) as attacker:
+                    await publish(attacker, topic, b"forged", retain=True)
+            await publish(ingest, topic, b"genuine")
+            assert (await next_message(gateway)).payload == b"genuine"
+
+
+async def test_borrowed_client_id_opens_no_session(city: City) -> None:
+    """A session holds what came while its owner was away; another's certificate opens none."""
+    async with city.gateway_client(NEIGHBOUR, clean=False) as owner:
+        await owner.subscribe(own(city, NEIGHBOUR, "a/#"), qos=1)
+    async with city.service_client("camden") as ingest:
+        await publish(ingest, own(city, NEIGHBOUR, "a/main"), b"confidential")
+        endpoint = city.broker.council_endpoint("camden")
+        credential = city.gateways[MINE].credential
+        async with city.client(endpoint, credential, NEIGHBOUR, clean=False) as thief:
+            await thief.subscribe(own(city, MINE, "a/#"), qos=1)
+            await publish(ingest, own(city, MINE, "a/main"), b"for me")
+            assert (await next_message(thief)).payload == b"for me"
+            with contextlib.suppress(aiomqtt.MqttError):
+                await thief.unsubscribe(own(city, MINE, "a/#"))
+
+
+@pytest.mark.parametrize("size", [65_536, 67_000])
+async def test_largest_message_passes_and_a_larger_one_does_not(city: City, size: int) -> None:
+    async with observer(city, "camden") as watching:
+        with contextlib.suppress(aiomqtt.MqttError):
+            async with city.gateway_client(MINE) as gateway:
+                # A broker that closes the connection instead of answering is not waited for.
+                await gateway.publish(own(city, MINE, "d/main"), bytes(size), qos=1, timeout=2)
+        async with city.gateway_client(MINE) as gateway:
+            await publish(gateway, own(city, MINE, "d/main"), b"after")
+        arrived = await next_message(watching)
+        assert len(bytes(arrived.payload)) == (size if size == 65_536 else len(b"after"))
+
+
+async def test_announcement_is_kept_for_a_centre_that_comes_later(city: City) -> None:
+    async with city.gateway_client(MINE) as gateway:
+        await publish(gateway, own(city, MINE, "k/late"), b"first", retain=True)
+        await publish(gateway, own(city, MINE, "k/late"), b"newest", retain=True)
+    async with city.service_client("camden") as ingest:
+        await ingest.subscribe("snaas/1/camden/+/k/late", qos=1)
+        kept = await next_message(ingest)
+        assert (kept.topic.value, kept.payload) == (own(city, MINE, "k/late"), b"newest")
+        assert (kept.retain, kept.qos) == (True, 1)
+
+
+async def test_key_set_is_kept_for_a_gateway_that_comes_later(city: City) -> None:
+    async with city.service_client("camden") as ingest:
+        await publish(ingest, "snaas/1/camden/r", b"key set", retain=True)
+    async with city.gateway_client(MINE) as gateway:
+        await gateway.subscribe("snaas/1/camden/r", qos=1)
+        kept = await next_message(gateway)
+        assert (kept.topic.value, kept.payload) == ("snaas/1/camden/r", b"key set")
+        assert (kept.retain, kept.qos) == (True, 1)
+
+
+async def test_message_is_kept_for_a_centre_that_is_away(city: City) -> None:
+    def ingest(*, clean: bool = False) -> aiomqtt.Client:
+        return city.service_client("camden", identifier="ingest-away", clean=clean)
+
+    async with ingest() as client:
+        await client.subscribe("snaas/1/camden/+/d/away", qos=1)
+    async with city.gateway_client(MINE) as gateway:
+        for number in range(3):
+            await publish(gateway, own(city, MINE, "d/away"), b"%d" % number)
+    async with ingest() as client:
+        held = [bytes((await next_message(client)).payload) for _ in range(3)]
+    assert held == [b"0", b"1", b"2"]
+    async with ingest(clean=True):
+        pass  # leaves no session behind for the tests that follow
+
+
+async def test_thousands_of_messages_arrive_in_order(city: City) -> None:
+    count = 2000
+    async with (
+        city.service_client("camden") as ingest,
+        city.gateway_client(MINE) as gateway,
+    ):
+        await ingest.subscribe("snaas/1/camden/+/d/many", qos=1)
+        topic = own(city, MINE, "d/many")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(publish_many(gateway, topic, count))
+            received = [int(bytes((await next_message(ingest)).payload)) for _ in range(count)]
+    assert received == list(range(count))
+
+
+async def publish_many(gateway: aiomqtt.Client, topic: str, count: int) -> None:
+    for number in range(count):
+        await publish(gateway, topic, b"%d" % number)
