@@ -49,6 +49,10 @@ _SETTINGS: Final = {
     "log_line_prefix": "%m [%p] %a: ",
     "log_checkpoints": "off",
 }
+_TIMESCALEDB_SETTINGS: Final = {
+    "shared_preload_libraries": "timescaledb",
+    "timescaledb.max_background_workers": "0",  # its one job is refused by the Apache edition
+}
 
 
 class EmbeddedDatabase:
@@ -205,7 +209,7 @@ def _spawn(
 ) -> subprocess.Popen[bytes]:
     settings = _SETTINGS | _memory_settings()
     if edition is not Edition.PLAIN:
-        settings["shared_preload_libraries"] = "timescaledb"
+        settings |= _TIMESCALEDB_SETTINGS
     command: list[str | Path] = [programs.path("postgres"), "-D", directory.cluster.resolve()]
     command += ["-h", "127.0.0.1", "-p", str(port)]
     for name, value in settings.items():
