@@ -237,15 +237,19 @@ class EmbeddedBroker:
         """End the broker at once, as a crash would; harmless if it is not running."""
         self._end(signal.SIGKILL)
 
-    def restart(self, network: Network | None = None) -> None:
+    def restart(
+        self, network: Network | None = None, certificates: BrokerCertificates | None = None
+    ) -> None:
         """Stop if running and start again, same ports and directory.
 
-        network: what to run from now on, e.g. with a new council; unchanged if None. Ports
-        that are 0 in it stay what they were, and are chosen free for a new council.
+        network, certificates: what to run from now on, e.g. with a new council; unchanged if
+        None. Ports that are 0 stay what they were, and are chosen free for a new council.
         """
         self.stop()
         if network is not None:
             self.network = _with_ports(_keep_ports(network, self.network))
+        if certificates is not None:
+            self._paths = replace(self._paths, certificates=certificates)
         self.start()
 
     def reload(self, network: Network) -> None:
@@ -328,17 +332,24 @@ class EmbeddedBroker:
         """End a broker that a killed run left behind on this very directory."""
         try:
             pid = int(self._pid_file().read_text(encoding="ascii"))
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except (OSError, ValueError):
             return
-        if os.fsencode(main) not in command:
-            return  # the number has passed on to another process
-        os.kill(pid, signal.SIGTERM)
+        if _runs_on(pid, main):
+            os.kill(pid, signal.SIGTERM)
         ends = time.monotonic() + STOP_SECONDS
-        while Path(f"/proc/{pid}").exists():
+        while _runs_on(pid, main):
             if time.monotonic() > ends:
                 raise BrokerError(f"{self.kind}, process {pid}, still runs on {self._directory}")
             time.sleep(_POLL_SECONDS)
+
+
+def _runs_on(pid: int, main: Path) -> bool:
+    """Tell whether a process is a broker with this configuration, and not a namesake."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return os.fsencode(main) in command.split(b"\0")
 
 
 def _with_ports(network: Network) -> Network:
