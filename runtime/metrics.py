@@ -7,9 +7,10 @@ smaller by its memory.
 from collections.abc import Iterable
 from threading import Thread
 from typing import TYPE_CHECKING, Protocol
-from wsgiref.simple_server import WSGIServer
 
 if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+
     from prometheus_client.core import Metric
 
 
@@ -24,7 +25,7 @@ class MetricsSource(Protocol):
 class MetricsServer:
     """A running endpoint; `port` is the one it really listens on."""
 
-    def __init__(self, server: WSGIServer, thread: Thread) -> None:
+    def __init__(self, server: "WSGIServer", thread: Thread) -> None:
         self._server = server
         self._thread = thread
         self.port: int = server.server_port

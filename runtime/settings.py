@@ -37,15 +37,22 @@ def setting(
     doc: str,
     *,
     default: Any = dataclasses.MISSING,
+    default_factory: Any = dataclasses.MISSING,
     minimum: float | None = None,
     maximum: float | None = None,
     pattern: str | None = None,
     secret: bool = False,
     must_exist: bool = False,
 ) -> Any:
-    """Return a dataclass field that says what it means and what is allowed (see `Limits`)."""
+    """Return a dataclass field that says what it means and what is allowed (see `Limits`).
+
+    default, default_factory: as of `dataclasses.field`.
+    """
     limits = Limits(doc, minimum, maximum, pattern, secret, must_exist)
-    return dataclasses.field(default=default, metadata={"limits": limits})
+    metadata = {"limits": limits}
+    if default_factory is not dataclasses.MISSING:
+        return dataclasses.field(default_factory=default_factory, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -119,11 +126,10 @@ def describe(cls: type[Any], prefix: str = "") -> list[SettingDescription]:
     hints = hints_of(cls)
     for field in dataclasses.fields(cls):
         tables = tables_in(hints[field.name])
-        array = get_origin(hints[field.name]) is tuple
         key = f"{prefix}{field.name}"
         if tables:
             for table in tables:
-                rows += describe(table, f"{key}[]." if array else f"{key}.")
+                rows += describe(table, f"{key}{_below(hints[field.name])}.")
             continue
         default = "" if _is_required(field) else shown(_default_of(field))
         limits = _limits_of(field)
@@ -131,6 +137,14 @@ def describe(cls: type[Any], prefix: str = "") -> list[SettingDescription]:
             SettingDescription(key, allowed_by(hints[field.name], limits), default, limits.doc)
         )
     return rows
+
+
+def _below(hint: Any) -> str:
+    """Return how the keys of a table, of an array of tables or of named tables are written."""
+    origin = get_origin(hint)
+    if origin is tuple:
+        return "[]"
+    return "" if origin in (None, Union, types.UnionType) else ".<name>"
 
 
 def _syntax_mistake(path: Path, error: tomllib.TOMLDecodeError) -> Mistake:

@@ -1,0 +1,91 @@
+"""The gateway process from start to stop: which tasks there are, and what they share.
+
+What each of them does is told in its own module.
+"""
+
+import asyncio
+import logging
+
+from device_protocol.description import encode_description
+from edge_agent.clock import Clock
+from edge_agent.collection import collect
+from edge_agent.counter import EpochCounter
+from edge_agent.description import describe
+from edge_agent.facts import AdapterFacts, Facts
+from edge_agent.group_commit import open_spool
+from edge_agent.health import Health
+from edge_agent.key_sets import KeySets
+from edge_agent.keystore import Keystore
+from edge_agent.reports import Reports
+from edge_agent.sealer import Sealer
+from edge_agent.sensors import Surroundings
+from edge_agent.settings import AgentSettings
+from edge_agent.status import StateLock
+from edge_agent.uplink import Uplink
+
+log = logging.getLogger(__name__)
+
+
+async def run(settings: AgentSettings) -> None:
+    """Read sensors and deliver what they say until cancelled.
+
+    Raises:
+        AlreadyRunningError: another agent uses the state directory.
+        OSError: the state directory cannot be used, or the metrics port is taken.
+        PayloadError: the settings describe something that cannot be said.
+    """
+    directory = settings.state_directory
+    directory.mkdir(parents=True, exist_ok=True)
+    with StateLock(directory):
+        clock = Clock(directory / "clock")
+        facts = _first_facts(settings, clock)
+        health = Health(settings, clock)
+        key_sets = KeySets(
+            directory,
+            tenant=settings.tenant,
+            council_root_file=settings.trust.council_root_file,
+            clock=clock,
+        )
+        sealer = Sealer(
+            tenant=settings.tenant,
+            device=settings.device,
+            group=settings.group,
+            counter=EpochCounter(directory / "epoch.json", now=int(clock.unix())),
+            clock=clock,
+            settings=settings.uplink,
+            description=encode_description(describe(settings)),
+        )
+        async with open_spool(
+            directory / "spool.sqlite", settings.spool, clock=clock, gap_record=health.gap_record
+        ) as spool:
+            uplink = Uplink(
+                settings,
+                keystore=Keystore(settings.broker, settings.device),
+                key_sets=key_sets,
+                sealer=sealer,
+                spool=spool,
+                clock=clock,
+                facts=facts,
+            )
+            reports = Reports(settings, facts=facts, spool=spool, key_sets=key_sets, clock=clock)
+            surroundings = Surroundings(clock, directory)
+            log.info("agent started", extra={"device": settings.device})
+            with reports.metrics():
+                try:
+                    async with asyncio.TaskGroup() as tasks:
+                        tasks.create_task(spool.run(), name="spool")
+                        tasks.create_task(uplink.run(), name="uplink")
+                        tasks.create_task(health.report(spool), name="health")
+                        tasks.create_task(reports.run(), name="reports")
+                        for sensor in settings.sensor:
+                            collecting = collect(sensor, surroundings, spool, facts)
+                            tasks.create_task(collecting, name=f"sensor {sensor.urn}")
+                finally:
+                    sealer.close()
+                    log.info("agent stopped", extra={"device": settings.device})
+
+
+def _first_facts(settings: AgentSettings, clock: Clock) -> Facts:
+    facts = Facts(started_at=clock.unix())
+    facts.adapters = {sensor.urn: AdapterFacts(sensor.adapter) for sensor in settings.sensor}
+    return facts

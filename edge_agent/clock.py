@@ -1,0 +1,93 @@
+"""What time it is on a machine that may have no battery-backed clock, and how far to trust it.
+
+The floor below which the clock is known to be wrong is kept on disk here. Times of readings
+that were already taken are never rewritten.
+"""
+
+import ctypes
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import IntEnum
+from pathlib import Path
+
+from edge_agent.durable import replace
+
+_ADJTIMEX_ERROR = 5  # TIME_ERROR of adjtimex(2): the kernel's clock is not synchronised
+_TIMEX_BYTES = 512  # more than struct timex on any Linux
+_HARDWARE_CLOCK = Path("/sys/class/rtc/rtc0")
+
+
+class ClockQuality(IntEnum):
+    """Field 6 of an announcement: where this machine's time comes from."""
+
+    NONE = 0
+    AUTHENTICATED = 1
+    NETWORK = 2
+    HARDWARE = 3
+
+
+class Clock:
+    """Wall time that never stands before a floor.
+
+    floor_file: holds the latest time this machine has seen; written by `save_floor`.
+    wall, monotonic, source: the machine's own; a test gives others.
+    """
+
+    def __init__(
+        self,
+        floor_file: Path,
+        *,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        source: Callable[[], ClockQuality] | None = None,
+    ) -> None:
+        self._floor_file = floor_file
+        self._wall = wall
+        self.monotonic = monotonic
+        self._source = source or machine_clock_quality
+        self._started = monotonic()
+        self._floor = max(Path(__file__).stat().st_mtime, _saved_floor(floor_file))
+
+    def raise_floor(self, unix_seconds: float) -> None:
+        """Note that it cannot be earlier than this, e.g. a certificate's notBefore."""
+        self._floor = max(self._floor, unix_seconds)
+
+    def unix(self) -> float:
+        """Return Unix seconds: the machine's, or floor plus time since the start if later."""
+        return max(self._wall(), self._least())
+
+    def now(self) -> datetime:
+        """Return `unix()` as a UTC time."""
+        return datetime.fromtimestamp(self.unix(), UTC)
+
+    def quality(self) -> ClockQuality:
+        """Return how this machine knows the time; NONE while it stands before the floor."""
+        return self._source() if self._wall() >= self._least() else ClockQuality.NONE
+
+    def save_floor(self) -> None:
+        """Keep the present time as the floor of the next start.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        replace(self._floor_file, f"{self.unix():.0f}\n".encode())
+
+    def _least(self) -> float:
+        return self._floor + self.monotonic() - self._started
+
+
+def machine_clock_quality() -> ClockQuality:
+    """Ask the kernel whether its clock is disciplined, or else whether it came from a chip."""
+    buffer = ctypes.create_string_buffer(_TIMEX_BYTES)
+    state = ctypes.CDLL(None).adjtimex(buffer)
+    if 0 <= state < _ADJTIMEX_ERROR:
+        return ClockQuality.NETWORK
+    return ClockQuality.HARDWARE if _HARDWARE_CLOCK.exists() else ClockQuality.NONE
+
+
+def _saved_floor(path: Path) -> float:
+    try:
+        return float(path.read_text())
+    except (OSError, ValueError):
+        return 0.0

@@ -1,0 +1,53 @@
+"""From a gateway's settings to how it describes itself before any reading (content format 60).
+
+What each adapter measures, the adapter says; what the gateway reports about itself,
+`edge_agent.health` says. Here they are put together.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from device_protocol.description import Datastream, GatewayDescription, Sensor, Thing
+from edge_agent import health
+from edge_agent.sensors import ADAPTERS
+from edge_agent.settings import AgentSettings, SensorSettings, ThingSettings
+
+
+def describe(settings: AgentSettings) -> GatewayDescription:
+    """Return the things in the settings with their sensors, and the gateway as a thing itself.
+
+    Raises:
+        PayloadError: something in the settings cannot be described.
+    """
+    things = tuple(_thing(thing, settings.sensor) for thing in settings.thing)
+    return GatewayDescription((*things, health.thing(settings)))
+
+
+def _thing(thing: ThingSettings, sensors: tuple[SensorSettings, ...]) -> Thing:
+    return Thing(
+        urn=thing.urn,
+        name=thing.name,
+        description=thing.description,
+        longitude=thing.longitude,
+        latitude=thing.latitude,
+        place_name=thing.place_name,
+        properties=dict(thing.properties),
+        sensors=tuple(_sensor(sensor) for sensor in sensors if sensor.thing == thing.urn),
+    )
+
+
+def _sensor(sensor: SensorSettings) -> Sensor:
+    return Sensor(
+        urn=sensor.urn,
+        name=sensor.name,
+        description=sensor.description,
+        metadata=sensor.metadata,
+        datastreams=tuple(
+            _with_properties(datastream, sensor.properties)
+            for datastream in ADAPTERS[sensor.adapter].datastreams(sensor)
+        ),
+    )
+
+
+def _with_properties(datastream: Datastream, properties: Mapping[str, str]) -> Datastream:
+    return replace(datastream, properties={**properties, **datastream.properties})

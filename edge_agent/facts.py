@@ -1,0 +1,49 @@
+"""What the agent knows about itself at present: written by its tasks, shown by status and metrics.
+
+Nothing is decided by these facts, and they are gone with the process.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class AdapterFacts:
+    """One sensor's adapter.
+
+    since: Unix seconds of the last change of `running`. readings: taken since the start.
+    """
+
+    adapter: str
+    running: bool = False
+    since: float = 0.0
+    readings: int = 0
+    failures: int = 0
+    last_error: str = ""
+
+
+@dataclass(slots=True)
+class Facts:
+    """The whole agent; times in Unix seconds, None where there is none.
+
+    connection_since: last change of `connected`. connection_error: why it is not, if known.
+    certificate_not_after: of the certificate in use. waiting_for: what keeps readings from
+    being sealed, "" if nothing. messages: by outcome, since the start.
+    """
+
+    started_at: float
+    connected: bool = False
+    connection_since: float = 0.0
+    connection_error: str = ""
+    last_acknowledgement_at: float | None = None
+    last_refusal: int = 0
+    certificate_not_after: int | None = None
+    key_set_version: int | None = None
+    key_set_is_stale: bool = False
+    epoch_counter: int = 0
+    rolled_back: bool = False
+    waiting_for: str = ""
+    readings: int = 0
+    readings_acknowledged: int = 0
+    messages: Counter[str] = field(default_factory=Counter)
+    adapters: dict[str, AdapterFacts] = field(default_factory=dict)

@@ -1,0 +1,210 @@
+"""The one owner of the spool: gathers readings into few commits, on one thread.
+
+Each commit costs a flash card some ten times the bytes of a reading, so readings wait in memory
+for others up to the time and number in the settings; alarms and backfills do not wait. What the
+centre has acknowledged is deleted in the same commits. When the disk is full nothing is lost:
+what is in memory is tried again, and adapters are held up meanwhile.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+from device_protocol.reading import Reading
+from edge_agent.clock import Clock
+from edge_agent.settings import SpoolSettings
+from edge_agent.spool import Depth, Priority, Span, Spool, Waiting, is_damage
+from runtime.backoff import FullJitter
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_MOST_READINGS: Final = 10_000  # in memory, at which `put` waits
+_MOST_RELEASED: Final = 2_000  # acknowledged and not yet deleted, at which a commit is due
+_RETRY_SECONDS: Final = (1.0, 60.0)
+
+
+class _Batch:
+    """What the next commit will do; `stored` is set once it has."""
+
+    def __init__(self) -> None:
+        self.readings: list[tuple[Priority, Reading]] = []
+        self.released: list[Span] = []
+        self.released_readings = 0
+        self.since: float | None = None
+        self.entered: float | None = None
+        self.urgent = False
+        self.is_stored = False
+        self.stored = asyncio.Event()
+
+
+class GroupCommit:
+    """Readings on their way into the spool, and out of it.
+
+    on_commit: called after each commit, on the event loop.
+    oldest_unsent: monotonic time at which the oldest reading entered that the uplink has not
+        taken yet; None when it has taken all. The uplink keeps it.
+    commits: how many there have been.
+    failing: why the spool cannot be written at present, if it cannot.
+    """
+
+    def __init__(
+        self, spool: Spool, thread: ThreadPoolExecutor, settings: SpoolSettings, clock: Clock
+    ) -> None:
+        self.on_commit: Callable[[], None] = lambda: None
+        self.oldest_unsent: float | None = float("-inf")
+        self.commits = 0
+        self.failing: str | None = None
+        self.spool = spool
+        self._thread = thread
+        self._settings = settings
+        self._clock = clock
+        self._gathering = _Batch()
+        self._writing = _Batch()
+        self._wake = asyncio.Event()
+
+    async def put(
+        self, readings: Iterable[Reading], priority: Priority, *, at_once: bool = False
+    ) -> None:
+        """Take readings; with `at_once`, or for alarms, return only when they are on the disk.
+
+        Waits while too much is in memory already, which happens only when the disk fails.
+        """
+        while len(self._gathering.readings) >= _MOST_READINGS:
+            await self._gathering.stored.wait()
+        batch = self._gathering
+        batch.readings += [(priority, reading) for reading in readings]
+        batch.entered = batch.entered or self._clock.monotonic()
+        batch.since = batch.since or batch.entered
+        batch.urgent |= at_once or priority is Priority.ALARM
+        self._wake.set()
+        if batch.urgent:
+            await batch.stored.wait()
+
+    def release(self, spans: Sequence[Span]) -> None:
+        """Delete what the centre has stored, with the next commit."""
+        if spans:
+            batch = self._gathering
+            batch.released += spans
+            batch.released_readings += sum(span.last - span.first + 1 for span in spans)
+            batch.since = batch.since or self._clock.monotonic()
+            self._wake.set()
+
+    async def read(self, after: Mapping[Priority, int], limit: int) -> list[Waiting]:
+        """Return committed readings, as `Spool.read`."""
+
+        def read() -> list[Waiting]:
+            try:
+                return self.spool.read(after, limit)
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                self.spool.replace_damaged(str(error))
+                return self.spool.read(after, limit)
+
+        return await self._on_thread(read)
+
+    async def depth(self) -> Depth:
+        """Return how much waits, without what is only in memory."""
+        return await self._on_thread(self.spool.depth)
+
+    async def run(self) -> None:
+        """Commit whenever it is due until cancelled, then once more."""
+        try:
+            while True:
+                await self._until_due()
+                await self._commit()
+        finally:
+            for batch in (self._writing, self._gathering):
+                await self._write(batch)
+
+    async def _until_due(self) -> None:
+        while (wait := self._seconds_until_due()) > 0:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(None if wait == float("inf") else wait):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
+
+    def _seconds_until_due(self) -> float:
+        batch = self._gathering
+        if batch.since is None:
+            return float("inf")
+        if (
+            batch.urgent
+            or len(batch.readings) >= self._settings.commit_readings
+            or batch.released_readings >= _MOST_RELEASED
+        ):
+            return 0
+        return batch.since + self._settings.commit_seconds - self._clock.monotonic()
+
+    async def _commit(self) -> None:
+        """Write what was gathered, however often the disk refuses."""
+        self._writing, self._gathering = self._gathering, _Batch()
+        backoff = FullJitter(*_RETRY_SECONDS)
+        while not await self._write(self._writing):  # noqa: ASYNC110  # a disk tells nobody
+            await asyncio.sleep(backoff.next())
+        self.commits += 1
+        if self._writing.entered is not None and self.oldest_unsent is None:
+            self.oldest_unsent = self._writing.entered
+        self.on_commit()
+
+    async def _write(self, batch: _Batch) -> bool:
+        """Return whether `batch` is on the disk; a damaged spool is replaced."""
+        now = int(self._clock.unix())
+
+        def write() -> None:
+            if not batch.is_stored:
+                self.spool.write(batch.readings, batch.released, now)
+                batch.is_stored = True
+
+        try:
+            await self._on_thread(write)
+        except sqlite3.DatabaseError as error:
+            damage = str(error)
+            if is_damage(error):
+                await self._on_thread(lambda: self.spool.replace_damaged(damage))
+            elif self.failing is None:
+                log.error("spool cannot be written", extra={"error": damage})  # noqa: TRY400
+            self.failing = damage
+            return False
+        self.failing = None
+        batch.stored.set()
+        return True
+
+    async def _on_thread(self, call: Callable[[], T]) -> T:
+        """Run `call` on the spool's thread; a cancellation waits until it is done."""
+        future = asyncio.get_running_loop().run_in_executor(self._thread, call)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            raise
+
+
+@asynccontextmanager
+async def open_spool(
+    path: Path,
+    settings: SpoolSettings,
+    *,
+    clock: Clock,
+    gap_record: Callable[[int], Reading],
+) -> AsyncIterator[GroupCommit]:
+    """Open the spool at `path` on a thread of its own, and close both at the end."""
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1, thread_name_prefix="spool") as thread:
+        spool = await loop.run_in_executor(
+            thread,
+            lambda: Spool(path, quota_bytes=settings.quota_bytes, gap_record=gap_record),
+        )
+        try:
+            yield GroupCommit(spool, thread, settings, clock)
+        finally:
+            await loop.run_in_executor(thread, spool.close)

@@ -1,0 +1,107 @@
+"""Telling people and Prometheus how the agent fares: the status file and the metrics.
+
+What is told comes from `edge_agent.facts`; readings about the gateway are made by
+`edge_agent.health`. The clock's floor is saved here too, because it is time to.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from edge_agent.clock import Clock
+from edge_agent.facts import Facts
+from edge_agent.group_commit import GroupCommit
+from edge_agent.key_sets import KeySets
+from edge_agent.settings import AgentSettings
+from edge_agent.spool import Depth
+from edge_agent.status import write_status
+from runtime.metrics import serve_metrics
+
+log = logging.getLogger(__name__)
+
+_FLOOR_SECONDS: Final = 600.0  # how far a machine without a clock falls back at a restart
+
+
+class Reports:
+    """What one agent tells; `depth` is the spool's as last measured."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        facts: Facts,
+        spool: GroupCommit,
+        key_sets: KeySets,
+        clock: Clock,
+    ) -> None:
+        self.depth = Depth(0, 0, None)
+        self._settings = settings
+        self._facts = facts
+        self._spool = spool
+        self._key_sets = key_sets
+        self._clock = clock
+        self._floor_saved_at = float("-inf")
+        self._is_failing = False
+
+    async def run(self) -> None:
+        """Write the status at every interval, and once more when cancelled."""
+        try:
+            while True:
+                self.depth = await self._spool.depth()
+                self._write()
+                await asyncio.sleep(self._settings.status.interval_seconds)
+        finally:
+            self._facts.connected = False
+            self._facts.connection_error = "the agent was stopped"
+            self._floor_saved_at = float("-inf")
+            self._write()
+
+    def _write(self) -> None:
+        """Write the status, and now and then the clock's floor; a full disk is only logged."""
+        facts, key_set = self._facts, self._key_sets.current
+        facts.key_set_version = key_set.version if key_set else None
+        facts.key_set_is_stale = self._key_sets.is_stale()
+        try:
+            write_status(
+                self._settings,
+                facts=facts,
+                depth=self.depth,
+                clock=self._clock.quality(),
+                dropped=self._spool.spool.dropped,
+                spool_failing=self._spool.failing,
+                now=self._clock.unix(),
+            )
+            if self._clock.monotonic() - self._floor_saved_at >= _FLOOR_SECONDS:
+                self._clock.save_floor()
+                self._floor_saved_at = self._clock.monotonic()
+        except OSError as error:
+            if not self._is_failing:
+                log.warning("status cannot be written", extra={"error": str(error)})
+            self._is_failing = True
+        else:
+            self._is_failing = False
+
+    @contextmanager
+    def metrics(self) -> Iterator[None]:
+        """Serve the metrics meanwhile, if the settings name a port.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        if not self._settings.metrics.port:
+            yield
+            return
+        from edge_agent.metrics import AgentMetrics  # noqa: PLC0415  # costs memory
+
+        server = serve_metrics(
+            self._settings.metrics.port,
+            self._settings.metrics.host,
+            AgentMetrics(self._facts, lambda: self.depth),
+        )
+        try:
+            yield
+        finally:
+            if server is not None:
+                server.close()

@@ -1,0 +1,143 @@
+"""The computer itself as a sensor: load, memory, disk and, where the kernel tells it, temperature.
+
+Reads files that Linux provides under /proc and /sys; `root` stands for `/` so that tests can
+bring their own.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Iterable
+from pathlib import Path
+from typing import Final
+
+from device_protocol.description import Datastream
+from device_protocol.reading import Reading
+from edge_agent.sensors.adapter import AdapterError, Harvest, Surroundings
+from edge_agent.settings import HostSettings
+
+_ROOT: Final = Path("/")
+_LOAD_SECONDS: Final = 60
+_TEMPERATURES: Final = (
+    "sys/class/thermal/thermal_zone*/temp",
+    "sys/class/hwmon/hwmon*/temp*_input",
+)
+_MILLIDEGREES: Final = 1000.0
+
+
+def datastreams(settings: HostSettings) -> tuple[Datastream, ...]:
+    """Return what a computer measures of itself."""
+    period = max(1, round(settings.interval_seconds))
+    return (
+        Datastream(
+            name="cpu_load",
+            title="Processor load",
+            description="Load average of one minute, divided by the number of processors.",
+            observed_property="cpu_load",
+            unit="1",
+            period_seconds=period,
+            averaging_seconds=_LOAD_SECONDS,
+            valid_minimum=0.0,
+        ),
+        Datastream(
+            name="memory_used",
+            title="Memory in use",
+            description="Share of memory that is not available to new programs.",
+            observed_property="memory_used",
+            unit="%",
+            period_seconds=period,
+            valid_minimum=0.0,
+            valid_maximum=100.0,
+        ),
+        Datastream(
+            name="disk_used",
+            title="Disk in use",
+            description=f"Share of the file system at {settings.disk_path} that is in use.",
+            observed_property="disk_used",
+            unit="%",
+            period_seconds=period,
+            valid_minimum=0.0,
+            valid_maximum=100.0,
+        ),
+        Datastream(
+            name="temperature",
+            title="Temperature inside",
+            description="The warmest of the computer's own thermometers; none, no readings.",
+            observed_property="device_temperature",
+            unit="Cel",
+            period_seconds=None,
+            valid_minimum=-60.0,
+            valid_maximum=150.0,
+        ),
+    )
+
+
+async def harvests(
+    settings: HostSettings, surroundings: Surroundings
+) -> AsyncGenerator[Harvest, None]:
+    """Yield one harvest at every interval, without drifting."""
+    clock = surroundings.clock
+    due = clock.monotonic()
+    while True:
+        now = clock.now()
+        yield Harvest(
+            tuple(
+                Reading(
+                    sensor=settings.urn, name=name, phenomenon_time=now, result=result, unit=unit
+                )
+                for name, result, unit in measure(settings.disk_path)
+            )
+        )
+        due = max(due + settings.interval_seconds, clock.monotonic())
+        await asyncio.sleep(due - clock.monotonic())
+
+
+def measure(disk_path: Path, root: Path = _ROOT) -> list[tuple[str, float, str]]:
+    """Return short name, result and SenML unit of everything this computer can tell now.
+
+    Raises:
+        AdapterError, OSError: the kernel's files are not as expected.
+    """
+    results = [
+        ("cpu_load", _load(root), "/"),
+        ("memory_used", _memory_used(root), "/100"),
+        ("disk_used", _disk_used(disk_path), "/100"),
+    ]
+    temperature = max(_temperatures(root), default=None)
+    if temperature is not None:
+        results.append(("temperature", temperature, "Cel"))
+    return results
+
+
+def _load(root: Path) -> float:
+    text = (root / "proc/loadavg").read_text()
+    try:
+        return round(float(text.split()[0]) / (os.cpu_count() or 1), 4)
+    except (ValueError, IndexError) as error:
+        raise AdapterError(f"/proc/loadavg holds {text!r}") from error
+
+
+def _memory_used(root: Path) -> float:
+    lines = (root / "proc/meminfo").read_text().splitlines()
+    sizes = {name: rest for name, _, rest in (line.partition(":") for line in lines)}
+    try:
+        available, total = (int(sizes[name].split()[0]) for name in ("MemAvailable", "MemTotal"))
+        return round(100.0 * (1 - available / total), 3)
+    except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
+        raise AdapterError("/proc/meminfo does not tell the memory available") from error
+
+
+def _disk_used(path: Path) -> float:
+    """Return the share in use as df(1) shows it: what only root may use does not count."""
+    figures = os.statvfs(path)
+    used = figures.f_blocks - figures.f_bfree
+    usable = used + figures.f_bavail
+    return round(100.0 * used / usable, 3) if usable else 0.0
+
+
+def _temperatures(root: Path) -> Iterable[float]:
+    for pattern in _TEMPERATURES:
+        for path in root.glob(pattern):
+            try:
+                yield int(path.read_text()) / _MILLIDEGREES
+            except (OSError, ValueError):
+                continue  # many a thermometer exists without being readable

@@ -1,0 +1,293 @@
+"""What a gateway is told in its TOML file, and the check of such a file.
+
+How a setting acts is told where it is used. Secrets are paths to files.
+"""
+# ruff: noqa: RUF009  # `setting` returns a dataclass field
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from runtime.settings import SettingsError, load, setting
+
+KeyPath = tuple[str | int, ...]
+
+URN = r"urn:[a-z0-9][a-z0-9-]{1,31}:[A-Za-z0-9:._/-]+"
+SHORT_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # what may follow a URN and a colon in a SenML name
+DEVICE = r"[a-z0-9][a-z0-9-]{0,47}"
+
+PriorityName = Literal["low", "normal", "alarm"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerSettings:
+    """Where messages go, and who this gateway is to the broker."""
+
+    host: str = setting("Name of the broker as in its certificate.", pattern=r"\S+")
+    port: int = setting("TCP port of the council's listener.", minimum=1, maximum=65535)
+    mqtt_version: Literal["5", "3.1.1"] = setting(
+        "MQTT version; NATS speaks 3.1.1 only.", default="5"
+    )
+    ca_file: Path = setting("Root certificate of the region's services, PEM.")
+    certificate_file: Path = setting("This gateway's certificate, PEM; its CN is `device`.")
+    key_file: Path = setting("Its private key, PEM: Ed25519 or P-256. It also signs readings.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustSettings:
+    """Whom this gateway believes."""
+
+    council_root_file: Path = setting(
+        "Root certificate of the council, PEM; anchor of the list of recipients (message R)."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolSettings:
+    """How readings wait on this machine."""
+
+    quota_bytes: int = setting(
+        "Size of the spool past which the oldest readings of the lowest priority go.",
+        default=256 * 1024 * 1024,
+        minimum=64 * 1024,
+    )
+    commit_seconds: float = setting(
+        "Longest time a reading is only in memory.", default=10.0, minimum=0.0, maximum=60.0
+    )
+    commit_readings: int = setting(
+        "Readings after which a commit does not wait.", default=50, minimum=1, maximum=10_000
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UplinkSettings:
+    """How readings leave this machine."""
+
+    window_messages: int = setting(
+        "Messages sent and not yet acknowledged by the centre, at most.",
+        default=64,
+        minimum=1,
+        maximum=512,
+    )
+    batch_readings: int = setting(
+        "Readings in one message, at most.", default=100, minimum=1, maximum=1000
+    )
+    batch_bytes: int = setting(
+        "Bytes of readings in one message, about.", default=4096, minimum=256, maximum=32_768
+    )
+    batch_seconds: float = setting(
+        "Longest time a reading waits for others.", default=10.0, minimum=0.0, maximum=900.0
+    )
+    heartbeat_seconds: float = setting(
+        "Silence after which an empty message is sent.", default=900.0, minimum=1.0, maximum=900.0
+    )
+    reannounce_seconds: float = setting(
+        "Time without an acknowledgement after which everything outstanding is sent again; "
+        "doubles up to 15 minutes.",
+        default=60.0,
+        minimum=1.0,
+        maximum=900.0,
+    )
+    epoch_seconds: int = setting(
+        "How long one epoch key is used.", default=3600, minimum=60, maximum=86_400
+    )
+    retry_seconds: float = setting(
+        "Longest wait before connecting again; each wait is drawn at random up to a bound that "
+        "doubles from 1 s to this.",
+        default=120.0,
+        minimum=0.1,
+        maximum=3600.0,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthSettings:
+    """What the gateway reports about itself, as readings."""
+
+    interval_seconds: float = setting(
+        "Time between two reports.", default=60.0, minimum=1.0, maximum=3600.0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusSettings:
+    """The file that `kerbstone agent status` shows."""
+
+    file: Path | None = setting(
+        "Where it is written; by default status.json in the state directory. A path in memory "
+        "(/run) spares a flash card.",
+        default=None,
+    )
+    interval_seconds: float = setting(
+        "Time between two writings.", default=5.0, minimum=0.1, maximum=60.0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSettings:
+    """The Prometheus endpoint."""
+
+    port: int = setting("TCP port; 0 is off.", default=0, minimum=0, maximum=65535)
+    host: str = setting("Address to listen on.", default="127.0.0.1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThingSettings:
+    """A thing in the street (OGC 18-088): what stands where."""
+
+    urn: str = setting("Its lasting name.", pattern=URN)
+    name: str = setting("What people call it.")
+    description: str = setting("One sentence for people.")
+    longitude: float = setting("Degrees east, WGS 84.", minimum=-180, maximum=180)
+    latitude: float = setting("Degrees north, WGS 84.", minimum=-90, maximum=90)
+    place_name: str = setting("What people call the place.")
+    properties: Mapping[str, str] = setting("Further facts about it.", default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SensorSettings:
+    """What every adapter is told."""
+
+    urn: str = setting("The sensor's lasting name; base name of its readings.", pattern=URN)
+    thing: str = setting("urn of the thing it hangs on.", pattern=URN)
+    name: str = setting("What people call the sensor.")
+    description: str = setting("One sentence for people.")
+    metadata: str = setting("Link to its data sheet.", default="")
+    priority: PriorityName = setting(
+        "When the spool is full, low goes first and alarm last; alarms are sent at once.",
+        default="normal",
+    )
+    properties: Mapping[str, str] = setting(
+        "Further facts about each of its datastreams.", default_factory=dict
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnSettings:
+    """What one column of a recording becomes: a datastream."""
+
+    name: str = setting("Short name of the datastream; unique in its sensor.", pattern=SHORT_NAME)
+    title: str = setting("What people call the datastream.")
+    description: str = setting("One sentence for people.")
+    observed_property: str = setting("Key in the registry of observed properties.")
+    unit: str = setting("Key in the table of units.")
+    senml_unit: str | None = setting(
+        "SenML symbol of that unit, where it differs from the key.", default=None
+    )
+    averaging_seconds: int = setting(
+        "A result is the mean over this long, ending at its time; 0 is an instant.",
+        default=3600,
+        minimum=0,
+    )
+    valid_minimum: float | None = setting("Least result the sensor can give.", default=None)
+    valid_maximum: float | None = setting("Greatest result the sensor can give.", default=None)
+    properties: Mapping[str, str] = setting("Further facts about it.", default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaySettings(_SensorSettings):
+    """Plays a recording as if its last day were today."""
+
+    adapter: Literal["replay"] = "replay"
+    file: Path = setting("The recording: CSV with a header, perhaps gzipped.", must_exist=True)
+    recorded: str = setting("When it was recorded, e.g. 2009; part of every datastream.")
+    source: str = setting("Who measured it; likewise.")
+    licence: str = setting("Under which licence; likewise.")
+    site: str | None = setting("Play only rows of this site.", default=None)
+    site_column: str = setting("Column with the site.", default="site")
+    time_column: str = setting("Column with the time, ISO 8601 with offset.", default="date")
+    recorded_period_seconds: int = setting(
+        "Time between two recorded rows of a site.", default=3600, minimum=1, maximum=86_400
+    )
+    backfill_days: float = setting(
+        "How far back the first start fills.", default=90.0, minimum=0.0, maximum=3660.0
+    )
+    live_interval_seconds: float = setting(
+        "After that, one row is played every so often.", default=5.0, minimum=0.05
+    )
+    columns: Mapping[str, ColumnSettings] = setting("What each column becomes.")
+
+    def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
+        """Refuse a recording without columns, and two columns of one name."""
+        if not self.columns:
+            yield ("columns",), "must name at least one column"
+        names = [column.name for column in self.columns.values()]
+        for key, column in self.columns.items():
+            if names.count(column.name) > 1:
+                yield ("columns", key, "name"), "must be unique in its sensor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSettings(_SensorSettings):
+    """Measures this computer itself."""
+
+    adapter: Literal["host"] = "host"
+    interval_seconds: float = setting(
+        "Time between two measurements.", default=1.0, minimum=0.1, maximum=3600.0
+    )
+    disk_path: Path = setting("Whose file system's use is reported.", default=Path("/"))
+
+
+SensorSettings = ReplaySettings | HostSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """Everything one gateway is told."""
+
+    tenant: str = setting("Short name of the council.", pattern=r"[a-z0-9][a-z0-9-]{0,31}")
+    device: str = setting("Name of this gateway, unique in the region.", pattern=DEVICE)
+    group: str = setting(
+        "Recipients that may read its messages, a group of the council's list.",
+        default="main",
+        pattern=r"[a-z0-9][a-z0-9-]{0,15}",
+    )
+    state_directory: Path = setting("Where spool and counters are kept; made if missing.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
+        "Least severe log record that is written.", default="INFO"
+    )
+    broker: BrokerSettings
+    trust: TrustSettings
+    spool: SpoolSettings = SpoolSettings()
+    uplink: UplinkSettings = UplinkSettings()
+    health: HealthSettings = HealthSettings()
+    status: StatusSettings = StatusSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    thing: tuple[ThingSettings, ...]
+    sensor: tuple[SensorSettings, ...] = ()
+
+    @property
+    def status_file(self) -> Path:
+        """Where the status is really written."""
+        return self.status.file or self.state_directory / "status.json"
+
+    @property
+    def health_urn(self) -> str:
+        """Name of the thing, and sensor, that the gateway itself is."""
+        return f"urn:dev:kerbstone:{self.device}:health"
+
+    def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
+        """Refuse names used twice and sensors that hang on nothing."""
+        things = [thing.urn for thing in self.thing]
+        sensors = [sensor.urn for sensor in self.sensor]
+        if not things:
+            yield ("thing",), "must name at least one: the gateway stands where the first does"
+        for kind, urns in (("thing", things), ("sensor", sensors)):
+            for index, urn in enumerate(urns):
+                if urn in urns[:index]:
+                    yield (kind, index, "urn"), f"stands twice as the urn of a {kind}"
+                if urn == self.health_urn:
+                    yield (kind, index, "urn"), "is kept for the gateway's own health"
+        for index, sensor in enumerate(self.sensor):
+            if sensor.thing not in things:
+                yield ("sensor", index, "thing"), "must be the urn of a thing in this file"
+
+
+def check(path: Path) -> list[str]:
+    """Return what is wrong with the settings file at `path`, a line each."""
+    try:
+        load(AgentSettings, path)
+    except SettingsError as error:
+        return [str(mistake) for mistake in error.mistakes]
+    return []

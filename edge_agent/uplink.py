@@ -1,0 +1,399 @@
+"""The MQTT leg: the only place in the agent that knows MQTT and aiomqtt.
+
+Carries out what the sealer decides: announces, publishes, sends again, and hands back what the
+centre acknowledges. A PUBACK only paces; deletion waits for the centre's own acknowledgement.
+Nothing is queued in the MQTT library: at most `_PUBLISHES_AT_ONCE` messages are on their way to
+the broker at a time. Runs over MQTT 5 and 3.1.1.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from typing import Any, Final, Self
+
+import aiomqtt
+from paho.mqtt.client import MQTT_ERR_SUCCESS
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from device_protocol import topics
+from device_protocol.errors import RejectionError
+from edge_agent.clock import Clock
+from edge_agent.facts import Facts
+from edge_agent.group_commit import GroupCommit
+from edge_agent.key_sets import KeySets, NoRecipientsError, content_algorithm
+from edge_agent.keystore import Identity, Keystore, NoIdentityError
+from edge_agent.sealer import Outgoing, Sealer
+from edge_agent.settings import AgentSettings, BrokerSettings
+from edge_agent.spool import Priority
+from runtime.backoff import FullJitter
+
+log = logging.getLogger(__name__)
+
+_PUBLISHES_AT_ONCE: Final = 16  # below the Receive Maximum of 20 that Mosquitto grants
+_MOST_QUEUED_ACKNOWLEDGEMENTS: Final = 256  # the newest of them says it all; the rest may drop
+_PUBACK_SECONDS: Final = 30.0
+_DRAIN_SECONDS: Final = 10.0
+_WATCH_SECONDS: Final = 30.0
+_STEADY_SECONDS: Final = 60.0
+_FIRST_RETRY_SECONDS: Final = 1.0
+_NO_MATCHING_SUBSCRIBERS: Final = 0x10
+_FIRST_FAILURE_CODE: Final = 0x80
+
+
+class CertificateReplacedError(Exception):
+    """The certificate's files have changed: connect again under the new one."""
+
+
+OUTAGES: Final = (
+    OSError,
+    aiomqtt.MqttError,
+    sqlite3.OperationalError,
+    NoIdentityError,
+    CertificateReplacedError,
+)
+
+
+class Connection(aiomqtt.Client):
+    """One connection to the broker, which also tells how the broker answered a publish.
+
+    aiomqtt drops the reason code of a PUBACK; two private names of it are used to get at it.
+    """
+
+    def __init__(self, settings: BrokerSettings, identity: Identity, device: str) -> None:
+        is_version_5 = settings.mqtt_version == "5"
+        version = aiomqtt.ProtocolVersion.V5 if is_version_5 else aiomqtt.ProtocolVersion.V311
+        super().__init__(
+            settings.host,
+            settings.port,
+            identifier=device,
+            protocol=version,
+            clean_session=None if is_version_5 else True,
+            clean_start=True,
+            max_queued_incoming_messages=_MOST_QUEUED_ACKNOWLEDGEMENTS,
+            max_inflight_messages=_PUBLISHES_AT_ONCE + 1,
+            tls_context=identity.tls,
+        )
+        self._answers: dict[int, asyncio.Future[int]] = {}
+
+    async def __aenter__(self) -> Self:
+        """Connect; a connection that fails half-way leaves no socket behind.
+
+        Raises:
+            aiomqtt.MqttError: it failed.
+        """
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            self._client.disconnect()
+            raise
+
+    async def deliver(self, topic: str, message: bytes, *, retain: bool = False) -> bool:
+        """Publish with QoS 1; return whether the broker says that somebody will receive it.
+
+        Over MQTT 3.1.1 brokers always say so.
+
+        Raises:
+            aiomqtt.MqttError, TimeoutError: the connection has failed.
+        """
+        sent = self._client.publish(topic, message, qos=1, retain=retain)
+        if sent.rc != MQTT_ERR_SUCCESS:
+            raise aiomqtt.MqttCodeError(sent.rc, "could not publish")
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._answers[sent.mid] = answer
+        try:
+            async with asyncio.timeout(_PUBACK_SECONDS):
+                code = await answer
+        finally:
+            del self._answers[sent.mid]
+        return code != _NO_MATCHING_SUBSCRIBERS and code < _FIRST_FAILURE_CODE
+
+    def _on_publish(
+        self,
+        client: Any,
+        userdata: Any,
+        mid: int,
+        reason_code: ReasonCode,
+        properties: Properties,
+    ) -> None:
+        answer = self._answers.get(mid)
+        if answer is not None and not answer.done():
+            answer.set_result(reason_code.value)
+        super()._on_publish(client, userdata, mid, reason_code, properties)
+
+
+class Uplink:
+    """Sends what the spool holds, for as long as the agent runs."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        keystore: Keystore,
+        key_sets: KeySets,
+        sealer: Sealer,
+        spool: GroupCommit,
+        clock: Clock,
+        facts: Facts,
+    ) -> None:
+        place = (settings.tenant, settings.device, settings.group)
+        self._announcements = topics.announcement(*place)
+        self._data = topics.data(*place)
+        self._acknowledgements = topics.acknowledgement(*place)
+        self._key_set_topic = topics.key_set(settings.tenant)
+        self._settings = settings
+        self._keystore = keystore
+        self._key_sets = key_sets
+        self._sealer = sealer
+        self._spool = spool
+        self._clock = clock
+        self._facts = facts
+        self._identity: Identity | None = None
+        self._reconnects = FullJitter(_FIRST_RETRY_SECONDS, settings.uplink.retry_seconds)
+        self._refusals = FullJitter(_FIRST_RETRY_SECONDS, settings.uplink.retry_seconds)
+        self._is_refused = False
+        self._slots = asyncio.Semaphore(_PUBLISHES_AT_ONCE)
+        self._epoch_changes = asyncio.Lock()
+        self._wake = asyncio.Event()
+        spool.on_commit = self._wake.set
+
+    async def run(self) -> None:
+        """Connect, send and receive; connect again after every outage, until cancelled."""
+        while True:
+            connected_at = self._clock.monotonic()
+            try:
+                await self._hold_connection()
+            except* OUTAGES as outage:
+                self._note_connection(connected=False, error=_words(outage))
+            if self._clock.monotonic() - connected_at > _STEADY_SECONDS:
+                self._reconnects.reset()
+            await asyncio.sleep(self._reconnects.next())
+
+    async def _hold_connection(self) -> None:
+        stamp = self._keystore.stamp()
+        identity = await asyncio.to_thread(self._keystore.load)
+        self._use(identity)
+        async with Connection(self._settings.broker, identity, self._settings.device) as connection:
+            await self._subscribe(connection)
+            self._note_connection(connected=True)
+            self._slots = asyncio.Semaphore(_PUBLISHES_AT_ONCE)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._receive(connection), name="receive")
+                tasks.create_task(self._send(connection, identity, tasks), name="send")
+                tasks.create_task(self._watch_certificate(stamp), name="watch certificate")
+
+    def _use(self, identity: Identity) -> None:
+        before = self._identity
+        if before and (before.signer.kid, before.not_after) != (
+            identity.signer.kid,
+            identity.not_after,
+        ):
+            self._sealer.end("certificate")
+        self._identity = identity
+        self._clock.raise_floor(identity.not_before)
+        self._facts.certificate_not_after = identity.not_after
+
+    async def _subscribe(self, connection: Connection) -> None:
+        codes = await connection.subscribe([(self._acknowledgements, 1), (self._key_set_topic, 1)])
+        for code in codes:
+            if (code.value if isinstance(code, ReasonCode) else code) >= _FIRST_FAILURE_CODE:
+                raise aiomqtt.MqttError("the broker refused the subscription")
+
+    async def _watch_certificate(self, stamp: tuple[int, ...]) -> None:
+        """Raise when the certificate's files have changed and are usable."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            if self._keystore.stamp() == stamp:
+                continue
+            try:
+                await asyncio.to_thread(self._keystore.load)
+            except NoIdentityError as problem:
+                log.warning("new certificate unusable", extra={"problem": str(problem)})
+            else:
+                raise CertificateReplacedError("certificate replaced")
+
+    async def _receive(self, connection: Connection) -> None:
+        async for message in connection.messages:
+            content = bytes(message.payload) if isinstance(message.payload, bytes) else b""
+            if message.topic.value == self._acknowledgements:
+                async with self._epoch_changes:
+                    self._acknowledge(content)
+            elif await asyncio.to_thread(self._key_sets.offer, content):
+                self._sealer.end("key set")
+            self._wake.set()
+
+    def _acknowledge(self, message: bytes) -> None:
+        try:
+            progress = self._sealer.acknowledge(message)
+        except RejectionError as refusal:
+            self._facts.messages["acknowledgement_refused"] += 1
+            log.info("acknowledgement refused", extra={"reason": refusal.reason})
+            return
+        self._reconnects.reset()
+        self._refusals.reset()
+        self._spool.release(progress.released)
+        said = progress.acknowledgement
+        self._facts.last_acknowledgement_at = self._clock.unix()
+        self._facts.messages["acknowledged"] += progress.messages
+        self._facts.readings_acknowledged += progress.readings
+        self._facts.rolled_back = self._sealer.rolled_back
+        if said.last_refusal not in (0, self._facts.last_refusal):
+            log.warning("the centre refused a message", extra={"code": said.last_refusal})
+        self._facts.last_refusal = said.last_refusal
+
+    async def _send(
+        self, connection: Connection, identity: Identity, tasks: asyncio.TaskGroup
+    ) -> None:
+        await self._send_again(connection, tasks)
+        while True:
+            self._wake.clear()
+            if self._sealer.ended() is not None:
+                await self._change_epoch(connection, identity)
+            elif self._is_refused:
+                await asyncio.sleep(self._refusals.next())
+                await self._send_again(connection, tasks)
+            elif self._sealer.repetition_due():
+                await self._send_again(connection, tasks)
+                self._sealer.repeated()
+            elif (outgoing := await self._next()) is not None:
+                self._facts.messages["sealed"] += 1
+                await self._publish(connection, outgoing, tasks)
+            else:
+                await self._pause(self._seconds_until_due())
+
+    async def _send_again(self, connection: Connection, tasks: asyncio.TaskGroup) -> None:
+        """Announce the present epoch again and send all that is outstanding, unchanged."""
+        self._is_refused = False
+        if self._sealer.ended() is None:
+            await self._announce(connection)
+            for outgoing in list(self._sealer.outstanding.values()):
+                self._facts.messages["repeated"] += 1
+                await self._publish(connection, outgoing, tasks)
+
+    async def _change_epoch(self, connection: Connection, identity: Identity) -> None:
+        """Begin and announce a new epoch, or wait a while for somebody to seal for."""
+        try:
+            recipients = self._key_sets.recipients(self._settings.group, identity.signer)
+        except NoRecipientsError as problem:
+            if self._facts.waiting_for != str(problem):
+                log.warning("readings wait in the spool", extra={"problem": str(problem)})
+            self._facts.waiting_for = str(problem)
+            await self._pause(_WATCH_SECONDS)
+            return
+        self._facts.waiting_for = ""
+        await self._drain()
+        key_set = self._key_sets.current
+        async with self._epoch_changes:
+            await asyncio.to_thread(
+                self._sealer.begin,
+                signer=identity.signer,
+                recipients=recipients,
+                key_set_version=key_set.version if key_set else 0,
+                content_algorithm=content_algorithm(identity.signer),
+            )
+        self._facts.epoch_counter = self._sealer.counter
+        self._spool.oldest_unsent = float("-inf")
+        await self._announce(connection)
+
+    async def _drain(self) -> None:
+        """Give the centre some time to acknowledge the old epoch: less to seal again."""
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while self._sealer.outstanding:
+                    self._wake.clear()
+                    await self._wake.wait()
+        except TimeoutError:
+            log.info("epoch left early", extra={"outstanding": len(self._sealer.outstanding)})
+
+    async def _announce(self, connection: Connection) -> None:
+        """Publish message K until the broker has taken it for somebody."""
+        while not await connection.deliver(
+            self._announcements, self._sealer.announcement, retain=True
+        ):
+            self._facts.messages["not_delivered"] += 1
+            await asyncio.sleep(self._refusals.next())
+
+    async def _publish(
+        self, connection: Connection, outgoing: Outgoing, tasks: asyncio.TaskGroup
+    ) -> None:
+        """Send one message without waiting for its PUBACK, unless many others lack theirs."""
+        slots = self._slots
+        await slots.acquire()
+
+        async def confirm() -> None:
+            try:
+                if not await connection.deliver(self._data, outgoing.message):
+                    self._facts.messages["not_delivered"] += 1
+                    self._is_refused = True
+                    self._wake.set()
+            finally:
+                slots.release()
+
+        tasks.create_task(confirm(), name=f"publish {outgoing.seq}")
+
+    async def _next(self) -> Outgoing | None:
+        """Seal the next message, if one is due and the window allows it."""
+        sealer = self._sealer
+        if not sealer.has_room:
+            return None
+        if sealer.must_describe:
+            return sealer.seal_description()
+        if not sealer.described:
+            return None
+        outgoing = await self._next_readings()
+        if outgoing is None and sealer.heartbeat_due():
+            return sealer.seal_heartbeat()
+        return outgoing
+
+    async def _next_readings(self) -> Outgoing | None:
+        since = self._spool.oldest_unsent
+        if since is None:
+            return None
+        commits = self._spool.commits
+        limit = self._settings.uplink.batch_readings
+        waiting = await self._spool.read(self._sealer.positions, limit)
+        is_full = len(waiting) == limit
+        is_urgent = any(each.priority is Priority.ALARM for each in waiting)
+        if waiting and not is_full and not is_urgent and self._seconds_until_flush() > 0:
+            return None
+        outgoing = self._sealer.seal_readings(waiting) if waiting else None
+        took_all = outgoing is None or outgoing.readings == len(waiting)
+        if took_all and not is_full and self._spool.commits == commits:
+            self._spool.oldest_unsent = None
+        return outgoing
+
+    def _seconds_until_flush(self) -> float:
+        """Return how long unsent readings may still wait for others; infinite without any."""
+        since = self._spool.oldest_unsent
+        if since is None:
+            return float("inf")
+        return since + self._settings.uplink.batch_seconds - self._clock.monotonic()
+
+    def _seconds_until_due(self) -> float:
+        waits = [self._sealer.seconds_until_due()]
+        if self._sealer.has_room and self._sealer.described:
+            waits.append(self._seconds_until_flush())
+        return max(0.0, min(waits))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait until something changes, at most so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _note_connection(self, *, connected: bool, error: str = "") -> None:
+        facts = self._facts
+        if connected != facts.connected or not facts.connection_since:
+            facts.connected, facts.connection_since = connected, self._clock.unix()
+            log.info("connected" if connected else "disconnected", extra={"error": error})
+        facts.connection_error = error
+
+
+def _words(outage: BaseExceptionGroup[BaseException]) -> str:
+    """Return what went wrong, the first cause if there are several."""
+    cause: BaseException = outage
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return str(cause) or type(cause).__name__
