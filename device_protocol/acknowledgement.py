@@ -11,9 +11,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from device_protocol import associated_data, cbor, cose
-from device_protocol.errors import AeadError, AlgorithmError, SizeError, UnknownEpochError
-
-MAX_BYTES = 16_384
+from device_protocol.errors import AeadError, AlgorithmError, UnknownEpochError
+from device_protocol.limits import MAX_OTHER_BYTES, check_size
 
 _KEY_BYTES = 32
 _TAG_BYTES = 32
@@ -77,8 +76,7 @@ def open_acknowledgement(
         UnknownEpochError: of another epoch than `epoch_id`.
         AeadError: its tag is wrong.
     """
-    if len(message) > MAX_BYTES:
-        raise SizeError(f"{len(message)} bytes, limit {MAX_BYTES}")
+    check_size(message, MAX_OTHER_BYTES)
     mac = cose.decode_mac0(message)
     headers = cbor.fields(cose.protected_headers(mac.protected), (cose.ALG, cose.KID))
     cbor.fields(mac.unprotected, ())

@@ -29,6 +29,9 @@ class AnnouncementBody:
     clock: 0 none, 1 authenticated server, 2 NTP or NTS, 3 GNSS or RTC.
     previous: counter and last seq of the epoch before, if the device remembers one.
     wrapped: one encoded `delivery.Wrapped` for each recipient.
+
+    Raises:
+        StructureError: a field out of its range.
     """
 
     counter: int
@@ -39,6 +42,17 @@ class AnnouncementBody:
     key_set_version: int
     previous: tuple[int, int] | None
     wrapped: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        if not self.counter:
+            raise StructureError("counter 0")
+        lifetime = self.expires_at - self.issued_at
+        if not 0 < lifetime <= MAX_LIFETIME_SECONDS:
+            raise StructureError(f"lifetime of {lifetime} s, limit {MAX_LIFETIME_SECONDS}")
+        if self.clock > CLOCK_GNSS:
+            raise StructureError(f"clock quality {self.clock}, highest {CLOCK_GNSS}")
+        if not 1 <= len(self.wrapped) <= MAX_RECIPIENTS:
+            raise StructureError(f"{len(self.wrapped)} recipients, limit {MAX_RECIPIENTS}")
 
     def encode(self) -> bytes:
         """Encode as section 6 says."""
@@ -71,7 +85,7 @@ def decode(encoded: bytes) -> AnnouncementBody:
     if cbor.unsigned(item[_VERSION]) != VERSION:
         raise VersionError(f"announcement version {item[_VERSION]}, known: {VERSION}")
     found = cbor.fields(item, _FIELDS)
-    body = AnnouncementBody(
+    return AnnouncementBody(
         counter=cbor.unsigned(found[_COUNTER]),
         epoch_id=cbor.octets(found[_EPOCH_ID], delivery.EPOCH_ID_BYTES),
         issued_at=cbor.unsigned(found[_ISSUED_AT]),
@@ -81,8 +95,6 @@ def decode(encoded: bytes) -> AnnouncementBody:
         previous=_previous(found[_PREVIOUS]),
         wrapped=tuple(cbor.octets(box) for box in cbor.array(found[_WRAPPED])),
     )
-    _check_ranges(body)
-    return body
 
 
 def _previous(item: object) -> tuple[int, int] | None:
@@ -90,15 +102,3 @@ def _previous(item: object) -> tuple[int, int] | None:
         return None
     counter, last_seq = cbor.array(item, 2)
     return cbor.unsigned(counter), cbor.unsigned(last_seq)
-
-
-def _check_ranges(body: AnnouncementBody) -> None:
-    if not body.counter:
-        raise StructureError("counter 0")
-    lifetime = body.expires_at - body.issued_at
-    if not 0 < lifetime <= MAX_LIFETIME_SECONDS:
-        raise StructureError(f"lifetime of {lifetime} s, limit {MAX_LIFETIME_SECONDS}")
-    if body.clock > CLOCK_GNSS:
-        raise StructureError(f"clock quality {body.clock}, highest {CLOCK_GNSS}")
-    if not 1 <= len(body.wrapped) <= MAX_RECIPIENTS:
-        raise StructureError(f"{len(body.wrapped)} recipients, limit {MAX_RECIPIENTS}")

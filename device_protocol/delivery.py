@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from device_protocol import cbor, cose, keys
@@ -90,13 +88,7 @@ def wrap(
     random: Callable[[int], bytes] = os.urandom,
 ) -> bytes:
     """Return a Wrapped that only `recipient` can open."""
-    theirs = recipient.key
-    if isinstance(theirs, X25519PublicKey):
-        x25519 = X25519PrivateKey.generate()
-        ephemeral, secret = keys.members(x25519.public_key()), x25519.exchange(theirs)
-    else:
-        p256 = ec.generate_private_key(ec.SECP256R1())
-        ephemeral, secret = keys.members(p256.public_key()), p256.exchange(ec.ECDH(), theirs)
+    ephemeral, secret = recipient.agree()
     iv = random(cose.NONCE_BYTES)
     aad = cose.associated_data("Encrypt", _CONTENT_PROTECTED, external_aad)
     ciphertext = cose.encrypt(cose.A256GCM, _derive(secret), iv, epoch_key.encode(), aad)
@@ -144,7 +136,7 @@ def unwrap(
     if wrapped.algorithms != (cose.A256GCM, cose.ECDH_ES_HKDF_256):
         raise AlgorithmError(f"key delivery by algorithms {wrapped.algorithms}")
     try:
-        secret = _agree(recipient, keys.public_key(wrapped.ephemeral_key))
+        secret = recipient.agree(wrapped.ephemeral_key)
         aad = wrapped.box.associated_data(external_aad)
         box = wrapped.box.ciphertext
         key = EpochKey.decode(cose.decrypt(cose.A256GCM, _derive(secret), wrapped.iv, box, aad))
@@ -153,25 +145,6 @@ def unwrap(
     if key.epoch_id != epoch_id:
         raise UnwrapError(f"key of epoch {key.epoch_id.hex()} for {epoch_id.hex()}")
     return key
-
-
-def _agree(recipient: RecipientKey, ephemeral: object) -> bytes:
-    """Return the shared secret.
-
-    Raises:
-        UnwrapError: the ephemeral key is on another curve, or gives the all-zero secret.
-    """
-    mine = recipient.key
-    if isinstance(mine, X25519PrivateKey) and isinstance(ephemeral, X25519PublicKey):
-        try:
-            return mine.exchange(ephemeral)
-        except ValueError as error:
-            raise UnwrapError("the shared secret is zero") from error
-    if isinstance(mine, ec.EllipticCurvePrivateKey) and isinstance(
-        ephemeral, ec.EllipticCurvePublicKey
-    ):
-        return mine.exchange(ec.ECDH(), ephemeral)
-    raise UnwrapError("the ephemeral key is of another kind")
 
 
 def _derive(secret: bytes) -> bytes:

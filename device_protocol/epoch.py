@@ -13,11 +13,11 @@ from typing import Self
 from device_protocol import acknowledgement, associated_data, cbor, cose, delivery
 from device_protocol.acknowledgement import Acknowledgement
 from device_protocol.announcement import AnnouncementBody
-from device_protocol.errors import SeqLimitError, SizeError
+from device_protocol.errors import AlgorithmError, SeqLimitError
 from device_protocol.keys import RecipientPublicKey, SigningKey
+from device_protocol.limits import MAX_DATA_BYTES, MAX_SEQ, check_size
 
-MAX_SEQ = 1 << 20
-MAX_DATA_BYTES = 65_536
+MAX_PAYLOAD_BYTES = MAX_DATA_BYTES - 256  # headers, signature and tags take about 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,13 @@ class Epoch:
 
         issued_at: Unix seconds; clock: its quality, 0 to 3; previous: counter and last seq of
         the epoch before. `random` is replaced only to reproduce vectors.
+
+        Raises:
+            StructureError: a field outside the range section 6 gives it.
+            AlgorithmError: a content algorithm other than 24 and 3.
         """
+        if content_algorithm not in cose.CONTENT_ALGORITHMS:
+            raise AlgorithmError(f"content algorithm {content_algorithm}")
         key = delivery.EpochKey(
             epoch_id=random(delivery.EPOCH_ID_BYTES),
             content_algorithm=content_algorithm,
@@ -127,11 +133,14 @@ class Epoch:
 
         Raises:
             SeqLimitError: the epoch is exhausted.
-            SizeError: the message would be over 65 536 bytes; no sequence number is used.
+            SizeError: the payload is over 65 280 bytes. Told before anything is encrypted: two
+                messages must never share a sequence number, even if one is thrown away.
         """
+        check_size(payload, MAX_PAYLOAD_BYTES)
         if self.exhausted:
             raise SeqLimitError(f"epoch {self.counter} has sealed {MAX_SEQ} messages")
-        seq = self.last_seq + 1
+        self.last_seq += 1
+        seq = self.last_seq
         headers = {
             cose.ALG: self._signer.algorithm,
             cose.CONTENT_TYPE: content_format,
@@ -139,11 +148,7 @@ class Epoch:
         }
         aad = associated_data.signed(*self._place, self.epoch_id, seq)
         signed = _sign(headers, payload, aad, self._signer, tagged=False)
-        message = self._encrypt(signed, seq)
-        if len(message) > MAX_DATA_BYTES:
-            raise SizeError(f"{len(message)} bytes, limit {MAX_DATA_BYTES}")
-        self.last_seq = seq
-        return Sealed(seq, message)
+        return Sealed(seq, self._encrypt(signed, seq))
 
     def open_acknowledgement(self, message: bytes) -> Acknowledgement:
         """Return what a message A of this epoch says.

@@ -16,15 +16,14 @@ from device_protocol.errors import (
     KeySetExpiredError,
     KeySetRollbackError,
     SignerError,
-    SizeError,
     StructureError,
     TopicError,
 )
 from device_protocol.keys import RecipientPublicKey, SigningKey, VerifyingKey
+from device_protocol.limits import MAX_OTHER_BYTES, check_size
 
-MAX_BYTES = 16_384
 ROLES = ("region", "council", "partner")
-SUITES = (1, 2, 3, 4)
+SUITES = frozenset((1, 2, 3, 4))
 
 _VERSION_OF_FORM = 1
 _FORM, _VERSION, _ISSUED_AT, _SOFT_EXPIRY, _HARD_EXPIRY, _SUITES, _GROUPS = 1, 2, 4, 5, 6, 7, 8
@@ -33,12 +32,20 @@ _KEY, _ROLE, _FROM, _UNTIL = 1, 2, 3, 4
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Who can open what is sealed from `valid_from` to `valid_until` (Unix seconds)."""
+    """Who can open what is sealed from `valid_from` to `valid_until` (Unix seconds).
+
+    Raises:
+        StructureError: a role other than region, council and partner.
+    """
 
     key: RecipientPublicKey
     role: str
     valid_from: int
     valid_until: int
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise StructureError(f"role {self.role!r}, known: {ROLES}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,10 @@ class KeySet:
     issued_at, soft_expiry, hard_expiry: Unix seconds. Past the soft one a gateway goes on and
         reports it; past the hard one it refuses the set.
     suites: those gateways may use; the highest they support is used.
+
+    Raises:
+        StructureError: no suite or an unknown one, no group, a group without recipients or
+            with a name that fits no topic.
     """
 
     version: int
@@ -57,6 +68,17 @@ class KeySet:
     hard_expiry: int
     suites: tuple[int, ...]
     groups: Mapping[str, tuple[Recipient, ...]]
+
+    def __post_init__(self) -> None:
+        if not self.suites or not SUITES.issuperset(self.suites):
+            raise StructureError(f"suites {self.suites}, known: {sorted(SUITES)}")
+        if not self.groups or not all(self.groups.values()):
+            raise StructureError("no group, or one without recipients")
+        for group in self.groups:
+            try:
+                topics.checked("group", group)
+            except TopicError as error:
+                raise StructureError(str(error)) from error
 
     def recipients(self, group: str, now: int) -> tuple[RecipientPublicKey, ...]:
         """Return the keys to wrap a new epoch of `group` to at `now`; none if it is unknown."""
@@ -80,8 +102,7 @@ def sign_key_set(
     payload = _encode(key_set)
     signature = signer.sign(cose.to_be_signed(protected, associated_data.key_set(tenant), payload))
     message = cose.Sign1(protected, {}, payload, signature).encode()
-    if len(message) > MAX_BYTES:
-        raise SizeError(f"{len(message)} bytes, limit {MAX_BYTES}")
+    check_size(message, MAX_OTHER_BYTES)
     return message
 
 
@@ -98,8 +119,7 @@ def open_key_set(
         KeySetRollbackError: its version is not above `newer_than`.
         KeySetExpiredError: past its hard expiry.
     """
-    if len(message) > MAX_BYTES:
-        raise SizeError(f"{len(message)} bytes, limit {MAX_BYTES}")
+    check_size(message, MAX_OTHER_BYTES)
     signed = cose.decode_sign1(message)
     cbor.fields(signed.unprotected, ())
     cbor.octets(signed.signature, keys.SIGNATURE_BYTES)
@@ -154,7 +174,7 @@ def _encode(key_set: KeySet) -> bytes:
             _HARD_EXPIRY: key_set.hard_expiry,
             _SUITES: key_set.suites,
             _GROUPS: {
-                topics.checked("group", group): [
+                group: [
                     {
                         _KEY: cbor.decode(recipient.key.cose_key),
                         _ROLE: recipient.role,
@@ -176,44 +196,27 @@ def _decode(payload: bytes) -> KeySet:
     )
     if cbor.unsigned(found[_FORM]) != _VERSION_OF_FORM:
         raise StructureError(f"key set of form {found[_FORM]}, known: {_VERSION_OF_FORM}")
-    suites = tuple(cbor.unsigned(suite) for suite in cbor.array(found[_SUITES]))
     groups = found[_GROUPS]
     if type(groups) is not dict:
         raise StructureError("groups are no map")
-    if not suites or not set(suites) <= set(SUITES) or not groups:
-        raise StructureError(f"suites {suites}, {len(groups)} groups")
     return KeySet(
         version=cbor.unsigned(found[_VERSION]),
         issued_at=cbor.unsigned(found[_ISSUED_AT]),
         soft_expiry=cbor.unsigned(found[_SOFT_EXPIRY]),
         hard_expiry=cbor.unsigned(found[_HARD_EXPIRY]),
-        suites=suites,
-        groups={_group(name): _recipients(items) for name, items in groups.items()},
+        suites=tuple(cbor.unsigned(suite) for suite in cbor.array(found[_SUITES])),
+        groups={
+            cbor.text(name): tuple(_recipient(item) for item in cbor.array(items))
+            for name, items in groups.items()
+        },
     )
-
-
-def _group(name: object) -> str:
-    try:
-        return topics.checked("group", cbor.text(name))
-    except TopicError as error:
-        raise StructureError(str(error)) from error
-
-
-def _recipients(items: object) -> tuple[Recipient, ...]:
-    recipients = tuple(_recipient(item) for item in cbor.array(items))
-    if not recipients:
-        raise StructureError("a group without recipients")
-    return recipients
 
 
 def _recipient(item: object) -> Recipient:
     found = cbor.fields(item, (_KEY, _ROLE, _FROM, _UNTIL))
-    role = cbor.text(found[_ROLE])
-    if role not in ROLES:
-        raise StructureError(f"role {role!r}, known: {ROLES}")
     return Recipient(
         key=RecipientPublicKey.from_public(keys.public_key(found[_KEY])),
-        role=role,
+        role=cbor.text(found[_ROLE]),
         valid_from=cbor.unsigned(found[_FROM]),
         valid_until=cbor.unsigned(found[_UNTIL]),
     )

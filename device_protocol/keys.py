@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from device_protocol import cbor, cose
-from device_protocol.errors import SignatureError, StructureError
+from device_protocol.errors import SignatureError, StructureError, UnwrapError
 
 KID_BYTES = 8
 SIGNATURE_BYTES = 64
@@ -75,6 +75,8 @@ class VerifyingKey:
         Raises:
             SignatureError: it is not.
         """
+        if len(signature) != SIGNATURE_BYTES:
+            raise SignatureError(f"signature of {len(signature)} bytes")
         try:
             if isinstance(self._key, Ed25519PublicKey):
                 self._key.verify(signature, data)
@@ -128,10 +130,10 @@ class SigningKey:
 class RecipientPublicKey:
     """A key that epoch keys are wrapped to; see `VerifyingKey` for its attributes."""
 
-    __slots__ = ("cose_key", "key", "kid")
+    __slots__ = ("_key", "cose_key", "kid")
 
     def __init__(self, key: X25519PublicKey | ec.EllipticCurvePublicKey) -> None:
-        self.key = key
+        self._key = key
         self.cose_key = cbor.encode(members(key))
         self.kid = thumbprint(self.cose_key)
 
@@ -155,6 +157,17 @@ class RecipientPublicKey:
         """
         return cls.from_public(public_key(cbor.decode(encoded)))
 
+    def agree(self) -> tuple[dict[int, object], bytes]:
+        """Return a new ephemeral key's members and the secret it shares with this key.
+
+        The ephemeral private key is forgotten before this returns.
+        """
+        if isinstance(self._key, X25519PublicKey):
+            x25519 = X25519PrivateKey.generate()
+            return members(x25519.public_key()), x25519.exchange(self._key)
+        p256 = ec.generate_private_key(ec.SECP256R1())
+        return members(p256.public_key()), p256.exchange(ec.ECDH(), self._key)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RecipientPublicKey) and other.cose_key == self.cose_key
 
@@ -168,11 +181,11 @@ class RecipientPublicKey:
 class RecipientKey:
     """A private key that opens the epoch keys wrapped to it."""
 
-    __slots__ = ("cose_key", "key", "kid")
+    __slots__ = ("_key", "cose_key", "kid")
 
     def __init__(self, key: X25519PrivateKey | ec.EllipticCurvePrivateKey) -> None:
         public = RecipientPublicKey.from_public(key.public_key())
-        self.key = key
+        self._key = key
         self.cose_key = public.cose_key
         self.kid = public.kid
 
@@ -187,7 +200,27 @@ class RecipientKey:
 
     def public(self) -> RecipientPublicKey:
         """Return the half to publish in a key set."""
-        return RecipientPublicKey(self.key.public_key())
+        return RecipientPublicKey(self._key.public_key())
+
+    def agree(self, ephemeral: dict[int, object]) -> bytes:
+        """Return the secret shared with the ephemeral key of these members.
+
+        Raises:
+            StructureError: no key, or a point off the curve.
+            UnwrapError: a key on another curve than this, or one that gives the all-zero secret.
+        """
+        theirs = public_key(ephemeral)
+        mine = self._key
+        if isinstance(mine, X25519PrivateKey) and isinstance(theirs, X25519PublicKey):
+            try:
+                return mine.exchange(theirs)
+            except ValueError as error:
+                raise UnwrapError("the shared secret is zero") from error
+        if isinstance(mine, ec.EllipticCurvePrivateKey) and isinstance(
+            theirs, ec.EllipticCurvePublicKey
+        ):
+            return mine.exchange(ec.ECDH(), theirs)
+        raise UnwrapError("the ephemeral key is on another curve")
 
     def __repr__(self) -> str:
         return f"RecipientKey({self.kid.hex()})"
@@ -259,7 +292,7 @@ def public_key(item: object) -> Ed25519PublicKey | X25519PublicKey | ec.Elliptic
 
 
 def _to_der(signature: bytes) -> bytes:
-    """Return r and s as X.690 wants them; a length other than 64 gives a wrong signature."""
+    """Return r‖s in the form the library reads."""
     return encode_dss_signature(
         int.from_bytes(signature[:_COORDINATE_BYTES], "big"),
         int.from_bytes(signature[_COORDINATE_BYTES:], "big"),

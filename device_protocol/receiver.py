@@ -32,16 +32,17 @@ from device_protocol.errors import (
     SeqLimitError,
     SignerError,
     SignerTimeError,
-    SizeError,
     TopicError,
     UnknownDeviceError,
     UnknownEpochError,
 )
 from device_protocol.keys import RecipientKey, VerifyingKey
+from device_protocol.limits import MAX_DATA_BYTES, MAX_OTHER_BYTES, MAX_SEQ, check_size
 from device_protocol.replay import ReplayWindow
 from device_protocol.topics import Kind, Topic
 
 __all__ = [
+    "MAX_SEQ",
     "Announcement",
     "Channel",
     "Device",
@@ -55,9 +56,6 @@ __all__ = [
     "open_data",
 ]
 
-MAX_DATA_BYTES = 65_536
-MAX_ANNOUNCEMENT_BYTES = 16_384
-MAX_SEQ = 1 << 20
 MAX_PARTIAL_IV_BYTES = 5
 MAX_CLOCK_AHEAD_SECONDS = 300
 DIGEST_BYTES = 8
@@ -167,7 +165,7 @@ def open_announcement(
         RejectionError: the first check of section 8 that fails.
     """
     _check_kind(topic, Kind.ANNOUNCEMENT)
-    _check_size(message, MAX_ANNOUNCEMENT_BYTES)
+    check_size(message, MAX_OTHER_BYTES)
     signed = cose.decode_sign1(message)
     headers = _signed_headers(signed, (cose.ALG, cose.KID))
     device = _find_device(devices, topic)
@@ -227,7 +225,7 @@ def open_data(
     _check_kind(topic, Kind.DATA)
     if retained:
         raise RetainedError("data came with the retain flag")
-    _check_size(message, MAX_DATA_BYTES)
+    check_size(message, MAX_DATA_BYTES)
     sealed = cose.decode_encrypt0(message)
     cbor.fields(sealed.unprotected, ())
     outer = cbor.fields(
@@ -347,11 +345,6 @@ class Receiver:
 def _check_kind(topic: Topic, kind: Kind) -> None:
     if topic.kind is not kind:
         raise TopicError(f"topic of kind {topic.kind}, expected {kind}")
-
-
-def _check_size(message: bytes, limit: int) -> None:
-    if len(message) > limit:  # before parsing: the sender is not yet trusted
-        raise SizeError(f"{len(message)} bytes, limit {limit}")
 
 
 def _check_allowed(algorithm: int, allowed: frozenset[int]) -> None:

@@ -37,7 +37,8 @@ def decode_entries(payload: bytes) -> list[Entry]:
     try:
         count, at = _decode_length(payload, 0, _ARRAY)
         while count or (count is None and payload[at] != _BREAK):
-            entry, at = _decode_map(payload, at)
+            entry: Entry = {}
+            at = _decode_map(payload, at, entry)
             entries.append(entry)
             count = count and count - 1
     except (IndexError, struct.error):
@@ -50,8 +51,8 @@ def decode_entries(payload: bytes) -> list[Entry]:
     return entries
 
 
-def _decode_map(data: bytes, at: int) -> tuple[Entry, int]:
-    entry: Entry = {}
+def _decode_map(data: bytes, at: int, entry: Entry) -> int:
+    """Fill `entry` from the map at `at`, and return where it ends."""
     size = data[at] - 0xA0
     if 0 <= size < 24:
         at += 1
@@ -61,11 +62,11 @@ def _decode_map(data: bytes, at: int) -> tuple[Entry, int]:
         size, at = _decode_long_map(data, at, entry)
     if len(entry) != size:
         raise PayloadError("a label occurs twice in one record")
-    return entry, at
+    return at
 
 
 def _decode_long_map(data: bytes, at: int, entry: Entry) -> tuple[int, int]:
-    """Fill `entry` from a map whose head does not hold its size, and return that size."""
+    """Do so for a map whose head does not hold its size; return that size, too."""
     size, at = _decode_length(data, at, _MAP)
     pairs = 0
     while pairs != size and (size is not None or data[at] != _BREAK):
@@ -88,13 +89,16 @@ def _decode_pair(data: bytes, at: int, entry: Entry) -> int:
     if initial < 24:
         entry[label] = initial
         return at
-    if initial < 28:
-        end = at + (1 << initial - 24)
-        entry[label] = int.from_bytes(data[at:end], "big")
-        return end
     if 0x60 <= initial < 0x78:
         end = at + initial - 0x60
         entry[label] = data[at:end].decode()
+        return end
+    if initial == 0x19:
+        entry[label] = data[at] << 8 | data[at + 1]
+        return at + 2
+    if initial < 28:
+        end = at + (1 << initial - 24)
+        entry[label] = int.from_bytes(data[at:end])
         return end
     entry[label], end = _decode_value(data, at - 1)
     return end
