@@ -236,4 +236,4 @@ def _write_secret(path: Path, text: str) -> None:
     """Write a new file that only its owner may read."""
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
-    path.write_text(text, encoding="ascii")
+    path.write_text(text, encoding="utf-8")
