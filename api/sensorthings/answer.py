@@ -1,0 +1,257 @@
+"""From an addressed resource and its options to JSON: entities, what is expanded in them, links.
+
+HTTP is not known here, and SQL neither.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+from urllib.parse import quote
+
+from standards_mapping.sensorthings.entity import Json, Row, address, entity, property_value
+from standards_mapping.sensorthings.errors import QueryError, UnknownTargetError
+from standards_mapping.sensorthings.model import (
+    ENTITY_TYPES,
+    EntityType,
+    Key,
+)
+from standards_mapping.sensorthings.options import AFTER, Expand, Options
+from standards_mapping.sensorthings.path import ResourcePath, Step
+from storage.sensorthings import Page, Reader
+from storage.sensorthings_page import Wanted, has_stable_order
+
+PAGE: Final = 100
+"""Entities on a page where the request does not say."""
+
+LARGEST_PAGE: Final = 1000
+"""Entities on a page at most; a larger $top is cut, and a nextLink leads on."""
+
+_MOST_EXPANDED: Final = 20_000
+"""Entities that one $expand gives at most; shared among the entities it is expanded in."""
+
+_NO_OPTIONS: Final = Options()
+
+
+class Answers:
+    """Answers requests from one reader; root: URL of the service, without a slash at its end."""
+
+    def __init__(self, reader: Reader, root: str) -> None:
+        self._reader = reader
+        self._root = root
+
+    async def collection(self, path: ResourcePath, options: Options) -> Json:
+        """Return a page of the entities addressed.
+
+        Raises:
+            UnknownTargetError: what the path leads through does not exist.
+            QueryError: the options make no sense.
+        """
+        parent = await self._walk(path.steps[:-1], path.target)
+        wanted = _wanted(path.target.entity_type, options, path.references)
+        if parent is not None and path.target.navigation is not None:
+            owner = path.steps[-2].entity_type
+            wanted = replace(wanted, parent=(owner.name, path.target.navigation.name))
+        limit = PAGE if options.top is None else min(options.top, LARGEST_PAGE)
+        answer: Json = {}
+        if options.count:
+            answer["@iot.count"] = await self._count(wanted, parent)
+        page = await self._page(wanted, parent, limit)
+        if path.references:
+            answer["value"] = [self._reference(wanted.entity_type, row) for row in page.rows]
+        else:
+            answer["value"] = await self._entities(wanted.entity_type, page.rows, options)
+        link = f"{self._root}/{_written_path(path)}"
+        if page.more and limit:
+            answer["@iot.nextLink"] = _next_link(link, wanted, options, page.rows)
+        return answer
+
+    async def single(self, path: ResourcePath, options: Options) -> Json:
+        """Return the one entity addressed, or a reference to it.
+
+        Raises:
+            UnknownTargetError: it does not exist.
+        """
+        wanted = _wanted(path.target.entity_type, options, path.references)
+        row = await self._row(path, wanted)
+        if path.references:
+            return self._reference(wanted.entity_type, row)
+        (found,) = await self._entities(wanted.entity_type, [row], options)
+        return found
+
+    async def property(self, path: ResourcePath) -> Any:
+        """Return the value of the property addressed, None if it is null.
+
+        Raises:
+            UnknownTargetError: neither the entity nor a member of that name exists.
+        """
+        entity_type, name = path.target.entity_type, path.names[0]
+        row = await self._row(path, Wanted(entity_type=entity_type, properties=(name,)))
+        value = property_value(entity_type, name, row.values.get(name))
+        for member in path.names[1:]:
+            value = _member(value, member)
+        return value
+
+    def _reference(self, entity_type: EntityType, row: Row) -> Json:
+        return {"@iot.selfLink": f"{self._root}/{address(entity_type, row.key)}"}
+
+    async def _walk(self, steps: Sequence[Step], target: Step) -> Row | None:
+        """Follow steps that each lead to one entity; return the last, ready for `target`."""
+        here: Row | None = None
+        owner: EntityType | None = None
+        for step, after in zip(steps, [*steps, target][1:], strict=True):
+            link = after.navigation
+            links = () if link is None or link.many else (link.name,)
+            wanted = Wanted(entity_type=step.entity_type, links=links)
+            here = await self._step(owner, here, step, wanted)
+            owner = step.entity_type
+        return here
+
+    async def _row(self, path: ResourcePath, wanted: Wanted) -> Row:
+        parent = await self._walk(path.steps[:-1], path.target)
+        owner = path.steps[-2].entity_type if parent is not None else None
+        return await self._step(owner, parent, path.target, wanted)
+
+    async def _step(
+        self, owner: EntityType | None, here: Row | None, step: Step, wanted: Wanted
+    ) -> Row:
+        """Return the one entity a step leads to."""
+        row: Row | None = None
+        if owner is None or here is None or step.navigation is None:
+            row = await self._one(wanted, step.key)
+        elif not step.navigation.many:
+            row = await self._one(wanted, here.links[step.navigation.name])
+        elif step.key is not None:
+            related = replace(wanted, parent=(owner.name, step.navigation.name), keys=(step.key,))
+            pages = await self._reader.pages(related, [here.key], 1)
+            row = next(iter(pages[here.key].rows), None)
+        if row is None:
+            raise UnknownTargetError(f"there is no such {step.entity_type.name}")
+        return row
+
+    async def _one(self, wanted: Wanted, key: Key | None) -> Row | None:
+        return None if key is None else (await self._reader.by_key(wanted, [key])).get(key)
+
+    async def _count(self, wanted: Wanted, parent: Row | None) -> int:
+        if parent is None:
+            return await self._reader.count(wanted)
+        return (await self._reader.counts(wanted, [parent.key]))[parent.key]
+
+    async def _page(self, wanted: Wanted, parent: Row | None, limit: int) -> Page:
+        if parent is None:
+            return await self._reader.page(wanted, limit)
+        return (await self._reader.pages(wanted, [parent.key], limit))[parent.key]
+
+    async def _entities(
+        self, entity_type: EntityType, rows: Sequence[Row], options: Options
+    ) -> list[Json]:
+        """Return rows as JSON with all that is expanded in them."""
+        found = [entity(entity_type, row, self._root, options) for row in rows]
+        for expand in options.expand:
+            if expand.navigation.many:
+                await self._expand_many(entity_type, rows, found, expand)
+            else:
+                await self._expand_one(rows, found, expand)
+        return found
+
+    async def _expand_one(self, rows: Sequence[Row], found: Sequence[Json], expand: Expand) -> None:
+        name = expand.navigation.name
+        target = ENTITY_TYPES[expand.navigation.target]
+        keys = [row.links[name] for row in rows]
+        known = [key for key in keys if key is not None]
+        linked = await self._reader.by_key(_wanted(target, expand.options), known)
+        written = await self._entities(target, list(linked.values()), expand.options)
+        by_key = dict(zip(linked, written, strict=True))
+        for json, key in zip(found, keys, strict=True):
+            if key in by_key:
+                json[name] = by_key[key]
+
+    async def _expand_many(
+        self,
+        entity_type: EntityType,
+        rows: Sequence[Row],
+        found: Sequence[Json],
+        expand: Expand,
+    ) -> None:
+        if not rows:
+            return
+        name, options = expand.navigation.name, expand.options
+        target = ENTITY_TYPES[expand.navigation.target]
+        wanted = replace(_wanted(target, options), parent=(entity_type.name, name))
+        parents = [row.key for row in rows]
+        asked = PAGE if options.top is None else min(options.top, LARGEST_PAGE)
+        limit = min(asked, max(1, _MOST_EXPANDED // len(parents)))
+        counts: Mapping[Key, int] = {}
+        if options.count:
+            counts = await self._reader.counts(wanted, parents)
+        pages = await self._reader.pages(wanted, parents, limit)
+        every = [row for parent in parents for row in pages[parent].rows]
+        written = iter(await self._entities(target, every, options))
+        for json, parent in zip(found, parents, strict=True):
+            page = pages[parent]
+            if options.count:
+                json[f"{name}@iot.count"] = counts[parent]
+            json[name] = [next(written) for _ in page.rows]
+            if page.more and limit:
+                link = f"{self._root}/{address(entity_type, parent)}/{name}"
+                json[f"{name}@iot.nextLink"] = _next_link(link, wanted, options, page.rows)
+
+
+def _wanted(entity_type: EntityType, options: Options, references: bool = False) -> Wanted:  # noqa: FBT001, FBT002
+    """Return what is to be read to answer with those options."""
+    properties = tuple(name for name in entity_type.properties if options.selects(name))
+    links = [expand.navigation for expand in options.expand]
+    return Wanted(
+        entity_type=entity_type,
+        filter=options.filter,
+        orderby=options.orderby,
+        after=_after(entity_type, options),
+        skip=options.skip,
+        properties=() if references else properties,
+        links=tuple(link.name for link in links if not link.many),
+    )
+
+
+def _after(entity_type: EntityType, options: Options) -> Key | None:
+    if options.after is None:
+        return None
+    key: Key | None = None
+    if has_stable_order(entity_type, options.orderby):
+        written = options.after
+        quoted = f"'{written}'" if entity_type.name == "Observation" else written
+        key = entity_type.parse_key(quoted)
+    if key is None:
+        raise QueryError(f"{AFTER} is not one that a nextLink of ours gave")
+    return key
+
+
+def _next_link(link: str, wanted: Wanted, options: Options, rows: Sequence[Row]) -> str:
+    """Return the URL of the page after `rows`: by the last id where that holds, else by number."""
+    written = [(name, text) for name, text in options.written if name not in (AFTER, "$skip")]
+    if has_stable_order(wanted.entity_type, wanted.orderby):
+        written.append((AFTER, str(rows[-1].key)))
+    else:
+        written.append(("$skip", str(options.skip + len(rows))))
+    query = "&".join(f"{quote(name, safe='$')}={quote(text, safe='')}" for name, text in written)
+    return f"{link}?{query}"
+
+
+def _written_path(path: ResourcePath) -> str:
+    """Return the path of a collection as it is addressed."""
+    parts = []
+    for step in path.steps:
+        name = step.entity_type.set_name if step.navigation is None else step.navigation.name
+        if step.key is None:
+            parts.append(name)
+        else:
+            parts.append(
+                address(step.entity_type, step.key).replace(step.entity_type.set_name, name)
+            )
+    return "/".join([*parts, "$ref"] if path.references else parts)
+
+
+def _member(value: Any, name: str) -> Any:
+    if isinstance(value, dict) and name in value:
+        return value[name]
+    if isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+        return value[int(name)]
+    raise UnknownTargetError(f"there is no member {name!r}")

@@ -1,0 +1,129 @@
+"""SensorThings requests over HTTP: what is asked is parsed, answered, and every refusal is JSON.
+
+The service reads only. Methods that write are answered 405.
+"""
+
+import logging
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from api.sensorthings.answer import Answers
+from standards_mapping.sensorthings.conformance import landing_page
+from standards_mapping.sensorthings.errors import (
+    QueryError,
+    SensorThingsError,
+    UnknownTargetError,
+    UnsupportedError,
+)
+from standards_mapping.sensorthings.options import Written, parse_options
+from standards_mapping.sensorthings.path import ResourcePath, parse_path
+from storage.database import OUTAGES
+from storage.sensorthings import STATEMENT_SECONDS, SlowError, reading
+
+PREFIX: Final = "/sensorthings/v1.1"
+
+_JSON: Final = "application/json"
+_READ: Final = ["GET", "HEAD"]
+_WRITE: Final = ["POST", "PUT", "PATCH", "DELETE"]
+_LONGEST_QUERY: Final = 16_384
+
+_log = logging.getLogger(__name__)
+
+
+def router() -> APIRouter:
+    """Return the routes below `PREFIX`.
+
+    They use `app.state.pool` (storage.database.Pool) and, where it is set, `app.state.base_url`:
+    the URL under which the application is reached, without a slash at its end. Without it the
+    URL of the request is trusted.
+    """
+    routes = APIRouter(prefix=PREFIX)
+    for path in ("", "/"):
+        routes.add_api_route(path, _landing, methods=_READ, include_in_schema=False)
+    routes.add_api_route("/{path:path}", _read, methods=_READ, include_in_schema=False)
+    for path in ("", "/{path:path}"):
+        routes.add_api_route(path, _refuse, methods=_WRITE, include_in_schema=False)
+    return routes
+
+
+async def _landing(request: Request) -> Response:
+    return _json(landing_page(_root(request)))
+
+
+async def _refuse(request: Request) -> Response:
+    response = _error(405, f"{request.method} is not possible: this service is read-only")
+    response.headers["Allow"] = ", ".join(_READ)
+    return response
+
+
+async def _read(request: Request) -> Response:
+    try:
+        path = parse_path(request.path_params["path"])
+        return await _answer(request, path, _query(request))
+    except SensorThingsError as error:
+        return _error(_STATUS[type(error)], str(error))
+    except SlowError:
+        _log.warning("question too big", extra={"url": str(request.url)})
+        return _error(
+            503,
+            f"This took longer than {STATEMENT_SECONDS} s: ask for a shorter time or fewer"
+            " entities, or leave out $count.",
+        )
+    except OUTAGES as error:
+        _log.warning("database unavailable", extra={"error": str(error)})
+        return _error(503, "The database cannot be reached. Please try again.")
+
+
+_STATUS: Final = {QueryError: 400, UnknownTargetError: 404, UnsupportedError: 501}
+
+
+async def _answer(request: Request, path: ResourcePath, written: list[Written]) -> Response:
+    many = path.target.many and not path.names
+    options = parse_options(written, path.target.entity_type, many=many)
+    alone = path.names or path.references
+    if alone and (options.select is not None or options.expand):
+        raise QueryError("$select and $expand need entities; here is only a value or a link")
+    async with reading(request.app.state.pool) as reader:
+        answers = Answers(reader, _root(request))
+        if path.names:
+            return _value(path, await answers.property(path))
+        if many:
+            return _json(await answers.collection(path, options))
+        return _json(await answers.single(path, options))
+
+
+def _query(request: Request) -> list[Written]:
+    """Return the query as pairs; in it + is a space, and %2B a plus."""
+    text = request.scope["query_string"]
+    if len(text) > _LONGEST_QUERY:
+        raise QueryError(f"a query of more than {_LONGEST_QUERY} characters")
+    try:
+        return parse_qsl(text.decode("ascii"), keep_blank_values=True, errors="strict")
+    except ValueError as error:
+        raise QueryError("the query is not percent-encoded UTF-8") from error
+
+
+def _root(request: Request) -> str:
+    base: str | None = getattr(request.app.state, "base_url", None)
+    return (base or str(request.base_url)).rstrip("/") + PREFIX
+
+
+def _value(path: ResourcePath, value: Any) -> Response:
+    """Answer with a property: by name, or bare for $value; with nothing if it is null."""
+    if value is None:
+        return Response(status_code=204)
+    if not path.raw:
+        return _json({path.names[-1]: value})
+    text = value.encode() if isinstance(value, str) else orjson.dumps(value)
+    return Response(text, media_type="text/plain; charset=utf-8")
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status_code=status, media_type=_JSON)
+
+
+def _error(status: int, message: str) -> Response:
+    return _json({"code": status, "type": "error", "message": message}, status)

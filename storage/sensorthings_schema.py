@@ -1,0 +1,231 @@
+"""Where the entities of OGC 18-088 are kept: their rows, their properties, their links, in SQL.
+
+Everything here is text of our own. Only what may be seen is in a source: a Thing awaiting
+approval is not, nor what hangs on it alone. An observation is about the place its Thing was at
+then, told by the Thing's historical locations (`FEATURE_PERIODS`).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, LiteralString, TypeAlias
+
+from psycopg import sql
+
+Source: TypeAlias = sql.SQL | sql.Composed
+
+FEATURE_PERIODS: Final = sql.SQL("""(
+    SELECT COALESCE(h.feature_id, {datastream}.feature_of_interest_id) AS feature_of_interest_id,
+           COALESCE(h.started, '-infinity') AS started,
+           COALESCE(h.ended, 'infinity') AS ended
+      FROM (SELECT) AS always
+      LEFT JOIN LATERAL (
+          SELECT CASE WHEN row_number() OVER moves > 1 THEN h.time + mean.length END AS started,
+                 lead(h.time) OVER moves + mean.length AS ended,
+                 (SELECT min(f.id)
+                    FROM historical_location_location l
+                    JOIN feature_of_interest f ON f.location_id = l.location_id
+                   WHERE l.historical_location_id = h.id) AS feature_id
+            FROM historical_location h,
+                 (SELECT {datastream}.averaging_seconds * interval '1 second' AS length) AS mean
+           WHERE h.thing_id = {datastream}.thing_id
+          WINDOW moves AS (ORDER BY h.time, h.id)
+      ) AS h ON true
+)""")
+"""Which feature of interest a datastream's observations have from when to before when.
+
+Without gaps: what was observed before the first known place counts as observed there. A mean is
+about the place where its interval began.
+"""
+
+_DATASTREAM: Final = sql.SQL("""(
+    SELECT d.*
+      FROM datastream d
+      JOIN thing t ON t.id = d.thing_id
+     WHERE t.approved
+)""")
+
+SOURCES: Final[Mapping[str, Source]] = {
+    "Thing": sql.SQL("""(
+        SELECT t.id, t.name, t.description,
+               t.properties || jsonb_build_object('urn', t.urn, 'council', c.gss) AS properties
+          FROM thing t
+          JOIN council c ON c.id = t.council_id
+         WHERE t.approved
+    )"""),
+    "Location": sql.SQL("""(
+        SELECT l.*
+          FROM location l
+         WHERE EXISTS (SELECT
+                         FROM thing_location tl
+                         JOIN thing t ON t.id = tl.thing_id
+                        WHERE tl.location_id = l.id AND t.approved)
+            OR EXISTS (SELECT
+                         FROM historical_location_location hl
+                         JOIN historical_location h ON h.id = hl.historical_location_id
+                         JOIN thing t ON t.id = h.thing_id
+                        WHERE hl.location_id = l.id AND t.approved)
+    )"""),
+    "HistoricalLocation": sql.SQL("""(
+        SELECT h.*
+          FROM historical_location h
+          JOIN thing t ON t.id = h.thing_id
+         WHERE t.approved
+    )"""),
+    "Datastream": _DATASTREAM,
+    "Sensor": sql.SQL("""(
+        SELECT s.id, s.name, s.description, s.encoding_type, s.metadata,
+               s.properties || jsonb_build_object('urn', s.urn) AS properties
+          FROM sensor s
+         WHERE EXISTS (SELECT
+                         FROM datastream d
+                         JOIN thing t ON t.id = d.thing_id
+                        WHERE d.sensor_id = s.id AND t.approved)
+    )"""),
+    "ObservedProperty": sql.SQL("""(
+        SELECT o.id, o.name, o.definition, o.description,
+               o.properties || jsonb_build_object('key', o.key) AS properties
+          FROM observed_property o
+    )"""),
+    # Whole, for conditions on linked observations; pages of observations go by `OBSERVATIONS_OF`.
+    "Observation": sql.SQL("""(
+        SELECT o.datastream_id, o.time, o.value, x.result, COALESCE(x.quality, 0) AS quality,
+               o.time - d.averaging_seconds * interval '1 second' AS started,
+               p.feature_of_interest_id
+          FROM {datastream} AS d
+         CROSS JOIN LATERAL {periods} AS p
+          JOIN observation o
+            ON o.datastream_id = d.id AND o.time >= p.started AND o.time < p.ended
+          LEFT JOIN observation_extra x ON x.datastream_id = o.datastream_id AND x.time = o.time
+    )""").format(
+        datastream=_DATASTREAM,
+        periods=FEATURE_PERIODS.format(datastream=sql.Identifier("d")),
+    ),
+    "FeatureOfInterest": sql.SQL("""(
+        SELECT f.*
+          FROM feature_of_interest f
+         WHERE EXISTS (SELECT
+                         FROM datastream d
+                         JOIN thing t ON t.id = d.thing_id
+                        WHERE d.feature_of_interest_id = f.id AND t.approved)
+            OR EXISTS (SELECT
+                         FROM historical_location_location hl
+                         JOIN historical_location h ON h.id = hl.historical_location_id
+                         JOIN thing t ON t.id = h.thing_id
+                        WHERE hl.location_id = f.location_id AND t.approved)
+    )"""),
+}
+"""A FROM item for each entity type; the caller gives it an alias."""
+
+OBSERVATIONS_OF: Final = sql.SQL("""(
+    SELECT o.datastream_id, o.time, o.value, x.result, COALESCE(x.quality, 0) AS quality,
+           o.time - {datastream}.averaging_seconds * interval '1 second' AS started,
+           {feature} AS feature_of_interest_id
+      FROM observation o
+      LEFT JOIN observation_extra x ON x.datastream_id = o.datastream_id AND x.time = o.time
+     WHERE o.datastream_id = {datastream}.id AND {within}
+)""")
+"""The same columns as the source of Observation, of one datastream: a walk along its key."""
+
+CANDIDATES: Final = sql.SQL("""(
+    {datastream}.feature_of_interest_id = {feature}
+    OR {datastream}.thing_id IN (
+        SELECT h.thing_id
+          FROM feature_of_interest f
+          JOIN historical_location_location l ON l.location_id = f.location_id
+          JOIN historical_location h ON h.id = l.historical_location_id
+         WHERE f.id = {feature})
+)""")
+"""Whether a datastream can have observations of a feature at all; its periods tell when."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How a property is read: expressions over {e}, and how their values make its value."""
+
+    read: tuple[LiteralString, ...]
+    combine: Callable[..., Any]
+
+
+def _one(value: Any) -> Any:
+    return value
+
+
+def _bounds(start: datetime | None, end: datetime | None) -> tuple[datetime, datetime] | None:
+    return None if start is None or end is None else (start, end)
+
+
+def _result(value: float | None, result: Any) -> Any:
+    return result if value is None else value
+
+
+def _plain(column: LiteralString) -> Column:
+    return Column((column,), _one)
+
+
+_FIRST: Final = """(SELECT o.time FROM observation o
+    WHERE o.datastream_id = {e}.id ORDER BY o.time LIMIT 1)"""
+_LAST: Final = """(SELECT o.time FROM observation o
+    WHERE o.datastream_id = {e}.id ORDER BY o.time DESC LIMIT 1)"""
+_NAMED: Final = {"name": _plain("{e}.name"), "description": _plain("{e}.description")}
+_PROPERTIES: Final = {"properties": _plain("{e}.properties")}
+_ENCODED: Final = _NAMED | {"encodingType": _plain("{e}.encoding_type")}
+
+COLUMNS: Final[Mapping[str, Mapping[str, Column]]] = {
+    "Thing": _NAMED | _PROPERTIES,
+    "Location": _ENCODED | {"location": _plain("{e}.location")} | _PROPERTIES,
+    "HistoricalLocation": {"time": _plain("{e}.time")},
+    "Datastream": _NAMED
+    | {
+        "unitOfMeasurement": _plain("{e}.unit"),
+        "observationType": _plain("{e}.observation_type"),
+        "phenomenonTime": Column(
+            (_FIRST + " - {e}.averaging_seconds * interval '1 second'", _LAST), _bounds
+        ),
+        "resultTime": Column((_FIRST, _LAST), _bounds),
+    }
+    | _PROPERTIES,
+    "Sensor": _ENCODED | {"metadata": _plain("{e}.metadata")} | _PROPERTIES,
+    "ObservedProperty": {
+        "name": _plain("{e}.name"),
+        "definition": _plain("{e}.definition"),
+        "description": _plain("{e}.description"),
+    }
+    | _PROPERTIES,
+    "Observation": {
+        "phenomenonTime": Column(("{e}.started", "{e}.time"), _bounds),
+        "result": Column(("{e}.value", "{e}.result"), _result),
+        "resultTime": _plain("{e}.time"),
+        "resultQuality": _plain("{e}.quality"),
+    },
+    "FeatureOfInterest": _ENCODED | {"feature": _plain("{e}.feature")} | _PROPERTIES,
+}
+"""Properties that are kept; those of the model that are missing here are always null."""
+
+TO_ONE: Final[Mapping[tuple[str, str], LiteralString]] = {
+    ("HistoricalLocation", "Thing"): "{e}.thing_id",
+    ("Datastream", "Thing"): "{e}.thing_id",
+    ("Datastream", "Sensor"): "{e}.sensor_id",
+    ("Datastream", "ObservedProperty"): "{e}.observed_property_id",
+    ("Observation", "Datastream"): "{e}.datastream_id",
+    ("Observation", "FeatureOfInterest"): "{e}.feature_of_interest_id",
+}
+"""For a link to one entity: where its key is."""
+
+TO_MANY: Final[Mapping[tuple[str, str], LiteralString]] = {
+    ("Thing", "Locations"): """EXISTS (SELECT FROM thing_location l
+        WHERE l.thing_id = {parent} AND l.location_id = {child}.id)""",
+    ("Thing", "HistoricalLocations"): "{child}.thing_id = {parent}",
+    ("Thing", "Datastreams"): "{child}.thing_id = {parent}",
+    ("Location", "Things"): """EXISTS (SELECT FROM thing_location l
+        WHERE l.location_id = {parent} AND l.thing_id = {child}.id)""",
+    ("Location", "HistoricalLocations"): """EXISTS (SELECT FROM historical_location_location l
+        WHERE l.location_id = {parent} AND l.historical_location_id = {child}.id)""",
+    ("HistoricalLocation", "Locations"): """EXISTS (SELECT FROM historical_location_location l
+        WHERE l.historical_location_id = {parent} AND l.location_id = {child}.id)""",
+    ("Datastream", "Observations"): "{child}.datastream_id = {parent}",
+    ("Sensor", "Datastreams"): "{child}.sensor_id = {parent}",
+    ("ObservedProperty", "Datastreams"): "{child}.observed_property_id = {parent}",
+    ("FeatureOfInterest", "Observations"): "{child}.feature_of_interest_id = {parent}",
+}
+"""For a link to many: when a row of the child's source belongs to the parent's key."""
