@@ -1,0 +1,17 @@
+"""A message as a broker delivered it, before anything about it is believed."""
+
+from typing import NamedTuple
+
+
+class Delivery(NamedTuple):
+    """One MQTT message.
+
+    connection: name of the broker connection it came over; its acknowledgement goes back there.
+    received_at: Unix seconds by the centre's clock, the `now` of all checks of this message.
+    """
+
+    connection: str
+    topic: str
+    message: bytes
+    retained: bool
+    received_at: int

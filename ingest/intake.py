@@ -1,0 +1,238 @@
+"""Connections to brokers: messages in, acknowledgements and key sets out. The only MQTT here.
+
+aiomqtt keeps the session and its timers. Messages are taken from paho's own callback, not from
+aiomqtt's queue: the queue costs more than the rest of the way (a task for every message) and
+drops what does not fit. When the inbox is full the socket is no longer read, so that the broker
+has to wait or queue, and nothing is lost in between.
+
+The broker is told "received" as soon as a message is read. That proves nothing to a gateway: it
+deletes readings only on our own acknowledgement, sent once they are in the database.
+"""
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+import aiomqtt
+from paho.mqtt.client import Client as PahoClient
+from paho.mqtt.client import MQTTMessage
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from ingest.delivery import Delivery
+from ingest.inbox import Inbox
+from ingest.metrics import ACKNOWLEDGEMENTS, BROKER_UP, PAUSES, UNREADABLE
+from ingest.settings import BrokerSettings
+from runtime.backoff import FullJitter
+from runtime.tls import client_context
+
+log = logging.getLogger(__name__)
+
+OUTAGES: Final = (aiomqtt.MqttError, OSError)
+_TIMEOUT_SECONDS: Final = 30.0
+_BACKOFF_SECONDS: Final = (0.5, 30.0)
+_AT_ONCE: Final = 8  # publications that wait for the broker's PUBACK together
+_REFUSED: Final = 0x80  # SUBACK reason codes from here on (MQTT 5, section 3.9.3)
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A message on its way to a broker, QoS 1."""
+
+    topic: str
+    message: bytes
+    retained: bool = False
+
+
+class Intake:
+    """One broker connection, kept up for as long as `run` runs.
+
+    greetings: what is published, retained, whenever the connection is made: message R by topic.
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        inbox: Inbox,
+        greetings: Callable[[str], Mapping[str, bytes]],
+    ) -> None:
+        self._settings = settings
+        self._inbox = inbox
+        self._greetings = greetings
+        self._outgoing: dict[Hashable, Publication] = {}
+        self._wake = asyncio.Event()
+        self._greeted: dict[str, bytes] = {}
+
+    @property
+    def name(self) -> str:
+        """The name of this connection in deliveries, logs and metrics."""
+        return self._settings.name
+
+    def acknowledge(self, supersedes: Hashable, topic: str, message: bytes) -> None:
+        """Send a message A as soon as may be; it replaces an unsent one of the same key."""
+        self._publish(("acknowledgement", supersedes), Publication(topic, message))
+        ACKNOWLEDGEMENTS.inc()
+
+    def greet(self) -> None:
+        """Publish, retained, the key sets that this connection has not carried yet."""
+        for topic, message in self._greetings(self._settings.tenant).items():
+            if self._greeted.get(topic) != message:
+                self._greeted[topic] = message
+                self._publish(("key set", topic), Publication(topic, message, retained=True))
+
+    def _publish(self, key: Hashable, publication: Publication) -> None:
+        self._outgoing[key] = publication
+        self._wake.set()
+
+    async def run(self) -> NoReturn:
+        """Stay connected until cancelled; what goes wrong is tried again after a while."""
+        backoff = FullJitter(*_BACKOFF_SECONDS)
+        up = BROKER_UP.labels(self.name)
+        failing = False
+        while True:
+            await self._inbox.room.wait()
+            try:
+                async with await self._client() as client:
+                    await self._subscribe(client)
+                    log.info("broker connected", extra={"connection": self.name})
+                    failing = False
+                    up.set(1)
+                    backoff.reset()
+                    await self._session(client)
+            except* OUTAGES as errors:
+                if not failing:
+                    log.warning(
+                        "broker connection lost",
+                        extra={"connection": self.name, "error": _first(errors)},
+                    )
+                failing = True
+            finally:
+                up.set(0)
+            await asyncio.sleep(backoff.next())
+
+    async def _client(self) -> aiomqtt.Client:
+        """Return a client for one connection; certificates are read anew, they get renewed."""
+        settings = self._settings
+        tls = await asyncio.to_thread(
+            client_context,
+            ca_file=settings.ca_file,
+            certificate_file=settings.certificate_file,
+            key_file=settings.key_file,
+        )
+        client = aiomqtt.Client(
+            settings.host,
+            settings.port,
+            identifier=settings.client_id,
+            tls_context=tls,
+            keepalive=settings.keepalive_seconds,
+            timeout=_TIMEOUT_SECONDS,
+            **_session_options(settings),
+        )
+        _paho(client).on_message = self._on_message
+        return client
+
+    def _on_message(self, _client: PahoClient, _userdata: object, message: MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            UNREADABLE.inc()
+            return
+        self._inbox.put(
+            Delivery(self.name, topic, bytes(message.payload), message.retain, int(time.time()))
+        )
+
+    async def _subscribe(self, client: aiomqtt.Client) -> None:
+        prefix = f"snaas/1/{self._settings.tenant}/+"
+        granted = await client.subscribe([(f"{prefix}/k/+", 1), (f"{prefix}/d/+", 1)])
+        codes = [code.value if isinstance(code, ReasonCode) else code for code in granted]
+        if any(code >= _REFUSED for code in codes):
+            raise aiomqtt.MqttError(f"subscription refused: {codes}")
+
+    async def _session(self, client: aiomqtt.Client) -> None:
+        """Serve one connection until it is lost."""
+        self._greeted.clear()
+        self.greet()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._pace(client), name=f"pace {self.name}")
+            tasks.create_task(self._send(client), name=f"send {self.name}")
+            tasks.create_task(self._watch(client), name=f"watch {self.name}")
+
+    async def _watch(self, client: aiomqtt.Client) -> None:
+        """Raise once the connection is lost."""
+        async for _ in client.messages:
+            raise RuntimeError("a message went to aiomqtt's queue")
+
+    async def _pace(self, client: aiomqtt.Client) -> NoReturn:
+        """Stop reading while the inbox is full."""
+        loop, paho = asyncio.get_running_loop(), _paho(client)
+        while True:
+            await self._inbox.full.wait()
+            socket = paho.socket()
+            if socket is None:
+                raise aiomqtt.MqttError("connection lost")
+            loop.remove_reader(socket.fileno())
+            PAUSES.labels(self.name).inc()
+            await self._inbox.room.wait()
+            if paho.socket() is socket:
+                loop.add_reader(socket.fileno(), _read, paho)
+                _read(paho)
+
+    async def _send(self, client: aiomqtt.Client) -> NoReturn:
+        """Publish what waits, oldest first; what the broker has not confirmed stays waiting."""
+        while True:
+            await self._wake.wait()
+            await self._inbox.room.wait()  # else no PUBACK would be read
+            keys = list(self._outgoing)[:_AT_ONCE]
+            async with asyncio.TaskGroup() as publications:
+                for key in keys:
+                    publications.create_task(self._send_one(client, key), name=f"publish {key}")
+            if not self._outgoing:
+                self._wake.clear()
+
+    async def _send_one(self, client: aiomqtt.Client, key: Hashable) -> None:
+        publication = self._outgoing[key]
+        await client.publish(
+            publication.topic, publication.message, qos=1, retain=publication.retained
+        )
+        if self._outgoing.get(key) is publication:
+            del self._outgoing[key]
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> str:
+    """Return the first error of a group, which may hold groups, in words."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__
+
+
+def _session_options(settings: BrokerSettings) -> dict[str, Any]:
+    """Ask the broker to keep our session, as either protocol version says it."""
+    if settings.mqtt_version == "3.1.1":
+        return {"protocol": aiomqtt.ProtocolVersion.V311, "clean_session": False}
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = settings.session_expiry_seconds
+    return {
+        "protocol": aiomqtt.ProtocolVersion.V5,
+        "clean_start": False,
+        "properties": properties,
+    }
+
+
+def _paho(client: aiomqtt.Client) -> PahoClient:
+    """Return the client inside: aiomqtt has no name for its callback and its socket."""
+    return client._client  # noqa: SLF001 - held by tests/integration/test_ingest_intake.py
+
+
+def _read(paho: PahoClient) -> None:
+    """Read what the socket holds, as aiomqtt's own reader does."""
+    while True:
+        paho.loop_read()
+        socket = paho.socket()
+        if not isinstance(socket, ssl.SSLSocket) or not socket.pending():
+            return

@@ -1,0 +1,35 @@
+"""The metrics of ingest, in Prometheus' words. Counting is done where things happen."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+ENVELOPES = Counter(
+    "ingest_envelopes_total", "Messages K and D by what became of them", ["outcome", "reason"]
+)
+READINGS = Counter(
+    "ingest_readings_total", "Readings by what became of them", ["outcome", "reason"]
+)
+DESCRIPTIONS = Counter("ingest_descriptions_total", "Gateway descriptions stored", ["outcome"])
+ACKNOWLEDGEMENTS = Counter("ingest_acknowledgements_total", "Messages A given to a connection")
+WRITE_SECONDS = Histogram(
+    "ingest_write_duration_seconds",
+    "Time of one transaction, from BEGIN to COMMIT",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+BATCH_MESSAGES = Histogram(
+    "ingest_batch_messages",
+    "Messages admitted in one transaction",
+    buckets=(1, 5, 10, 25, 50, 100, 250, 500, 1000),
+)
+INBOX_MESSAGES = Gauge("ingest_inbox_messages", "Messages received and not yet admitted")
+PARKED_MESSAGES = Gauge("ingest_parked_messages", "Messages that wait for their announcement")
+MISSING_MESSAGES = Gauge(
+    "ingest_missing_messages",
+    "Messages that gateways numbered in open epochs and that were never stored",
+    ["tenant"],
+)
+DATABASE_UP = Gauge("ingest_database_up", "1 while the database answers the store")
+BROKER_UP = Gauge("ingest_broker_connected", "1 while connected and subscribed", ["connection"])
+PAUSES = Counter("ingest_pauses_total", "Times reading paused for a full inbox", ["connection"])
+UNREADABLE = Counter(
+    "ingest_unreadable_topics_total", "Messages dropped because their topic is not UTF-8"
+)

@@ -1,0 +1,137 @@
+"""Two batches under way: while the database writes one, the next is admitted.
+
+Their order is that of the messages. The state that admission works on includes the batch being
+written; that is sound because a batch is written until it holds, and because nobody hears of it
+before. Only an announcement or a description makes the next batch wait for COMMIT.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final, NoReturn
+
+from ingest.acknowledgements import send_acknowledgements
+from ingest.admission import Admission, Rules
+from ingest.delivery import Delivery
+from ingest.inbox import Inbox
+from ingest.intake import Intake
+from ingest.latest import NewestObservations
+from ingest.metrics import INBOX_MESSAGES, MISSING_MESSAGES
+from ingest.outcome import Outcome
+from ingest.registry import Registry
+from ingest.report import RefusalCounts, report
+from ingest.state import ReceiverState
+from ingest.store import Store, Stored
+
+_SLICE: Final = 20  # messages admitted before other tasks get their turn
+_EXPIRY_SECONDS: Final = 1.0
+_HOUSEKEEPING_SECONDS: Final = 30
+
+
+class Pipeline:
+    """Admits, stores, and lets acknowledgements go.
+
+    newest, counts, last_heard: what gathers for the next flush.
+    """
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        intakes: Mapping[str, Intake],
+        registry: Registry,
+        store: Store,
+        state: ReceiverState,
+        rules: Rules,
+        batch_max_messages: int,
+        batch_max_wait_seconds: float,
+    ) -> None:
+        self._inbox = inbox
+        self._intakes = intakes
+        self._registry = registry
+        self._store = store
+        self._state = state
+        self._rules = rules
+        self._max_messages = batch_max_messages
+        self._max_wait_seconds = batch_max_wait_seconds
+        self._handover: asyncio.Queue[Outcome] = asyncio.Queue(1)  # full: admission waits
+        self._kept_house_at = 0
+        self.newest = NewestObservations()
+        self.counts = RefusalCounts()
+        self.last_heard: dict[int, int] = {}
+
+    async def admit(self) -> NoReturn:
+        """Turn deliveries into outcomes, batch by batch."""
+        deferred: Sequence[Delivery] = ()
+        while True:
+            outcome = await self._next_batch(deferred)
+            self._state.apply(outcome.channels, outcome.parking, outcome.kept)
+            await self._handover.put(outcome)
+            deferred = outcome.deferred
+            if outcome.ends_batch:
+                await self._handover.join()
+
+    async def store(self) -> NoReturn:
+        """Write outcomes in their order; after COMMIT, and only then, answer the gateways."""
+        while True:
+            outcome = await self._handover.get()
+            stored = await self._store.write(outcome)
+            await self._settle(outcome, stored)
+            due = [
+                answer
+                for answer in outcome.acknowledgements
+                if answer.epoch_id not in stored.refused_epochs
+            ]
+            send_acknowledgements(due, self._intakes)
+            self._handover.task_done()
+
+    async def _next_batch(self, deferred: Sequence[Delivery]) -> Outcome:
+        """Admit until the batch is full, or its first message has waited long enough."""
+        if not deferred:
+            await self._inbox.arrived(_EXPIRY_SECONDS if self._state.parking else None)
+        now = int(time.time())
+        self._keep_house(now)
+        admission = Admission(
+            snapshot=self._registry.snapshot, state=self._state, rules=self._rules, now=now
+        )
+        for start in range(0, len(deferred), _SLICE):
+            await self._admit_slice(admission, deferred[start : start + _SLICE])
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._max_wait_seconds
+        while admission.taken < self._max_messages:
+            deliveries = self._inbox.take(min(_SLICE, self._max_messages - admission.taken))
+            INBOX_MESSAGES.set(len(self._inbox))
+            if deliveries:
+                await self._admit_slice(admission, deliveries)
+                continue
+            left = deadline - clock()
+            if left <= 0:
+                break
+            await self._inbox.arrived(left)
+        return admission.outcome()
+
+    async def _admit_slice(self, admission: Admission, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            admission.take(delivery)
+        await asyncio.sleep(0)  # the database's answers and the brokers' messages come in between
+
+    async def _settle(self, outcome: Outcome, stored: Stored) -> None:
+        """Bring memory up to what the database has decided."""
+        for accepted in outcome.announcements:
+            epoch_id = accepted.announcement.epoch.epoch_id
+            if epoch_id in stored.refused_epochs:
+                self._state.withdraw(
+                    accepted.channel, epoch_id, accepted.counter_before, accepted.sha256_before
+                )
+        for described in outcome.descriptions:
+            await self._registry.refresh_until_done(described.origin.device)
+        report(outcome, stored, self.counts)
+        self.newest.note(outcome.columns, stored.contradictions)
+        self.last_heard.update(outcome.last_heard)
+
+    def _keep_house(self, now: int) -> None:
+        if now - self._kept_house_at >= _HOUSEKEEPING_SECONDS:
+            self._kept_house_at = now
+            self._state.forget_closed(now)
+            for tenant, missing in self._state.missing().items():
+                MISSING_MESSAGES.labels(tenant).set(missing)

@@ -1,0 +1,135 @@
+"""The ingest process: from the brokers into the database, and back to the gateways.
+
+What happens to a message is `pipeline`'s business; here everything is opened and started, and
+what may wait a second is written.
+"""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NoReturn
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from device_protocol.keys import RecipientKey
+from ingest.admission import Rules
+from ingest.epoch_keys import EpochKeys
+from ingest.inbox import Inbox
+from ingest.intake import Intake
+from ingest.pipeline import Pipeline
+from ingest.registry import Registry
+from ingest.settings import IngestSettings
+from ingest.store import Store
+from runtime.metrics import serve_metrics
+from storage import batches, quarantine
+from storage.database import OUTAGES, Pool, open_pool
+
+log = logging.getLogger(__name__)
+
+_FLUSH_SECONDS: Final = 1.0
+
+
+class RecipientKeyError(Exception):
+    """A recipient key file holds something else than an X25519 or P-256 private key."""
+
+
+async def run(settings: IngestSettings) -> None:
+    """Move readings from the brokers into the database until cancelled.
+
+    Raises:
+        OSError, RecipientKeyError, ServiceKeyError: a key file is not what it should be.
+    """
+    dsn = settings.database
+    rules = read_rules(settings)
+    keys = EpochKeys.from_file(settings.service_key_file)
+    inbox = Inbox(settings.inbox_max_messages, settings.inbox_max_bytes)
+    async with AsyncExitStack() as opened:
+        metrics = serve_metrics(settings.metrics.port)
+        if metrics is not None:
+            opened.callback(metrics.close)
+        pool = await opened.enter_async_context(
+            open_pool(dsn, max_size=3, application_name="kerbstone ingest")
+        )
+        store = await opened.enter_async_context(Store(dsn, keys))
+        registry = Registry(dsn, pool)
+        await registry.refresh_until_done()
+        intakes = {
+            broker.name: Intake(broker, inbox, registry.key_sets) for broker in settings.broker
+        }
+        pipeline = Pipeline(
+            inbox=inbox,
+            intakes=intakes,
+            registry=registry,
+            store=store,
+            state=await store.load(rules.policy.window),
+            rules=rules,
+            batch_max_messages=settings.batch_max_messages,
+            batch_max_wait_seconds=settings.batch_max_wait_seconds,
+        )
+
+        def greet() -> None:
+            for intake in intakes.values():
+                intake.greet()
+
+        async with asyncio.TaskGroup() as tasks:
+            for intake in intakes.values():
+                tasks.create_task(intake.run(), name=f"receive {intake.name}")
+            tasks.create_task(pipeline.admit(), name="admit")
+            tasks.create_task(pipeline.store(), name="store and acknowledge")
+            tasks.create_task(registry.follow(greet), name="follow registry")
+            tasks.create_task(flush(pool, pipeline), name="flush")
+
+
+async def flush(pool: Pool, pipeline: Pipeline) -> NoReturn:
+    """Write, once a second, what gathered: latest values, last words, counts of refusals.
+
+    Whoever shows live values is notified in the same transaction. What could not be written is
+    kept; counts may be doubled when a COMMIT goes unanswered.
+    """
+    reconciled = False
+    while True:
+        newest, counts = pipeline.newest.take(), pipeline.counts.take()
+        heard, pipeline.last_heard = pipeline.last_heard, {}
+        try:
+            async with pool.connection() as conn:
+                if not reconciled:
+                    await batches.reconcile_latest(conn)
+                await batches.upsert_latest(conn, newest)
+                await batches.update_seen(conn, heard)
+                await quarantine.add_refusals(conn, counts)
+                if newest or not reconciled:
+                    await batches.notify_latest(conn)
+            reconciled = True
+        except OUTAGES as error:
+            log.warning("latest values wait for the database", extra={"error": str(error).strip()})
+            pipeline.newest.give_back(newest)
+            pipeline.counts.give_back(counts)
+            pipeline.last_heard = heard | pipeline.last_heard
+        await asyncio.sleep(_FLUSH_SECONDS)
+
+
+def read_rules(settings: IngestSettings) -> Rules:
+    """Return what admission enforces; reads the recipient keys.
+
+    Raises:
+        OSError, RecipientKeyError: a key file cannot be read, or holds no such key.
+    """
+    recipients = [_recipient(path) for path in settings.recipient_key_files]
+    return Rules(
+        recipients={recipient.kid: recipient for recipient in recipients},
+        earliest=int(datetime(settings.earliest_year, 1, 1, tzinfo=UTC).timestamp()),
+    )
+
+
+def _recipient(path: Path) -> RecipientKey:
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError) as error:
+        raise RecipientKeyError(f"{path} holds no unencrypted private key") from error
+    if not isinstance(key, X25519PrivateKey | EllipticCurvePrivateKey):
+        raise RecipientKeyError(f"{path} holds neither an X25519 nor a P-256 key")
+    return RecipientKey.from_private(key)

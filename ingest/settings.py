@@ -1,0 +1,94 @@
+"""What ingest is told in its TOML file. Secrets are paths to files."""
+# ruff: noqa: RUF009  # `setting` returns a dataclass field
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from runtime.settings import setting
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSettings:
+    """The metrics endpoint."""
+
+    port: int = setting("TCP port on loopback; 0 is off.", default=0, minimum=0, maximum=65535)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerSettings:
+    """One connection to a broker."""
+
+    name: str = setting("Unique name, for logs and metrics.")
+    host: str = setting("Name of the broker as in its certificate.")
+    port: int = setting("TCP port of its listener for services.", minimum=1, maximum=65535)
+    mqtt_version: Literal["5", "3.1.1"] = setting("5 where the broker speaks it.", default="5")
+    client_id: str = setting(
+        "MQTT client id; the broker keeps the session of that name.", pattern=r".+"
+    )
+    ca_file: Path = setting("Root certificate of the region's services, PEM.", must_exist=True)
+    certificate_file: Path = setting("This service's certificate, PEM.", must_exist=True)
+    key_file: Path = setting("Its private key, PEM.", must_exist=True)
+    tenant: str = setting("The council served; + is all.", default="+", pattern=r"\+|[a-z0-9-]+")
+    keepalive_seconds: int = setting("MQTT keep alive.", default=60, minimum=5, maximum=300)
+    session_expiry_seconds: int = setting(
+        "How long the broker keeps our session while we are away (MQTT 5).",
+        default=1_209_600,
+        minimum=60,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestSettings:
+    """Everything ingest can be told."""
+
+    dsn: str = setting(
+        "How to reach the database: a URL or key-value pairs.", default="", secret=True
+    )
+    dsn_file: Path | None = setting("Instead: a file that holds it.", default=None, must_exist=True)
+    service_key_file: Path = setting(
+        "File of 32 bytes in hexadecimal; epoch keys are kept encrypted under it.", must_exist=True
+    )
+    recipient_key_files: tuple[Path, ...] = setting(
+        "Private keys that gateways seal to: X25519 or P-256, PEM.", must_exist=True
+    )
+    broker: tuple[BrokerSettings, ...]
+    inbox_max_messages: int = setting(
+        "Messages held in memory before reading pauses.", default=2000, minimum=10
+    )
+    inbox_max_bytes: int = setting(
+        "Bytes of them before reading pauses.", default=64 << 20, minimum=1 << 20
+    )
+    batch_max_messages: int = setting("Messages in one transaction.", default=500, minimum=1)
+    batch_max_wait_seconds: float = setting(
+        "How long a message may wait for company.", default=0.2, minimum=0.0, maximum=5.0
+    )
+    earliest_year: int = setting(
+        "Readings from before it are refused.", default=2000, minimum=1970, maximum=2100
+    )
+    metrics: MetricsSettings = MetricsSettings()
+
+    def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
+        """Say what does not fit together."""
+        if bool(self.dsn) == (self.dsn_file is not None):
+            yield ("dsn",), "give either dsn or dsn_file"
+        if not self.recipient_key_files:
+            yield ("recipient_key_files",), "name at least one key"
+        if not self.broker:
+            yield ("broker",), "describe at least one connection"
+        names = [broker.name for broker in self.broker]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                yield ("broker", index, "name"), "must be unique"
+
+    @property
+    def database(self) -> str:
+        """How to reach the database.
+
+        Raises:
+            OSError: `dsn_file` cannot be read.
+        """
+        return self.dsn or (self.dsn_file.read_text().strip() if self.dsn_file else "")

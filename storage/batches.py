@@ -1,0 +1,297 @@
+"""What one batch of messages leaves behind: observations, signed batches, latest values.
+
+Observations go by binary COPY, built with NumPy, into a staging table of the connection and from
+there into `observation`, which ignores what it already holds. Everything here runs inside the
+caller's transaction, except that `latest` has its own.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from psycopg.types.json import Jsonb
+
+from storage.database import Connection, query
+from storage.partitions import ensure_months
+from storage.quarantine import Reported
+
+LATEST_CHANNEL: Final = "kerbstone"
+
+Result: TypeAlias = bool | str | None
+"""A result that is not a number; None where the value says it all."""
+
+_COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+_COPY_TRAILER: Final = b"\xff\xff"
+_POSTGRES_EPOCH_MICROSECONDS: Final = 946_684_800_000_000  # 2000-01-01 in Unix microseconds
+_ROW: Final = np.dtype(
+    [
+        ("fields", ">i2"),
+        ("id_bytes", ">i4"),
+        ("id", ">i4"),
+        ("time_bytes", ">i4"),
+        ("time", ">i8"),
+        ("value_bytes", ">i4"),
+        ("value", ">f8"),
+    ]
+)
+_NULL_ROW: Final = np.dtype(_ROW.descr[:-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """Columns of equal length, sorted by key, each (datastream, time) once.
+
+    datastream_ids: int32. times: int64, Unix microseconds. values: float64, in the datastream's
+    unit; NaN where the result is not a number and `Extra` holds it.
+    """
+
+    datastream_ids: npt.NDArray[np.int32]
+    times: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """What an observation has beside its value: a quality bit mask, a non-numeric result."""
+
+    datastream_id: int
+    time: int
+    quality: int
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A staged observation that was not stored because another result is there already."""
+
+    datastream_id: int
+    time: int
+    stored: Reported | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedBatch:
+    """The signed part (COSE_Sign1) of one message; times of its readings in Unix microseconds."""
+
+    epoch_id: bytes
+    seq: int
+    message_hash: bytes
+    gateway_id: int
+    signer_kid: bytes
+    content_format: int
+    signed: bytes
+    readings: int
+    first_time: int | None
+    last_time: int | None
+    received_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The newest observation of one datastream; time in Unix microseconds."""
+
+    time: int
+    value: float | None
+    result: Result
+    quality: int
+
+
+async def prepare(conn: Connection) -> None:
+    """Make the staging table of this connection; once, before the first `store_observations`.
+
+    The server is also told to notice within a minute if we vanish: until then it would keep our
+    last transaction open, and `is_committed` without an answer.
+    """
+    await conn.execute(query("create_staging"))
+    await conn.execute("SET tcp_keepalives_idle = 30")
+    await conn.execute("SET tcp_keepalives_interval = 10")
+    await conn.execute("SET tcp_keepalives_count = 3")
+
+
+async def make_room(conn: Connection, observations: Observations) -> None:
+    """Make sure there are partitions for these observations; before their transaction begins."""
+    if not len(observations):
+        return
+    months = np.unique(observations.times.astype("datetime64[us]").astype("datetime64[M]"))
+    firsts: list[date] = months.astype("datetime64[D]").astype(object).tolist()
+    await ensure_months(conn, firsts)
+
+
+async def store_observations(
+    conn: Connection, observations: Observations, extras: Sequence[Extra]
+) -> list[Conflict]:
+    """Store observations and log their hours for the rollups; return those that contradict.
+
+    Exact repetitions are ignored. Of a contradiction the stored result stays. Needs `prepare`.
+    """
+    if not len(observations):
+        return []
+    async with conn.cursor() as cursor:
+        async with cursor.copy(query("copy_staging")) as copy:
+            await copy.write(copy_payload(observations))
+        await cursor.execute(
+            query("store_staged"),
+            {
+                "datastream_ids": [extra.datastream_id for extra in extras],
+                "times": [_datetime(extra.time) for extra in extras],
+                "qualities": [extra.quality for extra in extras],
+                "results": [_json(extra.result) for extra in extras],
+            },
+        )
+        inserted = await cursor.fetchone()
+    if inserted == (len(observations),):
+        return []
+    return await _conflicts(conn, observations, extras)
+
+
+async def _conflicts(
+    conn: Connection, observations: Observations, extras: Sequence[Extra]
+) -> list[Conflict]:
+    """Return the staged observations whose stored result is another one."""
+    staged = {(extra.datastream_id, extra.time): extra.result for extra in extras}
+    first, last = int(observations.times.min()), int(observations.times.max())
+    cursor = await conn.execute(
+        query("staged_repetitions"),
+        {
+            "first": _datetime(first),
+            "last": _datetime(last),
+            "datastream_ids": [extra.datastream_id for extra in extras],
+            "times": [_datetime(extra.time) for extra in extras],
+        },
+    )
+    found = []
+    for datastream_id, time, same_value, value, result in await cursor.fetchall():
+        reported = staged.get((datastream_id, time))
+        if not same_value or result != reported:
+            found.append(Conflict(datastream_id, time, value if result is None else result))
+    return found
+
+
+def copy_payload(observations: Observations) -> bytes:
+    """Return observations as a binary COPY of (datastream_id, time, value); NaN becomes null."""
+    null = np.isnan(observations.values)
+    numeric = _rows(observations, ~null, _ROW)
+    numeric["value_bytes"] = 8
+    numeric["value"] = observations.values[~null]
+    absent = _rows(observations, null, _NULL_ROW)
+    absent["value_bytes"] = -1
+    return b"".join((_COPY_HEADER, numeric.tobytes(), absent.tobytes(), _COPY_TRAILER))
+
+
+def _rows(
+    observations: Observations, which: npt.NDArray[np.bool_], row: np.dtype[np.void]
+) -> npt.NDArray[np.void]:
+    rows = np.empty(int(which.sum()), row)
+    rows["fields"] = 3
+    rows["id_bytes"] = 4
+    rows["id"] = observations.datastream_ids[which]
+    rows["time_bytes"] = 8
+    rows["time"] = observations.times[which] - _POSTGRES_EPOCH_MICROSECONDS
+    return rows
+
+
+async def insert_signed_batches(conn: Connection, batches: Sequence[SignedBatch]) -> None:
+    """Keep the signed part of messages: evidence, and the replay window of their epochs."""
+    if not batches:
+        return
+    async with conn.cursor() as cursor, cursor.copy(query("copy_signed_batch")) as copy:
+        copy.set_types(
+            ["bytea", "int8", "bytea", "int4", "bytea", "int4", "bytea", "int4"]
+            + ["timestamptz"] * 3
+        )
+        for batch in batches:
+            await copy.write_row(
+                (
+                    batch.epoch_id,
+                    batch.seq,
+                    batch.message_hash,
+                    batch.gateway_id,
+                    batch.signer_kid,
+                    batch.content_format,
+                    batch.signed,
+                    batch.readings,
+                    None if batch.first_time is None else _datetime(batch.first_time),
+                    None if batch.last_time is None else _datetime(batch.last_time),
+                    datetime.fromtimestamp(batch.received_at, UTC),
+                )
+            )
+
+
+async def transaction_id(conn: Connection) -> int:
+    """Return the id of the current transaction, to ask `is_committed` about later."""
+    cursor = await conn.execute("SELECT pg_current_xact_id()::text::bigint")
+    row = await cursor.fetchone()
+    if row is None:
+        raise RuntimeError("SELECT without FROM returned no row")
+    return int(row[0])
+
+
+async def is_committed(conn: Connection, transaction: int) -> bool | None:
+    """Return whether a transaction committed; None while the server is still at it.
+
+    Asked after a connection was lost between COMMIT and its answer. The server remembers at
+    least the last two hundred million transactions.
+    """
+    cursor = await conn.execute("SELECT pg_xact_status(%s::text::xid8)", (str(transaction),))
+    row = await cursor.fetchone()
+    status = None if row is None else row[0]
+    return None if status == "in progress" else status == "committed"
+
+
+async def upsert_latest(conn: Connection, newest: Mapping[int, Latest]) -> None:
+    """Bring `latest` up to these observations; an older one never replaces a newer."""
+    if not newest:
+        return
+    ids = sorted(newest)
+    rows = [newest[datastream_id] for datastream_id in ids]
+    await conn.execute(
+        query("upsert_latest"),
+        {
+            "datastream_ids": ids,
+            "times": [_datetime(row.time) for row in rows],
+            "values": [row.value for row in rows],
+            "results": [_json(row.result) for row in rows],
+            "qualities": [row.quality for row in rows],
+        },
+    )
+
+
+async def reconcile_latest(conn: Connection) -> None:
+    """Bring `latest` up to what is stored: a process that stopped may have owed it a second."""
+    await conn.execute(query("reconcile_latest"))
+
+
+async def update_seen(conn: Connection, last_message_at: Mapping[int, int]) -> None:
+    """Note when each gateway was last heard; Unix seconds by gateway id."""
+    if not last_message_at:
+        return
+    ids = sorted(last_message_at)
+    await conn.execute(
+        query("update_seen"),
+        {"gateway_ids": ids, "times": [last_message_at[gateway_id] for gateway_id in ids]},
+    )
+
+
+async def notify_latest(conn: Connection) -> None:
+    """Tell listeners how new `latest` is now: `{"latest": "<newest updated_at>"}`."""
+    cursor = await conn.execute("SELECT max(updated_at) FROM latest")
+    row = await cursor.fetchone()
+    if row is not None and row[0] is not None:
+        payload = json.dumps({"latest": row[0].isoformat()})
+        await conn.execute("SELECT pg_notify(%s, %s)", (LATEST_CHANNEL, payload))
+
+
+def _json(result: Result) -> Jsonb | None:
+    return None if result is None else Jsonb(result)
+
+
+def _datetime(microseconds: int) -> datetime:
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)

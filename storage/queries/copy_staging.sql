@@ -1,0 +1,1 @@
+COPY staged_observation (datastream_id, time, value) FROM STDIN (FORMAT binary)

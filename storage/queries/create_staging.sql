@@ -1,0 +1,5 @@
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_observation (
+    datastream_id int NOT NULL,
+    time timestamptz NOT NULL,
+    value float8
+) ON COMMIT DELETE ROWS

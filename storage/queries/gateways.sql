@@ -1,0 +1,8 @@
+SELECT gateway.id, council_id, tenant, device, status, gateway_description.sha256, kid, cose_key,
+       extract(epoch FROM valid_from)::bigint, extract(epoch FROM valid_until)::bigint
+  FROM gateway
+  JOIN council ON council.id = council_id
+  LEFT JOIN gateway_description ON gateway_description.gateway_id = gateway.id
+  LEFT JOIN signing_key ON signing_key.gateway_id = gateway.id
+ WHERE %(device)s::text IS NULL OR device = %(device)s
+ ORDER BY gateway.id

@@ -1,0 +1,20 @@
+-- Staged rows come sorted by key and each key once, so the insert needs no sort of its own. Only
+-- what is really inserted is logged for the rollups and gets its quality and non-numeric result.
+WITH inserted AS (
+    INSERT INTO observation (datastream_id, time, value)
+    SELECT datastream_id, time, value FROM staged_observation
+        ON CONFLICT DO NOTHING
+    RETURNING datastream_id, time
+), logged AS (
+    INSERT INTO rollup_log (bucket, datastream_id)
+    SELECT DISTINCT date_bin('1 hour', time, '2000-01-01 00:00+00'), datastream_id FROM inserted
+), extra AS (
+    INSERT INTO observation_extra (datastream_id, time, quality, result)
+    SELECT datastream_id, time, quality, result
+      FROM unnest(%(datastream_ids)s::int[], %(times)s::timestamptz[], %(qualities)s::smallint[],
+                  %(results)s::jsonb[])
+           AS reported (datastream_id, time, quality, result)
+      JOIN inserted USING (datastream_id, time)
+        ON CONFLICT DO NOTHING
+)
+SELECT count(*) FROM inserted
