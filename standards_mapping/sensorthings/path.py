@@ -110,4 +110,7 @@ def _property(steps: tuple[Step, ...], rest: list[str]) -> ResourcePath:
     names = tuple(rest[:-1] if raw else rest)
     if not names or names[0] not in entity_type.properties:
         raise UnknownTargetError(f"{entity_type.name} has no property or link {rest[0]!r}")
+    for name in names[1:]:
+        if not name or name.startswith("$"):
+            raise UnknownTargetError(f"{name!r} cannot stand after a property")
     return ResourcePath(steps, names=names, raw=raw)
