@@ -1,0 +1,105 @@
+"""The web application: which routes there are and what wraps them.
+
+What they share is opened by `api.service` and attached here as `app.state.service`.
+"""
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.staticfiles import StaticFiles
+
+from api import about_pages, errors, exports, overview_page, site_page, status_page
+from api.live import LiveFeed, TooManyClientsError
+from api.metrics import RequestMetrics
+from api.security import SecurityHeaders
+from api.settings import ApiSettings
+from api.state import Service, service
+from api.templating import environment, fingerprint
+from api.times import parse_time
+from api.view import ViewError
+from dashboard import STATIC
+from storage.database import OUTAGES, Pool
+from storage.overview import server_time
+
+COMPRESS_FROM_BYTES: Final = 1000
+HEALTH_SECONDS: Final = 2.0
+
+router = APIRouter(include_in_schema=False)
+
+
+def create_app(settings: ApiSettings) -> FastAPI:
+    """Return the application; it answers once `attach` has given it what its routes share."""
+    pages = environment(settings.operator)
+    app = FastAPI(
+        title="Kerbstone",
+        docs_url=None,  # both pages ask foreign hosts for their scripts
+        redoc_url=None,
+    )
+    app.state.pages = pages
+    errors.install(app, pages)
+    for part in (
+        router,
+        overview_page.router,
+        site_page.router,
+        exports.router,
+        status_page.router,
+        about_pages.router,
+    ):
+        app.include_router(part)
+    app.mount(f"/static/{fingerprint()}", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(GZipMiddleware, minimum_size=COMPRESS_FROM_BYTES)
+    app.add_middleware(SecurityHeaders, has_tls=settings.base_url.startswith("https:"))
+    app.add_middleware(RequestMetrics)
+    return app
+
+
+def attach(app: FastAPI, pool: Pool, live: LiveFeed) -> None:
+    """Give the application's routes the pool and the live feed."""
+    app.state.pool = pool
+    app.state.service = Service(pool, app.state.pages, live)
+
+
+@router.get("/live")
+async def live(
+    council: Annotated[str, Query(max_length=32)] = "",
+    since: Annotated[str, Query(max_length=40)] = "",
+    last_event_id: Annotated[str, Header(max_length=40)] = "",
+    *,
+    centre: Annotated[Service, Depends(service)],
+) -> Response:
+    """Stream new values as server-sent events; a returning browser says what it saw last."""
+    try:
+        centre.live.check_room()
+    except TooManyClientsError as error:
+        raise HTTPException(503, "Too many live streams are open.") from error
+    seen = _read_seen(last_event_id or since)
+    return StreamingResponse(
+        centre.live.stream(centre.pool, council or None, seen),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+def _read_seen(text: str) -> datetime | None:
+    try:
+        return parse_time(text) if text else None
+    except ValueError as error:
+        raise ViewError("“since” is not a time such as 2026-03-29T14:00:00Z.") from error
+
+
+@router.get("/healthz")
+async def healthz(*, centre: Annotated[Service, Depends(service)]) -> Response:
+    """Say whether the service can read its database: 200 or 503."""
+    try:
+        async with (
+            asyncio.timeout(HEALTH_SECONDS),
+            centre.pool.connection(timeout=HEALTH_SECONDS) as conn,
+        ):
+            await server_time(conn)
+    except (*OUTAGES, TimeoutError):
+        return JSONResponse({"status": "database unavailable"}, 503)
+    return JSONResponse({"status": "ok", "live": centre.live.connected})

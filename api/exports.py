@@ -1,0 +1,123 @@
+"""CSV of exactly what charts show: units, UTC, what each value is, and under which licence.
+
+The licence stands in every row, because rows are cut and pasted; a first line that is no data
+would break the programs that read the file.
+"""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi.responses import StreamingResponse
+
+from api.site_page import read_site, read_view_of, stream_of
+from api.state import Service, service
+from api.times import duration_text, iso_text
+from api.view import View, read_view
+from api.words import quality_text, what_it_is
+from storage.charts import Series
+from storage.overview import CurrentValue, Site, bounded_read
+
+router = APIRouter(include_in_schema=False)
+
+COLUMNS: Final = (
+    "council",
+    "site",
+    "datastream",
+    "observed_property",
+    "time_utc",
+    "until_utc",
+    "value",
+    "minimum",
+    "maximum",
+    "unit",
+    "readings",
+    "what",
+    "quality",
+    "replay",
+    "source",
+    "licence",
+)
+
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+@router.get("/sites/{thing_id}/values.csv")
+async def values_csv(
+    thing_id: int,
+    start: Annotated[str, Query(alias="from", max_length=40)] = "",
+    end: Annotated[str, Query(alias="to", max_length=40)] = "",
+    datastream: Annotated[int | None, Query()] = None,
+    *,
+    centre: Annotated[Service, Depends(service)],
+) -> StreamingResponse:
+    """Return what the site's charts show in a view, all of them or one."""
+    view = read_view(start, end, datetime.now(UTC))
+    async with centre.connection() as conn, bounded_read(conn):
+        site, values = await read_site(conn, thing_id)
+    chosen = [value for value in values if datastream in (None, value.datastream_id)]
+    if not chosen:
+        raise HTTPException(404, "This site has no such datastream.")
+    name = f"kerbstone-site-{site.id}-{view.start:%Y%m%dT%H%M%SZ}-{view.end:%Y%m%dT%H%M%SZ}.csv"
+    return StreamingResponse(
+        _stream(centre, site, chosen, view),
+        media_type="text/csv; charset=utf-8; header=present",
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Cache-Control": "no-store",
+        },
+    )
+
+
+async def _stream(
+    centre: Service, site: Site, values: Sequence[CurrentValue], view: View
+) -> AsyncIterator[str]:
+    yield csv_text([COLUMNS])
+    async with centre.connection() as conn, bounded_read(conn):
+        for value in values:
+            series = await read_view_of(conn, value, view)
+            yield csv_text(export_rows(site, value, series))
+
+
+def export_rows(site: Site, value: CurrentValue, series: Series) -> Iterator[Sequence[str]]:
+    """Yield a row of `COLUMNS` for each point; numbers exact, absent ones empty."""
+    replay, source, licence = (
+        str(value.properties.get(key) or site.properties.get(key) or "")
+        for key in ("replay", "source", "licence")
+    )
+    what = what_it_is(value.averaging_seconds, stream_of(value).aggregation.value)
+    if series.bin_seconds:
+        what = f"{what}; summed up over {duration_text(series.bin_seconds)}"
+    fixed = [safe(text) for text in (site.council, site.name, value.datastream_name)]
+    for point in series.points:
+        yield (
+            *fixed,
+            value.property_key,
+            iso_text(point.start),
+            iso_text(point.end) if point.end else "",
+            repr(point.value),
+            "" if point.minimum is None else repr(point.minimum),
+            "" if point.maximum is None else repr(point.maximum),
+            value.unit,
+            str(point.n),
+            what,
+            quality_text(point.quality),
+            safe(replay),
+            safe(source),
+            safe(licence),
+        )
+
+
+def safe(text: str) -> str:
+    """Return `text` so that a spreadsheet does not take it for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def csv_text(rows: Iterator[Sequence[str]] | Sequence[Sequence[str]]) -> str:
+    """Return rows as RFC 4180 text."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\r\n").writerows(rows)
+    return buffer.getvalue()

@@ -1,0 +1,207 @@
+"""New values, pushed to open pages as server-sent events.
+
+One connection listens on channel `kerbstone`; one query then reads what changed and the answer is
+shared by all clients. A client hears of its council at most once a second. Each client's queue is
+bounded: one that falls behind is disconnected and, coming back with the last event's id, is told
+in one message all that it missed. Without a word from the centre for half a minute the page shows
+a banner, which is why silence is filled with beats.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+from prometheus_client import Counter, Gauge
+
+from api.presentation import live_value
+from api.times import iso_text
+from runtime.backoff import FullJitter
+from storage.database import OUTAGES, Connection, Pool, connect
+from storage.overview import ChangedValue, bounded_read, changed_values, server_time
+
+log = logging.getLogger(__name__)
+
+CHANNEL: Final = "kerbstone"
+INTERVAL_SECONDS: Final = 1.0
+"""The least time between two messages about one council."""
+
+BEAT_SECONDS: Final = 10.0
+MAX_CLIENTS: Final = 1000
+QUEUE_MESSAGES: Final = 16
+
+_LOOK_ANYWAY_SECONDS: Final = 2.0  # a notification may have been lost with a connection
+_OVERLAP: Final = timedelta(seconds=5)  # updated_at is when a writer began, not when it committed
+_RETRY: Final = b"retry: 2000\n\n"
+
+_clients = Gauge("api_live_clients", "Open live streams.")
+_messages = Counter("api_live_messages_total", "Messages queued to live streams.")
+_overruns = Counter("api_live_overruns_total", "Live streams closed because they fell behind.")
+
+
+class TooManyClientsError(Exception):
+    """There are as many live streams open as the service takes."""
+
+
+@dataclass(eq=False, slots=True)
+class _Client:
+    """One open stream. When its queue is full it is dropped; None in the queue ends it."""
+
+    tenant: str | None
+    queue: asyncio.Queue[bytes | None] = field(
+        default_factory=lambda: asyncio.Queue(QUEUE_MESSAGES + 1)
+    )
+
+    def offer(self, message: bytes) -> bool:
+        """Queue a message; False if the client is too far behind (one place is kept for None)."""
+        if self.queue.qsize() >= QUEUE_MESSAGES:
+            return False
+        self.queue.put_nowait(message)
+        return True
+
+
+class LiveFeed:
+    """What changed, to whom it may concern."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._clients: set[_Client] = set()
+        self._watermark: datetime | None = None
+        self._sent: dict[int, datetime] = {}
+        self._closed = False
+        self.connected = False
+
+    async def run(self) -> None:
+        """Listen and fan out until cancelled; a lost database is waited for."""
+        waits = FullJitter(base_seconds=0.5, cap_seconds=5.0)
+        while True:
+            try:
+                conn = await connect(
+                    self._dsn, autocommit=True, application_name="kerbstone serve live"
+                )
+                async with conn:
+                    await conn.execute("LISTEN kerbstone")
+                    self._set_connected(connected=True)
+                    waits.reset()
+                    await self._follow(conn)
+            except OUTAGES as error:
+                if self.connected:
+                    log.warning("live feed lost the database", extra={"error": str(error)})
+                self._set_connected(connected=False)
+                await asyncio.sleep(waits.next())
+
+    async def _follow(self, conn: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            await self._look(conn)
+            await asyncio.sleep(max(0.0, INTERVAL_SECONDS - (loop.time() - began)))
+            async for _ in conn.notifies(timeout=_LOOK_ANYWAY_SECONDS, stop_after=1):
+                pass
+
+    async def _look(self, conn: Connection) -> None:
+        """Read what was written since the last look and tell those whom it concerns."""
+        if self._watermark is None:
+            self._watermark = await server_time(conn)
+        async with bounded_read(conn):
+            changed = await changed_values(conn, self._watermark - _OVERLAP)
+        news = [one for one in changed if self._sent.get(one.datastream_id) != one.updated_at]
+        if not news:
+            return
+        self._watermark = max(self._watermark, news[-1].updated_at)
+        horizon = self._watermark - _OVERLAP
+        self._sent |= {one.datastream_id: one.updated_at for one in news}
+        self._sent = {key: at for key, at in self._sent.items() if at > horizon}
+        self._publish(news)
+
+    def _publish(self, news: Sequence[ChangedValue]) -> None:
+        by_tenant: dict[str | None, list[ChangedValue]] = defaultdict(list)
+        for one in news:
+            by_tenant[one.tenant].append(one)
+            by_tenant[None].append(one)
+        messages = {tenant: values_message(some) for tenant, some in by_tenant.items()}
+        for client in list(self._clients):
+            if message := messages.get(client.tenant):
+                self._offer(client, message)
+
+    def _offer(self, client: _Client, message: bytes) -> None:
+        if client.offer(message):
+            _messages.inc()
+        else:
+            _overruns.inc()
+            self._end(client)
+
+    def _end(self, client: _Client) -> None:
+        self._clients.discard(client)
+        client.queue.put_nowait(None)
+
+    def _set_connected(self, *, connected: bool) -> None:
+        if connected != self.connected:
+            self.connected = connected
+            for client in list(self._clients):
+                self._offer(client, self._beat())
+
+    def _beat(self) -> bytes:
+        return event("beat", {"now": iso_text(datetime.now(UTC)), "connected": self.connected})
+
+    async def stream(
+        self, pool: Pool, tenant: str | None, since: datetime | None
+    ) -> AsyncIterator[bytes]:
+        """Yield events for one client: first what it missed since `since`, then what comes.
+
+        tenant: short name of a council, None for all. Ends when the client falls behind or the
+        service stops; a browser then comes back by itself.
+        """
+        client = _Client(tenant)
+        self._clients.add(client)
+        _clients.set(len(self._clients))
+        try:
+            yield _RETRY + self._beat()
+            if since is not None and (missed := await self._missed(pool, tenant, since)):
+                yield values_message(missed)
+            while not self._closed:
+                try:
+                    message = await asyncio.wait_for(client.queue.get(), BEAT_SECONDS)
+                except TimeoutError:
+                    message = self._beat()
+                if message is None:
+                    return
+                yield message
+        finally:
+            self._clients.discard(client)
+            _clients.set(len(self._clients))
+
+    async def _missed(self, pool: Pool, tenant: str | None, since: datetime) -> list[ChangedValue]:
+        try:
+            async with pool.connection() as conn, bounded_read(conn):
+                changed = await changed_values(conn, since - _OVERLAP)
+        except OUTAGES:
+            return []  # the beat says so; what was missed comes with the next id
+        return [one for one in changed if tenant in (None, one.tenant)]
+
+    def check_room(self) -> None:
+        """Raise TooManyClientsError if no further stream can be opened."""
+        if len(self._clients) >= MAX_CLIENTS:
+            raise TooManyClientsError
+
+    def close(self) -> None:
+        """End every stream, so that the service can stop."""
+        self._closed = True
+        for client in list(self._clients):
+            self._end(client)
+
+
+def values_message(changed: Sequence[ChangedValue]) -> bytes:
+    """Return changed values as one event whose id is the newest change."""
+    newest = max(one.updated_at for one in changed)
+    body = {"now": iso_text(datetime.now(UTC)), "values": [live_value(one) for one in changed]}
+    return b"id: " + iso_text(newest).encode() + b"\n" + event("values", body)
+
+
+def event(name: str, body: Any) -> bytes:
+    """Return one server-sent event (HTML Living Standard, section 9.2)."""
+    return b"event: " + name.encode() + b"\ndata: " + orjson.dumps(body) + b"\n\n"

@@ -1,0 +1,98 @@
+"""The web process: what it opens, and stopping it in order."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+
+from api.app import attach, create_app
+from api.live import LiveFeed
+from api.settings import ApiSettings
+from runtime.metrics import serve_metrics
+from storage.database import open_pool
+
+log = logging.getLogger(__name__)
+
+_GRACE_SECONDS: Final = 5
+_BACKLOG: Final = 512
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to `runtime.signals`, which cancels `run`."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def run(settings: ApiSettings) -> None:
+    """Serve pages, exports and the live stream until cancelled.
+
+    Raises:
+        OSError: the port is taken, or a file that the settings name cannot be read.
+    """
+    with listen(settings.host, settings.port) as listener:
+        metrics = serve_metrics(settings.metrics.port, settings.metrics.host)
+        try:
+            async with open_app(settings) as app:
+                log.info("serving", extra={"address": listener.getsockname()[:2]})
+                await _serve(app, listener)
+        finally:
+            if metrics is not None:
+                metrics.close()
+
+
+@asynccontextmanager
+async def open_app(settings: ApiSettings) -> AsyncIterator[FastAPI]:
+    """Open what the application needs and keep its live feed running for the length of the block.
+
+    A bug in the feed ends the block.
+    """
+    app = create_app(settings)
+    dsn = settings.database
+    live = LiveFeed(dsn)
+    async with open_pool(dsn, application_name="kerbstone serve") as pool:
+        attach(app, pool, live)
+        async with asyncio.TaskGroup() as tasks:
+            feed = tasks.create_task(live.run(), name="live-feed")
+            try:
+                yield app
+            finally:
+                live.close()
+                feed.cancel()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there; port 0 takes a free one.
+
+    Raises:
+        OSError: the address is not ours or taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+
+
+async def _serve(app: FastAPI, listener: socket.socket) -> None:
+    server = _Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="serve")
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        app.state.service.live.close()  # open streams would hold up the stop
+        server.should_exit = True
+        await serving
+        raise

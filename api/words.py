@@ -1,0 +1,211 @@
+"""Plain English for what the registry and the envelope call by keys, masks and slugs.
+
+Pure. Times and spans in words are `api.times`; page texts stand in the templates.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from api.times import duration_text
+
+UNIT_SYMBOLS: Final[Mapping[str, str]] = {
+    "ug/m3": "µg/m³",
+    "mg/m3": "mg/m³",
+    "ng/m3": "ng/m³",
+    "kg/m3": "kg/m³",
+    "%RH": "%",
+    "%EL": "%",
+    "1": "",
+    "count": "",
+    "bool": "",
+    "Cel": "°C",
+    "degF": "°F",
+    "deg": "°",
+    "m2": "m²",
+    "m3": "m³",
+    "L/m2": "L/m²",
+    "W/m2": "W/m²",
+    "m/s2": "m/s²",
+    "m3/s": "m³/s",
+    "m3/h": "m³/h",
+    "dBA": "dB(A)",
+    "By": "bytes",
+    "uS/cm": "µS/cm",
+    "uSv/h": "µSv/h",
+    "1/s": "per second",
+    "1/min": "per minute",
+    "1/h": "per hour",
+    "1/cm3": "per cm³",
+}
+"""How a unit is written beside a value, where that differs from its key."""
+
+PROPERTY_NAMES: Final[Mapping[str, str]] = {
+    "no2": "Nitrogen dioxide (NO₂)",
+    "no": "Nitric oxide (NO)",
+    "nox": "Nitrogen oxides (NOₓ)",
+    "o3": "Ozone (O₃)",
+    "so2": "Sulphur dioxide (SO₂)",
+    "co": "Carbon monoxide (CO)",
+    "co2": "Carbon dioxide (CO₂)",
+    "pm1": "Particles, PM1",
+    "pm25": "Particles, PM2.5",
+    "pm10": "Particles, PM10",
+    "relative_humidity": "Relative humidity",
+    "air_pressure": "Air pressure",
+    "wind_direction": "Wind direction",
+    "rainfall": "Rainfall",
+    "laeq": "Sound level (LAeq)",
+    "lamax": "Loudest sound (LAmax)",
+    "vehicle_count": "Vehicles",
+    "vehicle_speed": "Vehicle speed",
+    "lane_occupancy": "Lane occupancy",
+    "people_count": "People",
+    "cycle_count": "Cycles",
+    "water_level": "Water level",
+    "water_distance": "Distance to water",
+    "fill_level": "Fill level",
+    "lamp_power": "Lamp power",
+    "battery_level": "Battery level",
+    "rssi": "Signal strength",
+}
+"""Short names of observed properties, where the registry's own is long."""
+
+HEADLINES: Final[Mapping[str, str]] = {
+    "no2": "NO₂",
+    "pm25": "PM2.5",
+    "pm10": "PM10",
+    "o3": "O₃",
+    "laeq": "Sound",
+    "people_count": "People",
+    "vehicle_count": "Vehicles",
+    "cycle_count": "Cycles",
+    "water_level": "Water",
+    "rainfall": "Rain",
+    "bay_occupied": "Bay",
+    "fill_level": "Fill",
+    "air_temperature": "Air",
+    "cpu_load": "Load",
+}
+"""Which of a site's values stands for it on the map, the first of these first, and its label."""
+
+OUTSIDE_RANGE: Final = 1
+CLOCK_UNSYNCHRONISED: Final = 2
+REPLAYED: Final = 4
+SUSPECT: Final = 8
+
+QUALITY_FLAGS: Final[Mapping[int, str]] = {
+    OUTSIDE_RANGE: "Outside its valid range",
+    CLOCK_UNSYNCHRONISED: "Clock not synchronised",
+    REPLAYED: "Replayed recording",
+    SUSPECT: "Suspect",
+}
+
+_ORIGIN_FLAGS: Final = REPLAYED  # where a value comes from, not that it is wrong
+
+REASONS: Final[Mapping[str, str]] = {
+    "size": "A message was larger than the limit.",
+    "encoding": "A message was not well-formed, or not in the one agreed form.",
+    "structure": "A message had a wrong or unknown part.",
+    "version": "A message was of a protocol version this centre does not know.",
+    "topic": "A message came on a topic of the wrong form.",
+    "retained": "Readings came from the broker's memory instead of from a gateway.",
+    "unknown-device": "Nobody has registered this gateway with this council.",
+    "revoked": "The gateway has been revoked or suspended. Its messages are kept aside.",
+    "signer": "The message was signed with a key that is not registered for this gateway.",
+    "signer-time": "The signing key was used outside its period of validity.",
+    "unknown-epoch": "Readings came before the key to open them. They wait a few minutes for it.",
+    "epoch-rollback": "The gateway went back to an older key: a restored disk, or a copy of it.",
+    "epoch-conflict": "Two different keys were announced as one: the gateway may have been copied.",
+    "epoch-closed": "The message came more than a week after its key had ended.",
+    "clock": "The gateway's clock is far ahead or behind.",
+    "not-recipient": "The message was meant for another recipient.",
+    "unwrap": "The key for the readings could not be opened.",
+    "algorithm": "The message used an algorithm that this council does not allow.",
+    "aead": "The message was changed on its way, or not sealed with the announced key.",
+    "signature": "The signature does not match the message.",
+    "seq-form": "The message's number was badly formed.",
+    "duplicate": "The same message came again. Normal: gateways repeat until they are sure.",
+    "too-old": "The message is so far behind that it cannot be told from a repetition.",
+    "seq-conflict": "Two different messages had the same number: the gateway may have been copied.",
+    "seq-limit": "The gateway sent more messages under one key than is allowed.",
+    "content-format": "The message held a kind of content that this council does not take.",
+    "payload": "The readings inside could not be understood.",
+    "reading-time": "A reading's time was missing, relative, or impossible.",
+    "unknown-datastream": "A reading came from a sensor that the gateway has not described.",
+    "unit-mismatch": "A reading's unit does not fit what is measured.",
+    "out-of-range": "A reading lay outside what its sensor can measure.",
+    "conflicting-result": "A reading gave another result for a moment that already has one.",
+}
+"""What a refusal's reason means, for people who have not read the envelope's section 8."""
+
+HARMLESS_REASONS: Final = frozenset({"duplicate", "unknown-epoch"})
+
+_SIGNIFICANT_DIGITS: Final = 4
+_MINUS: Final = "\N{MINUS SIGN}"
+_PLAIN_BELOW: Final = 1e9
+_PLAIN_FROM: Final = 1e-4
+
+
+def unit_symbol(key: str) -> str:
+    """Return how the unit is written beside a value; empty where a number stands alone."""
+    return UNIT_SYMBOLS.get(key, key)
+
+
+def property_name(key: str, registered: str) -> str:
+    """Return the short name of an observed property, `registered` where it has no shorter one."""
+    return PROPERTY_NAMES.get(key, registered)
+
+
+def number_text(value: float) -> str:
+    """Return `value` with four significant digits and thousands apart, e.g. 41.23 or 5,000."""
+    if not math.isfinite(value):
+        return "not a number"
+    if value == 0:
+        return "0"
+    magnitude = abs(value)
+    if not _PLAIN_FROM <= magnitude < _PLAIN_BELOW:
+        return f"{value:.{_SIGNIFICANT_DIGITS - 1}e}".replace("-", _MINUS)
+    decimals = max(0, _SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(magnitude)))
+    text = f"{value:,.{decimals}f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return text.replace("-", _MINUS)
+
+
+def result_text(value: float | None, result: Any) -> str:
+    """Return a result without its unit: a number, yes or no, or a text."""
+    if value is not None:
+        return number_text(value)
+    if isinstance(result, bool):
+        return "Yes" if result else "No"
+    return "" if result is None else str(result)
+
+
+def what_it_is(averaging_seconds: int, aggregation: str = "mean") -> str:
+    """Return what one result stands for: an instant, or a mean or total over how long."""
+    if averaging_seconds == 0:
+        return "Instant reading"
+    kind = "Total" if aggregation == "sum" else "Mean"
+    return f"{kind} over {duration_text(averaging_seconds)}"
+
+
+def quality_text(mask: int) -> str:
+    """Return what is flagged, in words."""
+    words = [text for bit, text in QUALITY_FLAGS.items() if mask & bit]
+    if unknown := mask & ~sum(QUALITY_FLAGS):
+        words.append(f"flag {unknown}")
+    if not words:
+        return "Nothing flagged"
+    first, *rest = words
+    return ", ".join([first, *(text[:1].lower() + text[1:] for text in rest)])
+
+
+def is_flagged(mask: int) -> bool:
+    """Return whether a flag warns about the value, rather than saying where it comes from."""
+    return bool(mask & ~_ORIGIN_FLAGS)
+
+
+def reason_text(slug: str) -> str:
+    """Return what a refusal's reason means; the slug itself where it is not one of ours."""
+    return REASONS.get(slug, f"Refused: {slug}.")

@@ -1,0 +1,136 @@
+// The map: council boundaries, and the sites of the table beside it with the value that stands for each.
+
+import { setText } from "./age.js";
+
+/* global L */
+
+const MEMBER = { color: "#3d7f84", weight: 2, fillColor: "#d8ebe9", fillOpacity: 1 };
+const NEIGHBOUR = { color: "#b5c2c5", weight: 1, fillColor: "#f8faf9", fillOpacity: 1 };
+
+function siteRows() {
+  return [...document.querySelectorAll("tbody[data-site]")].filter((row) => row.dataset.longitude !== "");
+}
+
+function element(name, className, ...children) {
+  const made = document.createElement(name);
+  made.className = className;
+  made.append(...children);
+  return made;
+}
+
+function headlineOf(site) {
+  const row = document.getElementById(`v${site.dataset.headline}`);
+  const value = row?.querySelector("[data-value]").textContent ?? "";
+  const unit = row?.querySelector(".kb-unit:not([hidden])")?.textContent ?? "";
+  return { label: site.dataset.headlineLabel, text: `${value} ${unit}`.trim() };
+}
+
+function popupOf(site) {
+  const list = document.createElement("dl");
+  for (const row of site.querySelectorAll("tr[data-datastream]")) {
+    const unit = row.querySelector(".kb-unit:not([hidden])")?.textContent ?? "";
+    list.append(
+      element("dt", "", row.querySelector("th").textContent),
+      element("dd", "", `${row.querySelector("[data-value]").textContent} ${unit}`.trim()),
+    );
+  }
+  const link = document.createElement("a");
+  link.href = `/sites/${site.dataset.site}`;
+  link.textContent = `${site.dataset.name} over time`;
+  const heading = document.createElement("h3");
+  heading.textContent = site.dataset.name;
+  const status = element("p", "", site.querySelector("[data-site-status]").textContent);
+  return element("div", "kb-popup", heading, list, status, link);
+}
+
+/** Turns the still map in `box` into one that moves; returns what keeps it in step with the table. */
+export function makeMap(box) {
+  box.replaceChildren();
+  const map = L.map(box, {
+    attributionControl: false, // stands beneath the map, always readable
+    scrollWheelZoom: false, // the wheel belongs to the page
+    zoomSnap: 0.25,
+    fadeAnimation: false,
+    zoomAnimation: false,
+    markerZoomAnimation: false,
+    inertia: false,
+  });
+  box.setAttribute("role", "region");
+  box.setAttribute("aria-label", "Map of the sites; the table holds all that it shows");
+  const markers = new Map();
+
+  function bounds() {
+    const places = siteRows().map((site) => [+site.dataset.latitude, +site.dataset.longitude]);
+    return places.length ? L.latLngBounds(places).pad(0.25) : L.latLngBounds([[51.3, -0.5], [51.7, 0.3]]);
+  }
+
+  function add(site) {
+    const mark = element("span", "kb-mark");
+    const value = element("b", "");
+    const label = element("span", "kb-site-mark__value", `${site.dataset.name} `, value);
+    const icon = L.divIcon({ className: "kb-site-mark", html: element("span", ""), iconSize: null, iconAnchor: [11, 11] });
+    const marker = L.marker([+site.dataset.latitude, +site.dataset.longitude], { icon, keyboard: true, riseOnHover: true });
+    marker.bindPopup(() => popupOf(findSite(site.dataset.site)), { maxWidth: 300, minWidth: 200 });
+    marker.addTo(map);
+    const box = marker.getElement();
+    box.replaceChildren(mark, label);
+    marker.on("popupopen", (event) => event.popup.getElement().querySelector("a[href^='/']")?.focus());
+    marker.on("popupclose", () => document.activeElement === document.body && box.focus());
+    markers.set(site.dataset.site, { marker, box, mark, value });
+  }
+
+  function findSite(id) {
+    return document.querySelector(`tbody[data-site="${id}"]`);
+  }
+
+  function update() {
+    for (const [id, { box, mark, value }] of markers) {
+      const site = findSite(id);
+      const { label, text } = headlineOf(site);
+      const status = site.dataset.status;
+      const state = site.querySelector("[data-site-status]").textContent;
+      setText(value, `${label} ${text}`);
+      const name = `${site.dataset.name}: ${label} ${text}. ${state}`;
+      if (box.getAttribute("aria-label") !== name) {
+        box.setAttribute("aria-label", name);
+      }
+      mark.className = `kb-mark kb-mark--${status}`;
+      box.classList.toggle("kb-site-mark--stale", status === "stale");
+    }
+  }
+
+  function rebuild() {
+    for (const { marker } of markers.values()) {
+      marker.remove();
+    }
+    markers.clear();
+    siteRows().forEach(add);
+    update();
+    map.fitBounds(bounds(), { animate: false });
+  }
+
+  function drawBoundaries(areas) {
+    const layer = L.geoJSON(areas, {
+      interactive: false,
+      style: (area) => (area.properties.member ? MEMBER : NEIGHBOUR),
+    }).addTo(map);
+    layer.eachLayer((area) => {
+      if (area.feature.properties.member) {
+        area.bringToFront();
+        const label = L.divIcon({ className: "kb-area-label", html: element("span", "", area.feature.properties.name), iconSize: null });
+        L.marker(area.getBounds().getCenter(), { icon: label, interactive: false, keyboard: false, zIndexOffset: -1000 }).addTo(map);
+      }
+    });
+    layer.bringToBack();
+    layer.eachLayer((area) => area.feature.properties.member && area.bringToFront());
+  }
+
+  map.fitBounds(bounds(), { animate: false });
+  siteRows().forEach(add);
+  fetch("/boundaries.geojson")
+    .then((answer) => (answer.ok ? answer.json() : Promise.reject(new Error(answer.statusText))))
+    .then(drawBoundaries)
+    .catch(() => {}); // the sites and the table are there without them
+  new ResizeObserver(() => map.invalidateSize({ animate: false })).observe(box);
+  return { update, rebuild };
+}
