@@ -1,7 +1,7 @@
 """`kerbstone COMMAND …`: finds the command and hands over.
 
-A command's module is imported only when it is asked for, so that a gateway with the `edge` extra alone can run
-`kerbstone agent`, and so that `--help` answers at once.
+A command's module is imported only when it is asked for, so that a gateway with the `edge` extra
+alone can run `kerbstone agent`, and so that `--help` answers at once.
 """
 
 import argparse
@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 class Command(NamedTuple):
     """A word on the command line, the module that carries it out, and what it is for.
 
-    The module has `configure(parser)`, which adds its arguments, and `run(arguments) -> int`, the exit status.
+    The module has `configure(parser)`, which adds its arguments, and `run(arguments) -> int`,
+    the exit status.
     """
 
     module: str
@@ -21,7 +22,9 @@ class Command(NamedTuple):
 
 
 COMMANDS: Final[dict[str, Command]] = {
-    "demo": Command("command_line.demo", "a whole city on this computer: five gateways to live dashboard"),
+    "demo": Command(
+        "command_line.demo", "a whole city on this computer: five gateways to live dashboard"
+    ),
     "test": Command("command_line.testing", "everything that proves this checkout works"),
     "agent": Command("command_line.agent", "the gateway: run, status, check-config"),
     "ingest": Command("command_line.ingest", "the centre's verifying and storing process"),
@@ -29,12 +32,14 @@ COMMANDS: Final[dict[str, Command]] = {
     "analytics": Command("command_line.analytics", "hourly rollups and housekeeping"),
     "database": Command("command_line.database", "migrate a database; show its edition"),
     "verify": Command("command_line.verify", "check envelope vectors against this implementation"),
-    "bench": Command("command_line.bench", "measure ingest and edge beside the machine's raw limit"),
+    "bench": Command(
+        "command_line.bench", "measure ingest and edge beside the machine's raw limit"
+    ),
 }
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; return its exit status (0 done, 1 failed, 2 wrong usage, 130 interrupted)."""
+    """Run one command; return its exit status: 0 done, 1 failed, 2 misused, 130 interrupted."""
     words = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
         prog="kerbstone",

@@ -43,7 +43,7 @@ def _status(config: Path, *, as_json: bool) -> int:
         print(f"kerbstone agent status: {error}", file=sys.stderr)
         return USAGE_ERROR
     print(json.dumps(asdict(status), default=str) if as_json else status.render())
-    return 0 if status.connected else 1
+    return 0 if status.running else 1
 
 
 def _check(file: Path, *, as_json: bool) -> int:

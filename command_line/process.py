@@ -1,4 +1,4 @@
-"""What every long-running command shares: read its settings, say what is wrong with them, run until stopped."""
+"""What every long-running command shares: read settings, name mistakes, run until stopped."""
 
 import argparse
 import asyncio
@@ -33,7 +33,7 @@ def run_process(
     main: Callable[[Settings], Coroutine[Any, Any, None]],
     arguments: argparse.Namespace,
 ) -> int:
-    """Run `main(settings)` until SIGINT or SIGTERM; wrong settings are listed and give exit status 2."""
+    """Run `main(settings)` until SIGINT or SIGTERM; wrong settings are listed: status 2."""
     try:
         settings = load(settings_class, arguments.config)
     except (SettingsError, OSError) as error:

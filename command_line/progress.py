@@ -1,4 +1,4 @@
-"""Progress on the terminal: one line that redraws itself, or plain lines where the output is not a terminal."""
+"""Progress: one line that redraws itself, or plain lines where there is no terminal."""
 
 import sys
 import time
@@ -30,7 +30,10 @@ class Progress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._interactive:
             self._stream.write("\r\033[K")
@@ -39,9 +42,11 @@ class Progress:
             self._stream.write(f"  {self._title}: {self._done:,} {self._unit} in {seconds:.1f} s\n")
         self._stream.flush()
 
-    def update(self, done: int) -> None:
-        """Show that `done` of the total are done."""
+    def update(self, done: int, *, total: int | None = None) -> None:
+        """Show that `done` of the total are done; `total` where it has become known better."""
         self._done = done
+        if total is not None:
+            self._total = max(total, 1)
         now = time.monotonic()
         if self._interactive:
             self._stream.write(f"\r\033[K  {self._line(now)}")

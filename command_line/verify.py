@@ -14,7 +14,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the one action."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     vectors = actions.add_parser("vectors", help="expected and actual code of each case")
-    vectors.add_argument("file", type=Path, metavar="FILE", help="as docs/reference/envelope.md section 12")
+    vectors.add_argument(
+        "file", type=Path, metavar="FILE", help="as docs/reference/envelope.md section 12"
+    )
     vectors.add_argument("--json", action="store_true", help="for scripts")
 
 

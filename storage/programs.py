@@ -232,3 +232,13 @@ def provision_timescaledb(progress: Callable[[str], None], prefix: Path | None =
         raise EmbeddedDatabaseError(f"{DEBIAN_PREFIX} failed ({script.returncode}): {last}")
     timescaledb_programs(account, prefix)
     return prefix
+
+
+def timescaledb_is_here() -> bool:
+    """Return whether TimescaleDB's programs are in their default prefix and run."""
+    account = server_account()
+    try:
+        timescaledb_programs(account, default_prefix(account))
+    except EmbeddedDatabaseError:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""The demo's child processes: started in their own session, logged to a file each, restarted when they die.
+"""The demo's child processes: apart from the terminal, a log each, restarted when they die.
 
 A record of their process ids lets the next start end what a killed demo left behind.
 """
@@ -16,6 +16,7 @@ from typing import Final
 from command_line.progress import say
 from runtime.backoff import FullJitter
 
+ROOT: Final = Path(__file__).parents[2]
 STOP_SECONDS: Final = 10.0
 LOG_TAIL_LINES: Final = 12
 
@@ -35,10 +36,11 @@ class Child:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-P", "-m", "command_line", *self.words],
+                env=os.environ | {"PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches the demo alone, which then stops them in order
+                start_new_session=True,  # Ctrl-C reaches the demo alone, which stops them
             )
 
     @property
@@ -95,8 +97,13 @@ class Children:
             for child in list(self._children.values()):
                 if child.running or child.process is None:
                     continue
-                wait = waits.setdefault(child.name, FullJitter(base_seconds=1.0, cap_seconds=30.0)).next()
-                say(f"{child.name} ended with status {child.process.returncode}; starting it again. See {child.log}")
+                wait = waits.setdefault(
+                    child.name, FullJitter(base_seconds=1.0, cap_seconds=30.0)
+                ).next()
+                say(
+                    f"{child.name} ended with status {child.process.returncode}; "
+                    f"starting it again. See {child.log}"
+                )
                 await asyncio.sleep(wait)
                 self.restart(child.name)
 
@@ -144,4 +151,3 @@ def _command_line(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return []
-

@@ -1,7 +1,7 @@
 """`kerbstone test`: provision what the tests need, run them, and say what could not be run.
 
-`parts` says what there is to run, `provision` gets servers and a browser onto the machine, `edge` proves that the
-gateway works with its own extra alone. The tests themselves live in `tests/`.
+`parts` says what there is to run, `provision` gets servers and a browser onto the machine, `edge`
+proves that the gateway works with its own extra alone. The tests themselves live in `tests/`.
 """
 
 import argparse
@@ -26,7 +26,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"any of {', '.join([*PARTS, *ALL])} (default: everything)",
     )
     parser.add_argument(
-        "--pytest", action="append", default=[], metavar="ARG", help="handed on to pytest; repeatable"
+        "--pytest",
+        action="append",
+        default=[],
+        metavar="ARG",
+        help="handed on to pytest; repeatable",
     )
     parser.epilog = (
         "KERBSTONE_TEST_DATABASE=URL runs the database tests against a server of your own. "
@@ -39,7 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         parts = expand(arguments.parts)
     except KeyError as error:
-        print(f"kerbstone test: no part is called {error.args[0]!r}; there are {', '.join([*PARTS, *ALL])}")
+        print(
+            f"kerbstone test: no part is called {error.args[0]!r}; "
+            f"there are {', '.join([*PARTS, *ALL])}"
+        )
         return 2
     missing = provision({need for part in parts for need in part.needs})
     failed: list[str] = []
@@ -59,7 +66,8 @@ def _run_part(part: Part, pytest_arguments: list[str]) -> bool:
         words = [*step.words, *(pytest_arguments if step.is_pytest else [])]
         print(f"\n== {part.name}: {step.title}", flush=True)
         started = time.monotonic()
-        status = subprocess.run([sys.executable, *words], cwd=ROOT, check=False).returncode  # noqa: S603
+        command = [sys.executable, *words]
+        status = subprocess.run(command, cwd=ROOT, check=False).returncode  # noqa: S603
         print(f"== {part.name}: {step.title}: {time.monotonic() - started:.0f} s", flush=True)
         passed = passed and status == 0
     return passed

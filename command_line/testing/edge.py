@@ -1,4 +1,4 @@
-"""Proves that a gateway needs only the `edge` extra: its own environment, its own tests, nothing of the centre."""
+"""Proves that a gateway needs only the `edge` extra, and nothing of the centre."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ FORBIDDEN = ("psycopg", "fastapi", "numpy", "jinja2")
 
 
 def main() -> int:
-    """Make the environment, check what is absent from it, run the edge's unit tests; return pytest's status."""
+    """Make the environment, check what is absent, run the edge's tests; return their status."""
     with tempfile.TemporaryDirectory(prefix="kerbstone-edge-") as folder:
         python = _make_environment(Path(folder))
         present = [name for name in FORBIDDEN if _imports(python, name)]
@@ -23,7 +23,8 @@ def main() -> int:
             return 1
         command = [python, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", *TESTS]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode  # noqa: S603
+        tests = subprocess.run(command, cwd=ROOT, env=environment, check=False)  # noqa: S603
+        return tests.returncode
 
 
 def _make_environment(folder: Path) -> str:
@@ -40,7 +41,12 @@ def _make_environment(folder: Path) -> str:
 
 
 def _imports(python: str, name: str) -> bool:
-    return subprocess.run([python, "-c", f"import {name}"], check=False, capture_output=True).returncode == 0  # noqa: S603
+    return (
+        subprocess.run(
+            [python, "-c", f"import {name}"], check=False, capture_output=True
+        ).returncode
+        == 0
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What `kerbstone test` can run: each part, its steps in order, and what it needs on the machine."""
+"""What `kerbstone test` can run: each part, its steps in order, and what it needs."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -41,7 +41,10 @@ PARTS: Final[dict[str, Part]] = {
                 Step("ruff", ("-m", "ruff", "check")),
                 Step("formatting", ("-m", "ruff", "format", "--check")),
                 Step("types", ("-m", "mypy")),
-                Step("imports point down", ("-c", "from importlinter.cli import lint_imports_command as c; c()")),
+                Step(
+                    "imports point down",
+                    ("-c", "from importlinter.cli import lint_imports_command as c; c()"),
+                ),
             ),
         ),
         Part("unit", (_pytest("unit and property-based", "tests/unit"),)),

