@@ -19,9 +19,6 @@ EPOCH_ID_BYTES = 8
 
 _CONTENT_PROTECTED = cbor.encode({cose.ALG: cose.A256GCM})
 _RECIPIENT_PROTECTED = cbor.encode({cose.ALG: cose.ECDH_ES_HKDF_256})
-_KDF_CONTEXT = cbor.encode(
-    (cose.A256GCM, (None, None, None), (None, None, None), (256, _RECIPIENT_PROTECTED))
-)
 _SYMMETRIC = 4
 _BASE_IV = 5
 _K = -1
@@ -147,7 +144,12 @@ def unwrap(
     return key
 
 
+def kdf_context(algorithm: int, key_bits: int, recipient_protected: bytes) -> bytes:
+    """Encode a COSE_KDF_Context without party information (RFC 9053, section 5.2)."""
+    nobody = (None, None, None)
+    return cbor.encode((algorithm, nobody, nobody, (key_bits, recipient_protected)))
+
+
 def _derive(secret: bytes) -> bytes:
-    return HKDF(hashes.SHA256(), cose.CONTENT_KEY_BYTES, salt=None, info=_KDF_CONTEXT).derive(
-        secret
-    )
+    context = kdf_context(cose.A256GCM, 8 * cose.CONTENT_KEY_BYTES, _RECIPIENT_PROTECTED)
+    return HKDF(hashes.SHA256(), cose.CONTENT_KEY_BYTES, salt=None, info=context).derive(secret)
