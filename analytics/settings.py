@@ -30,4 +30,4 @@ class AnalyticsSettings:
         default=None,
         minimum=8,
     )
-    metrics: MetricsSettings = setting("", default=MetricsSettings())
+    metrics: MetricsSettings = MetricsSettings()

@@ -63,12 +63,20 @@ async def open_pool(
     Opening succeeds while the server is away; `pool.connection()` then raises a
     psycopg.OperationalError after ten seconds. A connection that died idle is replaced unseen.
     """
+
+    async def check(conn: Connection) -> None:
+        try:
+            await AsyncConnectionPool.check_connection(conn)
+        except psycopg.OperationalError:
+            await pool.drain()  # where one is dead the server restarted, and all others are too
+            raise
+
     pool: Pool = AsyncConnectionPool(
         _conninfo(dsn, application_name),
         min_size=min_size,
         max_size=max_size,
         timeout=_POOL_TIMEOUT_SECONDS,
-        check=AsyncConnectionPool.check_connection,
+        check=check,
         open=False,
         name=application_name,
     )

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -100,6 +102,21 @@ def test_a_killed_server_restarts_on_its_data_at_once(start: Start) -> None:
                 open_session.execute("SELECT 1")
         server = start()
     assert execute(server.dsn, "SELECT id FROM kept ORDER BY id") == [(0,), (1,), (2,)]
+
+
+def test_a_start_waits_for_a_killed_servers_last_child(start: Start) -> None:
+    server = start()
+    with psycopg.connect(server.dsn) as session:
+        child = session.info.backend_pid
+        os.kill(child, signal.SIGSTOP)  # as one deep in a slow disk's wait: it notices nothing
+        server.kill()
+        last_breath = threading.Timer(1.0, os.kill, (child, signal.SIGKILL))
+        last_breath.start()
+        began = time.monotonic()
+        second = start()
+        assert time.monotonic() - began > 0.5
+        last_breath.join()
+    assert execute(second.dsn, "SELECT 1") == [(1,)]
 
 
 def test_committed_work_is_on_the_disk(start: Start) -> None:
