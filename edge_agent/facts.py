@@ -3,7 +3,6 @@
 Nothing is decided by these facts, and they are gone with the process.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 
@@ -45,5 +44,9 @@ class Facts:
     waiting_for: str = ""
     readings: int = 0
     readings_acknowledged: int = 0
-    messages: Counter[str] = field(default_factory=Counter)
+    messages: dict[str, int] = field(default_factory=dict)
     adapters: dict[str, AdapterFacts] = field(default_factory=dict)
+
+    def count(self, outcome: str, messages: int = 1) -> None:
+        """Count messages that came to `outcome`."""
+        self.messages[outcome] = self.messages.get(outcome, 0) + messages

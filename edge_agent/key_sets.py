@@ -20,10 +20,7 @@ log = logging.getLogger(__name__)
 
 _SUITE_OF_SIGNATURE = {-19: 1, -9: 2}
 _CONTENT_ALGORITHM = {1: 24, 2: 3}
-_KEY_TYPE = {
-    1: 1,
-    2: 2,
-}  # of COSE: X25519 keys are octet key pairs, P-256 keys have two coordinates
+_KEY_TYPE = {1: 1, 2: 2}  # COSE's number for X25519 (octet key pair) and P-256 (two coordinates)
 _MOST_RECIPIENTS = 8
 
 

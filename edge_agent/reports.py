@@ -53,7 +53,7 @@ class Reports:
                 self._write()
                 await asyncio.sleep(self._settings.status.interval_seconds)
         finally:
-            self._facts.connected = False
+            self._facts.connected, self._facts.connection_since = False, self._clock.unix()
             self._facts.connection_error = "the agent was stopped"
             self._floor_saved_at = float("-inf")
             self._write()

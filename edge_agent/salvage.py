@@ -14,12 +14,15 @@ from typing import Final
 
 log = logging.getLogger(__name__)
 
-Row = tuple[int, int, int, str, int]
+Row = tuple[int, int, str, int]
+"""place, accepted, body, checksum"""
+
+HIGHEST_NUMBER: Final = (1 << 48) - 1
 
 _COMPANIONS: Final = ("", "-wal", "-shm")
 _MAGIC: Final = b"SQLite format 3\x00"
 _PAGE_COUNT_AT: Final = 28  # byte of the file header that holds the number of pages
-_ROWS_PER_PAGE: Final = 64  # more than fit on one
+_ROWS_PER_PAGE: Final = 64  # more than fit on one of 4 KiB
 _FRUITLESS_PROBES: Final = 200_000  # keys asked for in vain before the rest is given up
 
 
@@ -57,15 +60,14 @@ def readable_rows(
 
 
 def _mend_first_page(quarantined: Path, replacement: Path) -> None:
-    """Put a sound first page (header and schema) on a file that has lost its own."""
+    """Put a sound first page on a file that has lost its own, and the true number of pages."""
     with quarantined.open("r+b") as damaged, replacement.open("rb") as sound:
-        if damaged.read(len(_MAGIC)) == _MAGIC:
-            return
-        page = sound.read(_page_bytes(replacement))
-        damaged.seek(0)
-        damaged.write(page)
+        page_bytes = _page_bytes(replacement)
+        if damaged.read(len(_MAGIC)) != _MAGIC:
+            damaged.seek(0)
+            damaged.write(sound.read(page_bytes))
         damaged.seek(_PAGE_COUNT_AT)
-        damaged.write(struct.pack(">I", quarantined.stat().st_size // len(page)))
+        damaged.write(struct.pack(">I", quarantined.stat().st_size // page_bytes))
 
 
 def _page_bytes(path: Path) -> int:
@@ -74,9 +76,14 @@ def _page_bytes(path: Path) -> int:
         return int.from_bytes(file.read(2), "big")
 
 
-def checksum_of(number: int, body: bytes) -> int:
-    """Return the CRC-32 that a row keeps of its number and body."""
-    return zlib.crc32(body, number & 0xFFFFFFFF)
+def place_of(priority: int, number: int) -> int:
+    """Return the key of a row: its priority above its number."""
+    return priority << 48 | number
+
+
+def checksum_of(place: int, body: bytes) -> int:
+    """Return the CRC-32 that a row keeps of its place and body."""
+    return zlib.crc32(body, (place ^ place >> 32) & 0xFFFFFFFF)
 
 
 def _rows_of(database: sqlite3.Connection, priority: int, path: Path) -> Iterator[Row]:
@@ -88,17 +95,19 @@ def _rows_of(database: sqlite3.Connection, priority: int, path: Path) -> Iterato
     backward, _ = _scan(database, priority, "DESC")
     yield from backward
     low, high = _bounds(database, path)
-    low = forward[-1][1] + 1 if forward else low
-    high = backward[-1][1] - 1 if backward else high
-    yield from _between(database, priority, low, high)
+    first = forward[-1][0] + 1 if forward else place_of(priority, low)
+    last = backward[-1][0] - 1 if backward else place_of(priority, high)
+    yield from _between(database, first, last)
 
 
 def _scan(database: sqlite3.Connection, priority: int, order: str) -> tuple[list[Row], bool]:
     """Return the sound rows up to the first unreadable one, and whether there was none such."""
     rows: list[Row] = []
-    statement = f"SELECT * FROM reading WHERE priority = ? ORDER BY number {order}"  # noqa: S608  # order is a constant of this file
+    statement = f"SELECT * FROM reading WHERE place BETWEEN ? AND ? ORDER BY place {order}"  # noqa: S608  # order is a constant of this file
     try:
-        for row in database.execute(statement, (priority,)):
+        for row in database.execute(
+            statement, (place_of(priority, 0), place_of(priority, HIGHEST_NUMBER))
+        ):
             rows += _if_sound(row)
     except sqlite3.Error:
         return rows, False
@@ -114,9 +123,9 @@ def _bounds(database: sqlite3.Connection, path: Path) -> tuple[int, int]:
     return int(low), int(high)
 
 
-def _between(database: sqlite3.Connection, priority: int, low: int, high: int) -> Iterator[Row]:
-    """Yield what can be read of a range by halving every part that cannot be."""
-    ranges = [(low, high)]
+def _between(database: sqlite3.Connection, begin: int, end: int) -> Iterator[Row]:
+    """Yield what can be read of a range of places by halving every part that cannot be."""
+    ranges = [(begin, end)]
     fruitless = 0
     while ranges and fruitless < _FRUITLESS_PROBES:
         first, last = ranges.pop()
@@ -124,8 +133,7 @@ def _between(database: sqlite3.Connection, priority: int, low: int, high: int) -
             continue
         try:
             rows = database.execute(
-                "SELECT * FROM reading WHERE priority = ? AND number BETWEEN ? AND ?",
-                (priority, first, last),
+                "SELECT * FROM reading WHERE place BETWEEN ? AND ?", (first, last)
             ).fetchall()
         except sqlite3.Error:
             if first == last:
@@ -141,7 +149,7 @@ def _between(database: sqlite3.Connection, priority: int, low: int, high: int) -
 def _if_sound(row: tuple[object, ...]) -> list[Row]:
     """Return a row with its text decoded, or nothing if its checksum does not hold."""
     match row:
-        case (int(priority), int(number), int(accepted), bytes(body), int(checksum)):
-            if checksum_of(number, body) == checksum:
-                return [(priority, number, accepted, body.decode(), checksum)]
+        case (int(place), int(accepted), bytes(body), int(checksum)):
+            if checksum_of(place, body) == checksum:
+                return [(place, accepted, body.decode(), checksum)]
     return []

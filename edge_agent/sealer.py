@@ -144,7 +144,7 @@ class Sealer:
             content_algorithm=content_algorithm,
             issued_at=int(self._clock.unix()),
             lifetime_seconds=lifetime,
-            clock=self._clock.quality(),
+            clock=int(self._clock.quality()),
             key_set_version=key_set_version,
             recipients=recipients,
             signer=signer,

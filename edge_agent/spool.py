@@ -12,7 +12,7 @@ Everything here blocks and belongs to one thread.
 import json
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -28,20 +28,20 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _SPARE_SHARE: Final = 0.95  # a full spool is emptied to this share: one gap record for many rows
 _DROP_ROWS: Final = 200
-_MARK_STEP: Final = 65_536
+_MARK_STEP: Final = 8_192
 _CHECKPOINT_PAGES: Final = 256
 _PRIMARY_CODE: Final = 0xFF  # an extended result code of SQLite keeps the primary one here
 _DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
 
+# A row's place holds its priority and, below it, its number: one small integer is the key, so
+# that inner pages are few and damage to one of them is unlikely. Salvage needs the mark.
 _SCHEMA: Final = """
     CREATE TABLE reading (
-        priority INTEGER NOT NULL,
-        number   INTEGER NOT NULL,
+        place    INTEGER PRIMARY KEY,
         accepted INTEGER NOT NULL,
         body     TEXT NOT NULL,
-        checksum INTEGER NOT NULL,
-        PRIMARY KEY (priority, number)
-    ) WITHOUT ROWID;
+        checksum INTEGER NOT NULL
+    );
     CREATE TABLE mark (id INTEGER PRIMARY KEY CHECK (id = 1), low INTEGER, high INTEGER);
     INSERT INTO mark VALUES (1, 1, 0);
 """
@@ -169,12 +169,17 @@ class Spool:
             if len(found) == limit:
                 break
             rows = self._database.execute(
-                "SELECT number, body, checksum FROM reading"
-                " WHERE priority = ? AND number > ? ORDER BY number LIMIT ?",
-                (priority, after.get(priority, 0), limit - len(found)),
+                "SELECT place, body, checksum FROM reading"
+                " WHERE place > ? AND place <= ? ORDER BY place LIMIT ?",
+                (
+                    salvage.place_of(priority, after.get(priority, 0)),
+                    salvage.place_of(priority, salvage.HIGHEST_NUMBER),
+                    limit - len(found),
+                ),
             )
-            for number, body, checksum in rows:
-                if salvage.checksum_of(number, body.encode()) == checksum:
+            for place, body, checksum in rows:
+                number = place & salvage.HIGHEST_NUMBER
+                if salvage.checksum_of(place, body.encode()) == checksum:
                     found.append(Waiting(priority, number, decode(body)))
                 else:
                     spoiled.append(Span(priority, number, number))
@@ -186,14 +191,7 @@ class Spool:
 
     def depth(self) -> Depth:
         """Return how much waits now."""
-        oldest = [
-            row[0]
-            for priority in Priority
-            for row in self._database.execute(
-                "SELECT accepted FROM reading WHERE priority = ? ORDER BY number LIMIT 1",
-                (priority,),
-            )
-        ]
+        oldest = self._edges("accepted", "ASC")
         return Depth(self._readings, self._used_bytes(), min(oldest, default=None))
 
     def replace_damaged(self, damage: str) -> None:
@@ -206,7 +204,7 @@ class Spool:
             self._database.execute("BEGIN IMMEDIATE")
             before = self._database.total_changes
             self._database.executemany(
-                "INSERT OR IGNORE INTO reading VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO reading VALUES (?, ?, ?, ?)",
                 salvage.readable_rows(quarantined, self.path, priorities=tuple(Priority)),
             )
             saved = self._database.total_changes - before
@@ -238,6 +236,7 @@ class Spool:
         tables = {name for (name,) in execute("SELECT name FROM sqlite_master")}
         if not tables:
             self._database.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+            execute("PRAGMA wal_checkpoint(TRUNCATE)")  # salvage may need the file's first page
         elif tables != {"reading", "mark"}:
             raise sqlite3.DatabaseError(f"not a spool: it holds {', '.join(sorted(tables))}")
         self._page_bytes = execute("PRAGMA page_size").fetchone()[0]
@@ -245,38 +244,49 @@ class Spool:
 
     def _count(self) -> None:
         self._readings = self._database.execute("SELECT count(*) FROM reading").fetchone()[0]
-        numbers = self._edge("DESC")
-        self._next_number = max(numbers, default=0) + 1
+        highest = max(self._edges("place & 0xFFFFFFFFFFFF", "DESC"), default=0)
+        self._next_number = highest + 1
         self._mark_high = self._database.execute("SELECT high FROM mark").fetchone()[0]
 
-    def _edge(self, order: str) -> list[int]:
-        """Return the last (DESC) or first (ASC) number of each priority that has any."""
-        statement = f"SELECT number FROM reading WHERE priority = ? ORDER BY number {order} LIMIT 1"  # noqa: S608  # order is a constant of this file
+    def _edges(self, what: str, order: str) -> list[int]:
+        """Return `what` of the first (ASC) or last (DESC) row of each priority that has any."""
+        statement = (
+            f"SELECT {what} FROM reading WHERE place BETWEEN ? AND ? ORDER BY place {order} LIMIT 1"  # noqa: S608  # constants of this file
+        )
         return [
             row[0]
             for priority in Priority
-            for row in self._database.execute(statement, (priority,))
+            for row in self._database.execute(
+                statement,
+                (
+                    salvage.place_of(priority, 0),
+                    salvage.place_of(priority, salvage.HIGHEST_NUMBER),
+                ),
+            )
         ]
 
     def _insert(self, readings: Iterable[tuple[Priority, Reading]], now: int) -> None:
         rows = []
         for number, (priority, reading) in enumerate(readings, start=self._next_number):
             body = encode(reading)
-            checksum = salvage.checksum_of(number, body.encode())
-            rows.append((priority, number, now, body, checksum))
-        self._database.executemany("INSERT INTO reading VALUES (?, ?, ?, ?, ?)", rows)
+            place = salvage.place_of(priority, number)
+            rows.append((place, now, body, salvage.checksum_of(place, body.encode())))
+        self._database.executemany("INSERT INTO reading VALUES (?, ?, ?, ?)", rows)
         self._readings += len(rows)
         self._next_number += len(rows)
         if self._next_number > self._mark_high:
             self._mark_high = self._next_number + _MARK_STEP
-            low = min(self._edge("ASC"), default=self._next_number)
+            low = min(self._edges("place & 0xFFFFFFFFFFFF", "ASC"), default=self._next_number)
             self._database.execute("UPDATE mark SET low = ?, high = ?", (low, self._mark_high))
 
     def _delete(self, spans: Iterable[Span]) -> None:
         for span in spans:
             gone = self._database.execute(
-                "DELETE FROM reading WHERE priority = ? AND number BETWEEN ? AND ?",
-                (span.priority, span.first, span.last),
+                "DELETE FROM reading WHERE place BETWEEN ? AND ?",
+                (
+                    salvage.place_of(span.priority, span.first),
+                    salvage.place_of(span.priority, span.last),
+                ),
             )
             self._readings -= gone.rowcount
 
@@ -293,12 +303,12 @@ class Spool:
         return dropped
 
     def _drop_some(self) -> int:
-        oldest: Sequence[tuple[int, int]] = self._database.execute(
-            "SELECT priority, number FROM reading ORDER BY priority, number LIMIT ?", (_DROP_ROWS,)
-        ).fetchall()
-        self._database.execute("DELETE FROM reading WHERE (priority, number) <= (?, ?)", oldest[-1])
-        self._readings -= len(oldest)
-        return len(oldest)
+        gone = self._database.execute(
+            "DELETE FROM reading WHERE place IN (SELECT place FROM reading ORDER BY place LIMIT ?)",
+            (_DROP_ROWS,),
+        )
+        self._readings -= gone.rowcount
+        return gone.rowcount
 
     def _used_bytes(self) -> int:
         (pages,) = self._database.execute("PRAGMA page_count").fetchone()

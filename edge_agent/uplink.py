@@ -68,8 +68,7 @@ class Connection(aiomqtt.Client):
             settings.port,
             identifier=device,
             protocol=version,
-            clean_session=None if is_version_5 else True,
-            clean_start=True,
+            clean_session=None if is_version_5 else True,  # MQTT 5 starts clean by itself
             max_queued_incoming_messages=_MOST_QUEUED_ACKNOWLEDGEMENTS,
             max_inflight_messages=_PUBLISHES_AT_ONCE + 1,
             tls_context=identity.tls,
@@ -226,7 +225,7 @@ class Uplink:
         try:
             progress = self._sealer.acknowledge(message)
         except RejectionError as refusal:
-            self._facts.messages["acknowledgement_refused"] += 1
+            self._facts.count("acknowledgement_refused")
             log.info("acknowledgement refused", extra={"reason": refusal.reason})
             return
         self._reconnects.reset()
@@ -234,7 +233,7 @@ class Uplink:
         self._spool.release(progress.released)
         said = progress.acknowledgement
         self._facts.last_acknowledgement_at = self._clock.unix()
-        self._facts.messages["acknowledged"] += progress.messages
+        self._facts.count("acknowledged", progress.messages)
         self._facts.readings_acknowledged += progress.readings
         self._facts.rolled_back = self._sealer.rolled_back
         if said.last_refusal not in (0, self._facts.last_refusal):
@@ -256,7 +255,7 @@ class Uplink:
                 await self._send_again(connection, tasks)
                 self._sealer.repeated()
             elif (outgoing := await self._next()) is not None:
-                self._facts.messages["sealed"] += 1
+                self._facts.count("sealed")
                 await self._publish(connection, outgoing, tasks)
             else:
                 await self._pause(self._seconds_until_due())
@@ -267,7 +266,7 @@ class Uplink:
         if self._sealer.ended() is None:
             await self._announce(connection)
             for outgoing in list(self._sealer.outstanding.values()):
-                self._facts.messages["repeated"] += 1
+                self._facts.count("repeated")
                 await self._publish(connection, outgoing, tasks)
 
     async def _change_epoch(self, connection: Connection, identity: Identity) -> None:
@@ -310,7 +309,7 @@ class Uplink:
         while not await connection.deliver(
             self._announcements, self._sealer.announcement, retain=True
         ):
-            self._facts.messages["not_delivered"] += 1
+            self._facts.count("not_delivered")
             await asyncio.sleep(self._refusals.next())
 
     async def _publish(
@@ -323,7 +322,7 @@ class Uplink:
         async def confirm() -> None:
             try:
                 if not await connection.deliver(self._data, outgoing.message):
-                    self._facts.messages["not_delivered"] += 1
+                    self._facts.count("not_delivered")
                     self._is_refused = True
                     self._wake.set()
             finally:

@@ -1,0 +1,406 @@
+"""The spool on a real disk: quota, priorities, kill -9, damage, and commits in groups."""
+
+import asyncio
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from device_protocol.reading import Reading
+from edge_agent.clock import Clock
+from edge_agent.group_commit import GroupCommit, open_spool
+from edge_agent.settings import SpoolSettings
+from edge_agent.spool import Priority, Span, Spool, encode, is_damage
+
+BEGIN = datetime(2030, 3, 17, tzinfo=UTC)
+NOW = 1_900_000_000
+PAGE_BYTES = 4096
+
+
+def reading(number: int, result: float | bool | str = 1.0, name: str = "no2") -> Reading:  # noqa: FBT001
+    return Reading(
+        sensor="urn:dev:example:analyser",
+        name=name,
+        phenomenon_time=BEGIN + timedelta(microseconds=number),
+        result=result,
+        unit="ug/m3",
+    )
+
+
+def gap_record(dropped: int) -> Reading:
+    return reading(0, float(dropped), "spool_dropped")
+
+
+def open_at(path: Path, quota_bytes: int = 1 << 30) -> Spool:
+    return Spool(path, quota_bytes=quota_bytes, gap_record=gap_record)
+
+
+def filled(path: Path, count: int, priority: Priority = Priority.NORMAL) -> None:
+    with open_at(path) as spool:
+        spool.write([(priority, reading(number, number / 7)) for number in range(count)], [], NOW)
+
+
+def everything(spool: Spool) -> list[Reading]:
+    return [waiting.reading for waiting in spool.read({}, 1_000_000)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "spool.sqlite"
+
+
+@pytest.mark.parametrize("result", [0.1, -1e300, 5e-324, 7.0, True, False, "wet £", ""])
+def test_a_reading_comes_back_as_it_went_in(path: Path, result: float | bool | str) -> None:  # noqa: FBT001
+    given = reading(1_234_567, result)
+    with open_at(path) as spool:
+        spool.write([(Priority.NORMAL, given)], [], NOW)
+    with open_at(path) as spool:
+        (found,) = everything(spool)
+    assert found == given
+    assert type(found.result) is type(result)
+
+
+def test_the_highest_priority_comes_first_then_the_oldest(path: Path) -> None:
+    with open_at(path) as spool:
+        for number, priority in enumerate([Priority.LOW, Priority.NORMAL, Priority.ALARM] * 2):
+            spool.write([(priority, reading(number))], [], NOW)
+        order = [(each.priority, each.number) for each in spool.read({}, 5)]
+        rest = spool.read({Priority.ALARM: 6, Priority.NORMAL: 2}, 9)
+    assert order == [
+        (Priority.ALARM, 3),
+        (Priority.ALARM, 6),
+        (Priority.NORMAL, 2),
+        (Priority.NORMAL, 5),
+        (Priority.LOW, 1),
+    ]
+    assert [each.number for each in rest] == [5, 1, 4]
+
+
+def test_numbers_go_on_after_everything_was_deleted(path: Path) -> None:
+    with open_at(path) as spool:
+        spool.write([(Priority.NORMAL, reading(1)), (Priority.NORMAL, reading(2))], [], NOW)
+        spool.write([], [Span(Priority.NORMAL, 1, 2)], NOW)
+        spool.write([(Priority.NORMAL, reading(3))], [], NOW)
+        assert [each.number for each in spool.read({}, 9)] == [3]
+        assert spool.depth().readings == 1
+        assert spool.depth().oldest_accepted == NOW
+
+
+def test_past_the_quota_the_oldest_of_the_lowest_priority_go_and_a_record_says_so(
+    path: Path,
+) -> None:
+    quota = 512 * 1024
+    with open_at(path, quota) as spool:
+        low = [(Priority.LOW, reading(number)) for number in range(2000)]
+        normal = [(Priority.NORMAL, reading(number)) for number in range(2000, 4000)]
+        spool.write(low, [], NOW)
+        spool.write(normal, [], NOW)
+        written = 4000
+        while not spool.dropped:
+            batch = [(Priority.NORMAL, reading(written + number)) for number in range(50)]
+            spool.write(batch, [], NOW)
+            written += 50
+        left = spool.read({}, 1_000_000)
+        assert spool.depth().bytes <= quota
+        assert spool.depth().readings == len(left) == written - spool.dropped + 1
+    assert left[0].priority is Priority.ALARM
+    assert left[0].reading == gap_record(spool.dropped)
+    assert [each.reading for each in left if each.priority is Priority.NORMAL] == [
+        reading(number) for number in range(2000, written)
+    ]
+    kept_low = [each.reading for each in left if each.priority is Priority.LOW]
+    assert kept_low == [reading(number) for number in range(spool.dropped, 2000)]
+
+
+def test_a_spool_full_of_alarms_still_takes_new_ones(path: Path) -> None:
+    with open_at(path, 64 * 1024) as spool:
+        for number in range(40):
+            batch = [(Priority.ALARM, reading(number * 100 + each)) for each in range(100)]
+            spool.write(batch, [], NOW)
+        assert spool.depth().bytes <= 64 * 1024
+        newest = [each for each in everything(spool) if each.name == "no2"][-1]
+        assert newest == reading(3999)
+
+
+def test_a_write_that_fails_changes_nothing(path: Path) -> None:
+    filled(path, 10)
+    with open_at(path) as spool, closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        spool._database.execute("PRAGMA busy_timeout = 1")
+        with pytest.raises(sqlite3.OperationalError) as refusal:
+            spool.write([(Priority.NORMAL, reading(99))], [Span(Priority.NORMAL, 1, 5)], NOW)
+        assert not is_damage(refusal.value)
+        other.rollback()
+        assert spool.depth().readings == 10
+        spool.write([(Priority.NORMAL, reading(99))], [], NOW)
+        assert [each.number for each in spool.read({Priority.NORMAL: 10}, 9)] == [11]
+
+
+WRITER = """
+    import sys
+    from tests.integration.test_edge_spool import NOW, Path, Priority, open_at, reading
+
+    with open_at(Path(sys.argv[1])) as spool:
+        for begin in range(0, 1_000_000, 20):
+            batch = [(Priority.NORMAL, reading(begin + each)) for each in range(20)]
+            spool.write(batch, [], NOW)
+            print(begin + 20, flush=True)
+"""
+
+
+@pytest.mark.parametrize("commits_seen", [1, 7, 40])
+def test_what_was_accepted_survives_kill_9(path: Path, commits_seen: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(WRITER), str(path)],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    ) as writer:
+        assert writer.stdout is not None
+        accepted = 0
+        for _ in range(commits_seen):
+            accepted = int(writer.stdout.readline())
+        writer.kill()
+        said_before_dying = writer.stdout.read().split()
+    accepted = int(said_before_dying[-1]) if said_before_dying else accepted
+    with open_at(path) as spool:
+        assert spool.salvaged is None
+        found = everything(spool)
+    assert len(found) in (accepted, accepted + 20)  # the last commit may have gone unsaid
+    assert found == [reading(number) for number in range(len(found))]
+
+
+def overwrite(path: Path, at: int, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(content)
+
+
+def cut_short(path: Path) -> None:
+    os.truncate(path, path.stat().st_size * 2 // 3 // PAGE_BYTES * PAGE_BYTES + 100)
+
+
+def flip_bits(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    chosen = random.Random(5)  # noqa: S311
+    for _ in range(30):
+        content[chosen.randrange(PAGE_BYTES, len(content))] ^= 1 << chosen.randrange(8)
+    path.write_bytes(content)
+
+
+def scribble(path: Path) -> None:
+    pages = path.stat().st_size // PAGE_BYTES
+    for page in (pages // 4, pages // 2, pages - 2):
+        overwrite(path, page * PAGE_BYTES, random.Random(page).randbytes(PAGE_BYTES))  # noqa: S311
+
+
+def blank_beginning(path: Path) -> None:
+    overwrite(path, 0, bytes(PAGE_BYTES))
+
+
+@pytest.mark.parametrize(
+    ("damage", "least"),
+    [(cut_short, 6500), (flip_bits, 9900), (scribble, 9850), (blank_beginning, 10_000)],
+)
+def test_a_damaged_spool_opens_with_all_that_can_be_read_and_nothing_else(
+    path: Path, damage: object, least: int
+) -> None:
+    filled(path, 10_000)
+    assert callable(damage)
+    damage(path)
+    with open_at(path) as spool:
+        found = everything(spool)
+        genuine = {(each.phenomenon_time, each.result) for each in found}
+        assert genuine <= {
+            (reading(number).phenomenon_time, number / 7) for number in range(10_000)
+        }
+        assert len(found) == len(genuine)
+        assert len(found) >= least
+        if spool.salvaged is not None:
+            assert spool.salvaged.quarantined.exists()
+            assert spool.salvaged.readings >= least
+        spool.write([(Priority.NORMAL, reading(20_000))], [], NOW)
+        assert everything(spool)[-1] == reading(20_000)
+    with open_at(path) as spool:
+        assert spool.salvaged is None
+
+
+def test_damage_to_both_ends_of_the_keys_leaves_the_middle(path: Path) -> None:
+    filled(path, 10_000)
+    content = path.read_bytes()
+    for number in (0, 9_999):
+        page = content.index(encode(reading(number, number / 7)).encode()) // PAGE_BYTES
+        overwrite(path, page * PAGE_BYTES, b"\xff" * PAGE_BYTES)
+    with open_at(path) as spool:
+        assert spool.salvaged is not None
+        assert len(everything(spool)) > 9_900
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database" * 1000, bytes(8192)])
+def test_a_file_that_is_no_spool_does_not_stop_the_agent(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with open_at(path) as spool:
+        spool.write([(Priority.NORMAL, reading(1))], [], NOW)
+        assert everything(spool) == [reading(1)]
+
+
+def test_somebody_elses_database_is_set_aside(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE song (title)")
+    with open_at(path) as spool:
+        assert spool.salvaged is not None
+        assert "song" in spool.salvaged.damage
+        assert everything(spool) == []
+
+
+def test_the_newest_damaged_file_is_kept_and_no_other(path: Path) -> None:
+    for _ in range(3):
+        filled(path, 2000)
+        blank_beginning(path)
+        open_at(path).close()
+    assert sorted(each.name for each in path.parent.iterdir()) == [
+        "spool.damaged.sqlite",
+        "spool.sqlite",
+    ]
+
+
+def test_a_reading_the_disk_has_changed_is_never_sent(path: Path) -> None:
+    filled(path, 3)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"0.14285714285714285", b"9.14285714285714285"))
+    with open_at(path) as spool:
+        assert [each.result for each in everything(spool)] == [0.0, 2 / 7]
+        assert spool.spoiled == 1
+        assert spool.depth().readings == 2
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    return Clock(tmp_path / "clock")
+
+
+@pytest.fixture
+async def group(path: Path, clock: Clock) -> AsyncIterator[GroupCommit]:
+    settings = SpoolSettings(commit_seconds=60, commit_readings=50)
+    async with open_spool(path, settings, clock=clock, gap_record=gap_record) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def running(group: GroupCommit) -> AsyncIterator[GroupCommit]:
+    task = asyncio.create_task(group.run())
+    yield group
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def committed(group: GroupCommit) -> None:
+    event = asyncio.Event()
+    group.on_commit = event.set
+    async with asyncio.timeout(5):
+        await event.wait()
+
+
+async def test_readings_wait_for_others_up_to_the_number_in_the_settings(
+    running: GroupCommit,
+) -> None:
+    for number in range(49):
+        await running.put([reading(number)], Priority.NORMAL)
+    await asyncio.sleep(0.05)
+    assert running.commits == 0
+    await running.put([reading(49)], Priority.NORMAL)
+    await committed(running)
+    assert (await running.depth()).readings == 50
+    assert running.commits == 1
+
+
+async def test_readings_wait_for_others_up_to_the_time_in_the_settings(
+    path: Path, clock: Clock
+) -> None:
+    settings = SpoolSettings(commit_seconds=0.1)
+    async with open_spool(path, settings, clock=clock, gap_record=gap_record) as group:
+        task = asyncio.create_task(group.run())
+        begun = clock.monotonic()
+        await group.put([reading(1)], Priority.NORMAL)
+        await committed(group)
+        assert clock.monotonic() - begun >= 0.1
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@pytest.mark.parametrize(
+    ("priority", "at_once"), [(Priority.ALARM, False), (Priority.NORMAL, True)]
+)
+async def test_alarms_and_backfills_are_on_the_disk_when_put_returns(
+    running: GroupCommit,
+    path: Path,
+    priority: Priority,
+    at_once: bool,  # noqa: FBT001
+) -> None:
+    await running.put([reading(1)], Priority.NORMAL)
+    await running.put([reading(2)], priority, at_once=at_once)
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT count(*) FROM reading").fetchone() == (2,)
+
+
+async def test_what_is_in_memory_is_committed_when_the_agent_stops(
+    path: Path, clock: Clock
+) -> None:
+    settings = SpoolSettings(commit_seconds=60)
+    async with open_spool(path, settings, clock=clock, gap_record=gap_record) as group:
+        task = asyncio.create_task(group.run())
+        await asyncio.sleep(0)
+        await group.put([reading(1)], Priority.NORMAL)
+        task.cancel()
+        await asyncio.wait([task])
+    with open_at(path) as spool:
+        assert everything(spool) == [reading(1)]
+
+
+async def test_released_rows_go_with_the_next_commit(running: GroupCommit) -> None:
+    await running.put([reading(1), reading(2)], Priority.NORMAL, at_once=True)
+    running.release([Span(Priority.NORMAL, 1, 1)])
+    await asyncio.sleep(0.05)
+    assert running.commits == 1
+    await running.put([reading(3)], Priority.NORMAL, at_once=True)
+    assert [each.number for each in await running.read({}, 9)] == [2, 3]
+
+
+async def test_a_disk_that_refuses_loses_nothing(
+    running: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = running.spool.write
+    refusals = iter([True, True, False])
+
+    def refuse(*arguments: object) -> None:
+        if next(refusals, False):
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        write(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(running.spool, "write", refuse)
+    monkeypatch.setattr("edge_agent.group_commit._RETRY_SECONDS", (0.01, 0.02))
+    await running.put([reading(1)], Priority.NORMAL, at_once=True)
+    assert [each.reading for each in await running.read({}, 9)] == [reading(1)]
+    assert running.failing is None
+
+
+async def test_damage_in_use_is_repaired_and_the_readings_in_hand_are_kept(
+    running: GroupCommit, path: Path
+) -> None:
+    await running.put([reading(number) for number in range(5000)], Priority.NORMAL, at_once=True)
+    running.spool._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    running.spool._database.execute("PRAGMA cache_size = 1")
+    scribble(path)
+    await running.put([reading(5000)], Priority.NORMAL, at_once=True)
+    found = await running.read({}, 10_000)
+    assert found[-1].reading == reading(5000)
+    assert len(found) > 4_700
