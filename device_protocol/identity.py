@@ -5,12 +5,11 @@ Issuing certificates is `enrolment`'s business, and TLS has its own checks.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from device_protocol import topics
@@ -25,6 +24,15 @@ CONFIGURATION_SIGNING_OID = ObjectIdentifier("2.25.23222359506103149297921144203
 """Extended key usage of a certificate that may sign configurations (message C)."""
 
 MAX_CHAIN = 4
+DAMAGED = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises for certificates that are none, some of it only when a part is read."""
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 _UNDERSTOOD = (
     x509.BasicConstraints,
@@ -51,17 +59,15 @@ def check_chain(
     path = [*chain] if chain[-1] == anchor else [*chain, anchor]
     if len(path) == 1:
         raise SignerError("the anchor itself does not sign messages")
-    for below, (certificate, issuer) in enumerate(pairwise(path)):
-        _check_link(certificate, issuer, below)
-    _check_leaf(path[0], eku)
-    moment = datetime.fromtimestamp(now, UTC)
-    for certificate in path:
-        _check_extensions(certificate)
-        if not certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc:
-            raise SignerTimeError(
-                f"certificate {certificate.subject.rfc4514_string()!r} is valid from "
-                f"{certificate.not_valid_before_utc} to {certificate.not_valid_after_utc}"
-            )
+    try:
+        for below, (certificate, issuer) in reversed(list(enumerate(pairwise(path)))):
+            _check_link(certificate, issuer, below)
+        _check_leaf(path[0], eku)
+        for certificate in path:
+            _check_extensions(certificate)
+            _check_time(certificate, now)
+    except DAMAGED as error:
+        raise SignerError(f"a damaged certificate: {error}") from error
 
 
 def renewal_due(certificate: x509.Certificate, now: int) -> bool:
@@ -77,12 +83,12 @@ def device_of(certificate: x509.Certificate) -> str:
     Raises:
         SignerError: it has not exactly one, or one that cannot be a device.
     """
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    if len(names) != 1:
-        raise SignerError(f"certificate with {len(names)} common names")
     try:
+        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        if len(names) != 1:
+            raise SignerError(f"certificate with {len(names)} common names")
         return topics.checked("device", str(names[0].value))
-    except TopicError as error:
+    except (TopicError, *DAMAGED) as error:
         raise SignerError(f"certificate of no device: {error}") from error
 
 
@@ -91,7 +97,7 @@ def _check_link(certificate: x509.Certificate, issuer: x509.Certificate, below: 
     subject = issuer.subject.rfc4514_string()
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError) as error:
+    except (InvalidSignature, *DAMAGED) as error:
         raise SignerError(f"not issued by {subject!r}") from error
     constraints = _extension(issuer, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
@@ -119,6 +125,12 @@ def _check_extensions(certificate: x509.Certificate) -> None:
     for extension in certificate.extensions:
         if extension.critical and not isinstance(extension.value, _UNDERSTOOD):
             raise SignerError(f"critical extension {extension.oid.dotted_string}")
+
+
+def _check_time(certificate: x509.Certificate, now: int) -> None:
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if not begin.timestamp() <= now <= end.timestamp():
+        raise SignerTimeError(f"certificate valid from {begin} to {end}, now {now}")
 
 
 def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:

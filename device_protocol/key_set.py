@@ -147,7 +147,7 @@ def certificate_chain(certificates: Sequence[x509.Certificate]) -> list[bytes]:
 def _verifying_key(certificate: x509.Certificate) -> VerifyingKey:
     try:
         return VerifyingKey.from_public(certificate.public_key())
-    except StructureError as error:
+    except (StructureError, *identity.DAMAGED) as error:
         raise SignerError(f"certificate of an unusable key: {error}") from error
 
 
@@ -160,7 +160,7 @@ def _read_chain(item: object) -> list[x509.Certificate]:
             raise StructureError(f"x5chain as an array of {len(encoded)}")
     try:
         return [x509.load_der_x509_certificate(certificate) for certificate in encoded]
-    except ValueError as error:
+    except identity.DAMAGED as error:
         raise StructureError("x5chain holds something else than certificates") from error
 
 

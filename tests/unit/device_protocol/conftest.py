@@ -1,14 +1,19 @@
-"""One gateway and one recipient in each suite, and the vectors."""
+"""One gateway and one recipient in each suite, a council's certificates, and the vectors."""
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.x509.oid import NameOID
 
 from device_protocol import cose, topics
 from device_protocol.epoch import Epoch
@@ -70,9 +75,6 @@ class Suite:
         }
         return Epoch.begin(**(arguments | changes))
 
-    def as_device(self, device: str) -> "Suite":
-        return replace(self, device=device)
-
 
 def make_suite(number: int) -> Suite:
     if number == 1:
@@ -95,6 +97,113 @@ def make_suite(number: int) -> Suite:
 @pytest.fixture(scope="session", params=[1, 2], ids=["suite1", "suite2"])
 def suite(request: pytest.FixtureRequest) -> Suite:
     return make_suite(request.param)
+
+
+Private: TypeAlias = Ed25519PrivateKey | ec.EllipticCurvePrivateKey
+
+
+@dataclass(frozen=True, kw_only=True)
+class Issued:
+    """A certificate and its private key."""
+
+    certificate: x509.Certificate
+    key: Private
+
+    def issue(
+        self,
+        name: str,
+        *,
+        key: Private | None = None,
+        eku: tuple[x509.ObjectIdentifier, ...] = (),
+        authority: bool = False,
+        path_length: int | None = None,
+        days: tuple[float, float] = (-1, 6),
+        extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (),
+    ) -> "Issued":
+        """Issue a certificate valid from `days[0]` to `days[1]` days from NOW."""
+        key = key or Ed25519PrivateKey.generate()
+        usage = {"key_cert_sign": authority, "digital_signature": not authority}
+        added = [(x509.BasicConstraints(authority, path_length), True), (_usage(**usage), True)]
+        if eku:
+            added.append((x509.ExtendedKeyUsage(eku), False))
+        return Issued(
+            certificate=_certificate(
+                name=name,
+                key=key,
+                issuer=self.certificate.subject,
+                issuer_key=self.key,
+                days=days,
+                extensions=(*added, *extensions),
+            ),
+            key=key,
+        )
+
+
+def _usage(**allowed: bool) -> x509.KeyUsage:
+    uses = dict.fromkeys(
+        (
+            "digital_signature",
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "key_cert_sign",
+            "crl_sign",
+            "encipher_only",
+            "decipher_only",
+        ),
+        False,
+    )
+    return x509.KeyUsage(**(uses | allowed))
+
+
+def _certificate(
+    *,
+    name: str,
+    key: Private,
+    issuer: x509.Name,
+    issuer_key: Private,
+    days: tuple[float, float],
+    extensions: Iterable[tuple[x509.ExtensionType, bool]],
+) -> x509.Certificate:
+    now = datetime.fromtimestamp(NOW, UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(common_name(name))
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + timedelta(days=days[0]))
+        .not_valid_after(now + timedelta(days=days[1]))
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    algorithm = None if isinstance(issuer_key, Ed25519PrivateKey) else hashes.SHA256()
+    return builder.sign(issuer_key, algorithm)
+
+
+def common_name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+@pytest.fixture(scope="session")
+def council() -> Issued:
+    """The root under which a council's devices and its key-set signer stand."""
+    key = Ed25519PrivateKey.generate()
+    extensions = [
+        (x509.BasicConstraints(ca=True, path_length=1), True),
+        (_usage(key_cert_sign=True, crl_sign=True), True),
+    ]
+    name = "Bristol IoT root"
+    certificate = _certificate(
+        name=name,
+        key=key,
+        issuer=common_name(name),
+        issuer_key=key,
+        days=(-400, 3000),
+        extensions=extensions,
+    )
+    return Issued(certificate=certificate, key=key)
 
 
 @pytest.fixture(scope="session")
