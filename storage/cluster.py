@@ -19,6 +19,7 @@ from typing import IO, Final
 
 from psycopg.conninfo import make_conninfo
 
+from storage.edition import Edition
 from storage.programs import EmbeddedDatabaseError, Programs, make_reachable
 
 ROLE: Final = "kerbstone"  # the server's one role, and the name of the caller's database
@@ -29,7 +30,7 @@ _LOG_LINES: Final = 12
 
 
 class DataDirectory:
-    """What lies in the caller's directory: lock, password, port, logs, and the cluster.
+    """What lies in the caller's directory: lock, edition, password, port, logs, the cluster.
 
     `cluster` is PostgreSQL's own data directory, or a symbolic link to it.
     """
@@ -38,6 +39,7 @@ class DataDirectory:
         self.path = path
         self.cluster = path / "cluster"
         self.log = path / "server.log"
+        self._edition = path / "edition"
         self._password = path / "pgpass"
         self._port = path / "port"
         self._lock_file = path / "lock"
@@ -71,8 +73,18 @@ class DataDirectory:
             passfile=str(self._password),
         )
 
+    def edition(self) -> Edition | None:
+        """Return what the cluster was made for; None when there is none yet."""
+        if not self.cluster.is_symlink() and not self.cluster.exists():
+            return None
+        return Edition(self._edition.read_text())
+
     def make_cluster(
-        self, programs: Programs, unprivileged_directory: Path, progress: Callable[[str], None]
+        self,
+        programs: Programs,
+        edition: Edition,
+        unprivileged_directory: Path,
+        progress: Callable[[str], None],
     ) -> None:
         """Run initdb; `cluster` appears only once it is whole."""
         account = programs.account
@@ -92,6 +104,7 @@ class DataDirectory:
             shutil.rmtree(new)
             raise
         _write_secret(self._password, f"127.0.0.1:*:*:{ROLE}:{password}\n")
+        self._edition.write_text(edition.value)
         if new.parent == self.path:
             new.rename(self.cluster)
         else:
@@ -124,12 +137,17 @@ class DataDirectory:
         if done.returncode != 0:
             raise EmbeddedDatabaseError(f"initdb failed: {done.stderr.strip()}")
 
-    def check_version(self, programs: Programs) -> None:
-        """Refuse files that another major version made, or that are gone.
+    def check(self, programs: Programs, edition: Edition) -> None:
+        """Refuse files that were made for another edition or major version, or that are gone.
 
         Raises:
-            EmbeddedDatabaseError: either.
+            EmbeddedDatabaseError: one of these.
         """
+        if (made_for := self.edition()) is not edition:
+            raise EmbeddedDatabaseError(
+                f"{self.path} was made for the edition {made_for and made_for.value}, not "
+                f"{edition.value}: start it as that, or use another directory"
+            )
         try:
             made_by = (self.cluster / "PG_VERSION").read_text().strip()
         except FileNotFoundError as error:
@@ -198,7 +216,7 @@ class DataDirectory:
         shutil.rmtree(self.cluster.resolve(), ignore_errors=True)
         if self.cluster.is_symlink():
             self.cluster.unlink()
-        for name in ("pgpass", "port", "server.log", "server.log.1"):
+        for name in ("edition", "pgpass", "port", "server.log", "server.log.1"):
             (self.path / name).unlink(missing_ok=True)
 
 

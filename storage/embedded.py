@@ -111,9 +111,9 @@ class EmbeddedDatabase:
             directory = DataDirectory(data_directory.absolute())
             on_failure.callback(directory.unlock)
             directory.lock()
-            if not directory.cluster.is_symlink() and not directory.cluster.exists():
-                directory.make_cluster(programs, unprivileged_directory, progress)
-            directory.check_version(programs)
+            if directory.edition() is None:
+                directory.make_cluster(programs, edition, unprivileged_directory, progress)
+            directory.check(programs, edition)
             directory.stop_orphan(progress)
             process, used_port = _launch(programs, directory, edition, port)
             database = cls(process, directory, used_port, edition)
@@ -161,6 +161,11 @@ class EmbeddedDatabase:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def edition_of(data_directory: Path) -> Edition | None:
+    """Return what the files in a directory were made for: to be started as; None without any."""
+    return DataDirectory(data_directory.absolute()).edition()
 
 
 def remove(data_directory: Path) -> None:

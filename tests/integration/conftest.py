@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from storage.database import Connection, connect
 from storage.embedded import EmbeddedDatabase, remove
@@ -23,33 +23,45 @@ SERVERS = ["external"] if EXTERNAL else ["plain", "timescaledb"]
 
 @dataclass(frozen=True)
 class DatabaseServer:
-    """A running server; databases made through it are dropped by whoever asked for them."""
+    """A running server; databases made through it are dropped by whoever asked for them.
+
+    template: a migrated database to copy; None where the server's own workers would sit in it.
+    """
 
     name: str
     admin_dsn: str
-    template: str
+    template: str | None
 
     async def create(self, *, migrated: bool = True) -> str:
-        """Return the dsn of a new database: a copy of the migrated template, or empty."""
+        """Return the dsn of a new database: with our schema, or empty."""
         name = f"test_{secrets.token_hex(6)}"
-        command = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
-        if migrated:
-            command += sql.SQL(" TEMPLATE {}").format(sql.Identifier(self.template))
-        await self._run(command)
         dsn = make_conninfo(self.admin_dsn, dbname=name)
-        if not migrated and self.name == "timescaledb":
-            await self._run(sql.SQL("CREATE EXTENSION timescaledb"), dsn)
+        copied = self.template if migrated and self.template else "template0"
+        await self._run(
+            self.admin_dsn,
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(copied)
+            ),
+        )
+        if copied == "template0":
+            if await self.has_timescaledb():
+                await self._run(dsn, sql.SQL("CREATE EXTENSION timescaledb"))
+            if migrated:
+                await migrate(dsn)
         return dsn
 
     async def drop(self, dsn: str) -> None:
-        async with await connect(dsn, application_name="kerbstone test") as conn:
-            name = sql.Identifier(conn.info.dbname)
-        await self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+        name = sql.Identifier(conninfo_to_dict(dsn)["dbname"])
+        await self._run(self.admin_dsn, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
-    async def _run(self, command: sql.Composed | sql.SQL, dsn: str | None = None) -> None:
-        async with await connect(
-            dsn or self.admin_dsn, autocommit=True, application_name="kerbstone test"
-        ) as conn:
+    async def has_timescaledb(self) -> bool:
+        async with await connect(self.admin_dsn, application_name="kerbstone test") as conn:
+            cursor = await conn.execute("SHOW shared_preload_libraries")
+            [(libraries,)] = await cursor.fetchall()
+        return "timescaledb" in libraries
+
+    async def _run(self, dsn: str, command: sql.Composed | sql.SQL) -> None:
+        async with await connect(dsn, autocommit=True, application_name="kerbstone test") as conn:
             await conn.execute("SET client_min_messages = warning")
             await conn.execute(command)
 
@@ -58,18 +70,14 @@ class DatabaseServer:
 async def database_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[DatabaseServer]:
-    """A server with a migrated template database; a missing one fails, saying how to get it."""
-    template = f"template_{secrets.token_hex(6)}"
+    """A server where databases are made; a missing one fails, saying how to get it."""
     if EXTERNAL:
-        server = DatabaseServer("external", EXTERNAL, template)
-        await server._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(template)))
-        await migrate(make_conninfo(EXTERNAL, dbname=template))
-        yield server
-        await server.drop(make_conninfo(EXTERNAL, dbname=template))
+        yield DatabaseServer("external", EXTERNAL, template=None)
         return
     directory = tmp_path_factory.mktemp(request.param)
     embedded = EmbeddedDatabase.start(directory, timescaledb=request.param == "timescaledb")
     try:
+        template = f"template_{secrets.token_hex(6)}"
         await migrate(embedded.create_database(template))
         yield DatabaseServer(request.param, embedded.dsn, template)
     finally:

@@ -37,6 +37,19 @@ async def test_observations_are_kept_in_partitions_or_in_chunks_of_a_day(
     assert await cursor.fetchall() == [(86_400,)]
 
 
+async def test_only_the_community_edition_turns_old_chunks_into_columns(
+    connection: Connection,
+) -> None:
+    if not await has_extension(connection):
+        return  # there are no chunks
+    cursor = await connection.execute(
+        "SELECT count(*) FROM timescaledb_information.jobs"
+        " WHERE hypertable_name = 'observation' AND config ->> 'compress_after' = '7 days'"
+    )
+    policies = 1 if await detect(connection) is Edition.TIMESCALE else 0
+    assert await cursor.fetchall() == [(policies,)]
+
+
 async def test_observation_has_its_key_and_no_other_index(connection: Connection) -> None:
     cursor = await connection.execute(
         "SELECT indexdef FROM pg_indexes WHERE tablename = 'observation'"

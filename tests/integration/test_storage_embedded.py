@@ -23,7 +23,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from storage import programs
-from storage.embedded import EmbeddedDatabase, remove
+from storage.edition import Edition
+from storage.embedded import EmbeddedDatabase, edition_of, remove
 from storage.programs import (
     EmbeddedDatabaseError,
     default_prefix,
@@ -246,6 +247,16 @@ def test_files_of_another_major_version_are_refused(start: Start) -> None:
     (server.cluster / "PG_VERSION").write_text("9.6\n")
     with pytest.raises(EmbeddedDatabaseError, match=r"made by PostgreSQL 9\.6"):
         start()
+
+
+def test_files_of_the_other_edition_are_refused(start: Start, data: Path, edition: str) -> None:
+    assert edition_of(data) is None
+    start().stop()
+    made_for = edition_of(data)
+    assert made_for is (Edition.APACHE if edition == "timescaledb" else Edition.PLAIN)
+    with pytest.raises(EmbeddedDatabaseError, match=f"made for the edition {made_for.value}"):
+        EmbeddedDatabase.start(data, timescaledb=edition == "plain")
+    start()
 
 
 def test_files_that_are_gone_are_missed_not_silently_made_anew(start: Start, data: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from storage import rollups
 from storage.database import Connection, connect
+from storage.edition import Edition, detect
 from storage.partitions import ensure_partitions
 from storage.rollups import HourlyRollup, hourly, refresh_rollups
 from tests.integration.datastreams import add_datastream, store
@@ -145,10 +146,13 @@ async def test_a_level_beyond_any_sound_holds_nothing_up(conn: Connection) -> No
 
 
 async def test_late_observations_correct_old_hours(conn: Connection) -> None:
+    """In the Community edition these are columns by then."""
     stream = await add_datastream(conn)
     await store(conn, (stream, START, 1.0), (stream, START + 50 * HOUR, 1.0))
     await refresh_all(conn)
-    await store(conn, (stream, START + timedelta(minutes=59), 3.0))
+    if await detect(conn) is Edition.TIMESCALE:
+        await conn.execute("SELECT compress_chunk(chunk) FROM show_chunks('observation') AS chunk")
+    await store(conn, (stream, START + timedelta(minutes=59), 3.0), (stream, START, 1000.0))
     await refresh_all(conn)
     assert [r.value for r in await read(conn, stream)] == [2.0, 1.0]
 
