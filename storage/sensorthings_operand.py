@@ -119,8 +119,8 @@ _FROM_JSON: Final[Mapping[Type, LiteralString]] = {
     ),
 }
 _FROM_INSTANT: Final[Mapping[Type, LiteralString]] = {
-    Type.DATE: "({} AT TIME ZONE 'UTC')::date",
-    Type.TIME: "({} AT TIME ZONE 'UTC')::time",
+    Type.DATE: "(({}) AT TIME ZONE 'UTC')::date",
+    Type.TIME: "(({}) AT TIME ZONE 'UTC')::time",
 }
 _TIMES: Final = (Type.INSTANT, Type.PERIOD)
 

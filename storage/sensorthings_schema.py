@@ -180,7 +180,7 @@ COLUMNS: Final[Mapping[str, Mapping[str, Column]]] = {
         "unitOfMeasurement": _plain("{e}.unit"),
         "observationType": _plain("{e}.observation_type"),
         "phenomenonTime": Column(
-            (_FIRST + " - {e}.averaging_seconds * interval '1 second'", _LAST), _bounds
+            ("(" + _FIRST + " - {e}.averaging_seconds * interval '1 second')", _LAST), _bounds
         ),
         "resultTime": Column((_FIRST, _LAST), _bounds),
     }

@@ -80,7 +80,7 @@ def _token(kind: str, text: str, start: int) -> Token:
         case "name" | "symbol":
             return Token("name" if kind == "name" else "symbol", text, text, start)
         case "geography":
-            raise UnsupportedError("geometries in expressions are not supported here yet")
+            raise UnsupportedError("geometries and geospatial functions are not supported here yet")
         case "string":
             value: Any = text[1:-1].replace("''", "'")
             if "\0" in value:

@@ -241,32 +241,9 @@ def test_no_text_does_anything_but_parse_or_be_refused(text: str) -> None:
         parse_filter(text)
 
 
-WORDS = st.sampled_from(
-    [
-        *[
-            "result",
-            "name",
-            "'x'",
-            "1",
-            "1.5",
-            "(",
-            ")",
-            ",",
-            "and",
-            "or",
-            "not",
-            "eq",
-            "lt",
-            "add",
-            "-",
-            "/",
-            "null",
-            "true",
-            "desc",
-        ],
-        *FUNCTIONS,
-    ]
-)
+OPERATORS = ["and", "or", "not", "eq", "lt", "add", "-", "/", "(", ")", ",", "desc"]
+VALUES = ["result", "name", "'x'", "1", "1.5", "null", "true", "2026-03-01T00:00:00Z"]
+WORDS = st.sampled_from([*OPERATORS, *VALUES, *FUNCTIONS])
 
 
 @given(st.lists(WORDS, max_size=25))
