@@ -36,7 +36,7 @@ async def backfilled(session: Session) -> None:
                 progress.update(stored - before, total=stored - before + waiting)
                 if time.monotonic() - moved > PATIENCE_SECONDS:
                     raise DemoError(
-                        f"nothing was stored for {PATIENCE_SECONDS:.0f} s, {waiting} readings wait; "
+                        f"nothing stored for {PATIENCE_SECONDS:.0f} s, {waiting} readings wait; "
                         f"logs: {session.options.layout.root / 'logs'}"
                     )
                 await asyncio.sleep(0.25)

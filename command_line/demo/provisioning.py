@@ -6,13 +6,14 @@ Everything here may be run again over the same directory: what is there and stil
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from broker_config.embedded import EmbeddedBroker
@@ -40,15 +41,27 @@ KEY_SET_SOFT_LIFE: Final = timedelta(days=30)
 KEY_SET_HARD_LIFE: Final = timedelta(days=60)
 PRIVATE: Final = 0o600
 
+RecipientPrivate: TypeAlias = X25519PrivateKey | ec.EllipticCurvePrivateKey
+# One for each curve that gateways may deliver to (envelope suites 1 and 2).
+RECIPIENT_KEYS: Final[dict[str, Callable[[], RecipientPrivate]]] = {
+    "recipient.key": X25519PrivateKey.generate,
+    "recipient-p256.key": lambda: ec.generate_private_key(ec.SECP256R1()),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Provisioned:
-    """A city with device ids drawn and certificates issued. devices: by the gateway's key."""
+    """A city with device ids drawn and certificates issued.
+
+    devices: by the gateway's key. client_tail: makes ingest's MQTT client ids unguessable, since
+    on NATS whoever knows a client id of the same council could end its session.
+    """
 
     city: City
     layout: Layout
     authority: Authority
     devices: Mapping[str, str]
+    client_tail: str
 
     def network(self) -> Network:
         """Describe the network for the broker."""
@@ -71,7 +84,7 @@ class Provisioned:
 def provision_identities(city: City, layout: Layout) -> Provisioned:
     """Draw device ids and issue certificates; those that are due are renewed with a new key."""
     authority = Authority(layout.authority, city.name)
-    devices = _devices(city, layout)
+    devices, client_tail = _drawn(city, layout)
     for gateway in city.gateways:
         certificate = layout.gateway(gateway.key) / "gateway.pem"
         if not certificate.exists() or renewal_due(
@@ -85,19 +98,18 @@ def provision_identities(city: City, layout: Layout) -> Provisioned:
                 layout.gateway(gateway.key),
                 kind=kind,
             )
-    recipient = layout.centre / "recipient.key"
-    if not recipient.exists():
-        key = X25519PrivateKey.generate()
-        pem = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        write_atomically(recipient, pem, PRIVATE)
+    for name, generate in RECIPIENT_KEYS.items():
+        if not (layout.centre / name).exists():
+            pem = generate().private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+            write_atomically(layout.centre / name, pem, PRIVATE)
     service_key = layout.centre / "service.key"
     if not service_key.exists():
         write_atomically(service_key, secrets.token_hex(32).encode(), PRIVATE)
-    return Provisioned(city, layout, authority, devices)
+    return Provisioned(city, layout, authority, devices, client_tail)
 
 
 async def register(provisioned: Provisioned, dsn: str) -> None:
@@ -137,7 +149,7 @@ def write_ingest_settings(provisioned: Provisioned, broker: EmbeddedBroker, dsn:
     document = {
         "dsn": dsn,
         "service_key_file": centre / "service.key",
-        "recipient_key_files": [centre / "recipient.key"],
+        "recipient_key_files": [centre / name for name in RECIPIENT_KEYS],
         "metrics": {"port": 0},
         "broker": [_service_connection(provisioned, broker, tenant) for tenant in tenants],
     }
@@ -155,24 +167,31 @@ def write_analytics_settings(provisioned: Provisioned, dsn: str) -> Path:
     return _write(provisioned.layout.centre / "analytics.toml", {"database": dsn})
 
 
-def _devices(city: City, layout: Layout) -> dict[str, str]:
-    devices: dict[str, str] = {}
+def _drawn(city: City, layout: Layout) -> tuple[dict[str, str], str]:
+    """Return the device ids and the tail of ingest's client ids, drawn once and kept."""
+    state: dict[str, Any] = {}
     if layout.state.exists():
-        devices = json.loads(layout.state.read_bytes())["devices"]
+        state = json.loads(layout.state.read_bytes())
+    devices: dict[str, str] = state.setdefault("devices", {})
     for gateway in city.gateways:
         devices.setdefault(gateway.key, new_device_id(os.urandom))
-    write_atomically(layout.state, json.dumps({"devices": devices}, indent=1).encode(), PRIVATE)
-    return devices
+    client_tail: str = state.setdefault("ingest_client_tail", secrets.token_hex(8))
+    write_atomically(layout.state, json.dumps(state, indent=1).encode(), PRIVATE)
+    return devices, client_tail
 
 
 def _key_set(provisioned: Provisioned, tenant: str, version: int) -> tuple[KeySet, bytes]:
     now = datetime.now(UTC)
-    recipient = RecipientKey.from_private(_recipient_private(provisioned.layout))
-    entry = Recipient(
-        key=RecipientPublicKey.from_cose_key(recipient.cose_key),
-        role="region",
-        valid_from=_unix(now - timedelta(minutes=5)),
-        valid_until=_unix(now + KEY_SET_HARD_LIFE),
+    entries = tuple(
+        Recipient(
+            key=RecipientPublicKey.from_cose_key(
+                _recipient(provisioned.layout.centre / name).cose_key
+            ),
+            role="region",
+            valid_from=_unix(now - timedelta(minutes=5)),
+            valid_until=_unix(now + KEY_SET_HARD_LIFE),
+        )
+        for name in RECIPIENT_KEYS
     )
     key_set = KeySet(
         version=version,
@@ -180,7 +199,7 @@ def _key_set(provisioned: Provisioned, tenant: str, version: int) -> tuple[KeySe
         soft_expiry=_unix(now + KEY_SET_SOFT_LIFE),
         hard_expiry=_unix(now + KEY_SET_HARD_LIFE),
         suites=(1, 2),
-        groups={GROUP: (entry,)},
+        groups={GROUP: entries},
     )
     signer = provisioned.authority.key_set_signer(tenant)
     message = sign_key_set(
@@ -192,12 +211,11 @@ def _key_set(provisioned: Provisioned, tenant: str, version: int) -> tuple[KeySe
     return key_set, message
 
 
-def _recipient_private(layout: Layout) -> X25519PrivateKey:
-    pem = (layout.centre / "recipient.key").read_bytes()
-    key = serialization.load_pem_private_key(pem, password=None)
-    if not isinstance(key, X25519PrivateKey):
-        raise TypeError(f"{layout.centre / 'recipient.key'} is not an X25519 key")
-    return key
+def _recipient(path: Path) -> RecipientKey:
+    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    if not isinstance(key, X25519PrivateKey | ec.EllipticCurvePrivateKey):
+        raise TypeError(f"{path} is neither an X25519 nor a P-256 key")
+    return RecipientKey.from_private(key)
 
 
 def _unix(moment: datetime) -> int:
@@ -248,7 +266,7 @@ def _service_connection(
         "host": endpoint.host,
         "port": endpoint.port,
         "mqtt_version": endpoint.mqtt_version,
-        "client_id": "ingest" if everyone else f"ingest-{tenant}",
+        "client_id": "ingest" if everyone else f"ingest-{tenant}-{provisioned.client_tail}",
         "ca_file": provisioned.authority.service_root(),
         "certificate_file": files.certificate,
         "key_file": files.key,

@@ -208,7 +208,7 @@ def _free_port(wanted: int) -> int:
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 chosen = int(probe.getsockname()[1])
-                if chosen != wanted:
+                if wanted not in {0, chosen}:
                     say(f"Port {wanted} is in use; the dashboard is on {chosen}")
                 return chosen
     raise DemoError("no free port on 127.0.0.1")

@@ -41,12 +41,8 @@ def _make_environment(folder: Path) -> str:
 
 
 def _imports(python: str, name: str) -> bool:
-    return (
-        subprocess.run(
-            [python, "-c", f"import {name}"], check=False, capture_output=True
-        ).returncode
-        == 0
-    )
+    probe = subprocess.run([python, "-c", f"import {name}"], check=False, capture_output=True)  # noqa: S603
+    return probe.returncode == 0
 
 
 if __name__ == "__main__":
