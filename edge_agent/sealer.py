@@ -114,6 +114,15 @@ class Sealer:
                 self._ended = "expired"
         return self._ended
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether the present epoch's messages may be sent again, even if it is to end."""
+        return (
+            self._epoch is not None
+            and self._ended != _NEVER_ACKNOWLEDGED
+            and self._clock.monotonic() < self._expires_at
+        )
+
     def end(self, reason: str) -> None:
         """Let a new epoch follow: the recipients, the certificate or the groups have changed."""
         self._ended = reason

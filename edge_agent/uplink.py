@@ -57,7 +57,7 @@ OUTAGES: Final = (
 class Connection(aiomqtt.Client):
     """One connection to the broker, which also tells how the broker answered a publish.
 
-    aiomqtt drops the reason code of a PUBACK; two private names of it are used to get at it.
+    aiomqtt drops the reason code of a PUBACK; private names of it are used to get at it.
     """
 
     def __init__(self, settings: BrokerSettings, identity: Identity, device: str) -> None:
@@ -86,6 +86,16 @@ class Connection(aiomqtt.Client):
         except BaseException:
             self._client.disconnect()
             raise
+
+    async def __aexit__(self, *exception: Any) -> None:  # noqa: PYI036  # aiomqtt's signature
+        """Disconnect.
+
+        Raises:
+            aiomqtt.MqttError: the broker did not answer in time.
+        """
+        await super().__aexit__(*exception)
+        if self._disconnected.done() and not self._disconnected.cancelled():
+            self._disconnected.exception()  # seen: whoever had to know has already failed by it
 
     async def deliver(self, topic: str, message: bytes, *, retain: bool = False) -> bool:
         """Publish with QoS 1; return whether the broker says that somebody will receive it.
@@ -151,6 +161,7 @@ class Uplink:
         self._reconnects = FullJitter(_FIRST_RETRY_SECONDS, settings.uplink.retry_seconds)
         self._refusals = FullJitter(_FIRST_RETRY_SECONDS, settings.uplink.retry_seconds)
         self._is_refused = False
+        self._is_announced = False  # over the present connection
         self._slots = asyncio.Semaphore(_PUBLISHES_AT_ONCE)
         self._epoch_changes = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -176,6 +187,7 @@ class Uplink:
             await self._subscribe(connection)
             self._note_connection(connected=True)
             self._slots = asyncio.Semaphore(_PUBLISHES_AT_ONCE)
+            self._is_announced = False
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._receive(connection), name="receive")
                 tasks.create_task(self._send(connection, identity, tasks), name="send")
@@ -261,9 +273,12 @@ class Uplink:
                 await self._pause(self._seconds_until_due())
 
     async def _send_again(self, connection: Connection, tasks: asyncio.TaskGroup) -> None:
-        """Announce the present epoch again and send all that is outstanding, unchanged."""
+        """Announce the present epoch again and send all that is outstanding, unchanged.
+
+        Also when it is to end: the less will have to be sealed again.
+        """
         self._is_refused = False
-        if self._sealer.ended() is None:
+        if self._sealer.repeatable:
             await self._announce(connection)
             for outgoing in list(self._sealer.outstanding.values()):
                 self._facts.count("repeated")
@@ -280,7 +295,8 @@ class Uplink:
             await self._pause(_WATCH_SECONDS)
             return
         self._facts.waiting_for = ""
-        await self._drain()
+        if self._is_announced:
+            await self._drain()
         key_set = self._key_sets.current
         async with self._epoch_changes:
             await asyncio.to_thread(
@@ -311,6 +327,7 @@ class Uplink:
         ):
             self._facts.count("not_delivered")
             await asyncio.sleep(self._refusals.next())
+        self._is_announced = True
 
     async def _publish(
         self, connection: Connection, outgoing: Outgoing, tasks: asyncio.TaskGroup

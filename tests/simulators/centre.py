@@ -40,8 +40,12 @@ def key_set_of(
     *,
     version: int = 1,
     issued_at: int | None = None,
+    signed_by: str = "",
 ) -> bytes:
-    """Return message R naming one recipient for each group, good for a day from `issued_at`."""
+    """Return message R naming one recipient for each group, good for a day from `issued_at`.
+
+    signed_by: another council than `tenant`, whose business this is not.
+    """
     now = int(time.time()) if issued_at is None else issued_at
     key_set = KeySet(
         version=version,
@@ -54,7 +58,7 @@ def key_set_of(
             for group, key in recipients.items()
         },
     )
-    credential = authority.key_set_signer(tenant)
+    credential = authority.key_set_signer(signed_by or tenant)
     signer = load_pem_private_key(credential.key.read_bytes(), password=None)
     chain = certificate_chain([x509.load_pem_x509_certificate(credential.certificate.read_bytes())])
     return sign_key_set(
@@ -217,4 +221,4 @@ class Centre:
             epoch_key=self._epochs[epoch_id].key,
         )
         topic = topics.acknowledgement(self._tenant, device, group)
-        await self._connection.publish(topic, message, 1)
+        await self._connection.publish(topic, message, 1, timeout=1)
