@@ -28,7 +28,7 @@ CONTENT_FORMAT_SENML_CBOR = 112
 
 VERSION = 10
 VERSION_WITH_SECONDARY_UNITS = VERSION + (1 << 4)  # RFC 9100, section 4: feature 4
-VERSIONS = (VERSION, VERSION_WITH_SECONDARY_UNITS)
+VERSIONS = frozenset((*range(1, VERSION + 1), VERSION_WITH_SECONDARY_UNITS))
 
 SECONDARY_UNITS = frozenset(
     "ms min h MHz kW kVA kvar Ah Wh kWh varh kvarh kVAh Wh/km KiB GB Mbit/s B/s MB/s mV mA dBm "  # noqa: SIM905 - a list to read
@@ -216,8 +216,8 @@ class _Base:
         if _BS in entry:
             self.sum = _finite(entry[_BS], "bs")
         version = entry.get(_BVER, VERSION if first else self.version)
-        if version not in VERSIONS or type(version) is not int:
-            raise PayloadError(f"SenML version {version!r}, known: {VERSIONS}")
+        if type(version) is not int or version not in VERSIONS:
+            raise PayloadError(f"SenML version {version!r}, known: {sorted(VERSIONS)}")
         if version != self.version and not first:
             raise PayloadError(f"SenML version {version} in a pack of version {self.version}")
         self.version = version

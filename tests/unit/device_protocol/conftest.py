@@ -14,11 +14,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.x509.oid import NameOID
+from hypothesis import settings
 
 from device_protocol import cose, topics
 from device_protocol.epoch import Epoch
 from device_protocol.keys import RecipientKey, SigningKey, VerifyingKey
 from device_protocol.receiver import Device, Policy, Receiver, Signer
+
+# A machine shared with others may be slow without anything being wrong.
+settings.register_profile("shared-machine", deadline=None, max_examples=60)
+settings.load_profile("shared-machine")
 
 NOW = 1_795_000_000
 DATA = Path(__file__).parents[2] / "data" / "cose"

@@ -131,8 +131,9 @@ def test_a_damaged_certificate_raises_nothing_but_a_refusal(
         for bit in (1, 128):
             damaged = bytearray(message)
             damaged[position] ^= bit
-            with pytest.raises((SignerError, SignerTimeError, StructureError)):
+            with pytest.raises(RejectionError) as refusal:
                 _open(bytes(damaged), council)
+            assert refusal.value.code in {102, 203, 204, 402}
 
 
 @settings(max_examples=60)
