@@ -1,7 +1,7 @@
 """Reads the entities of OGC 18-088 from one unchanging state of the database.
 
-Which statements are run is decided in `sensorthings_page`, what they may see in
-`sensorthings_schema`. How entities are written as JSON lives in `standards_mapping`.
+Which statements are run is decided in `sensorthings_page` and `sensorthings_walk`, what they may
+see in `sensorthings_schema`. How entities are written as JSON lives in `standards_mapping`.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -17,12 +17,8 @@ from standards_mapping.sensorthings.errors import QueryError
 from standards_mapping.sensorthings.model import Key
 from storage.database import Connection, Pool
 from storage.sensorthings_operand import Bound
-from storage.sensorthings_page import (
-    Wanted,
-    count_statement,
-    page_statement,
-    read_row,
-)
+from storage.sensorthings_page import count_statement, page_statement
+from storage.sensorthings_select import Wanted, read_row
 
 STATEMENT_SECONDS: Final = 10
 """How long one statement may take before its request is refused."""
@@ -65,10 +61,14 @@ async def reading(pool: Pool) -> AsyncIterator["Reader"]:
             raise QueryError(f"cannot be computed: {error.diag.message_primary}") from error
 
 
+# A walk along the key gives observations in order. Where the planner expects few of them, and it
+# takes every bound it does not know for a narrow one, it would rather read and sort them all.
 _BEGIN: Final = sql.SQL(
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;"
     " SET LOCAL statement_timeout = {};"
-    " SET LOCAL TimeZone = 'UTC'"
+    " SET LOCAL TimeZone = 'UTC';"
+    " SET LOCAL enable_sort = off;"
+    " SET LOCAL jit = off"
 ).format(sql.Literal(f"{STATEMENT_SECONDS}s"))
 
 

@@ -127,6 +127,13 @@ OBSERVATIONS_OF: Final = sql.SQL("""(
 )""")
 """The same columns as the source of Observation, of one datastream: a walk along its key."""
 
+FEATURE_AT: Final = sql.SQL("""(
+    SELECT p.feature_of_interest_id
+      FROM {periods} AS p
+     WHERE p.started <= {moment} AND {moment} < p.ended
+)""")
+"""The feature of interest of one observation; evaluated only for what is on the page."""
+
 CANDIDATES: Final = sql.SQL("""(
     {datastream}.feature_of_interest_id = {feature}
     OR {datastream}.thing_id IN (

@@ -1,0 +1,191 @@
+"""How observations are read: by walking the key of each datastream concerned, then merging.
+
+No statement made here scans `observation` to find its first rows. Everything else is read by
+`sensorthings_page`.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from psycopg import sql
+
+from standards_mapping.sensorthings.expression import Expression, Logic, conjuncts, paths
+from standards_mapping.sensorthings.model import EntityType, ObservationId, resolve
+from storage.sensorthings_filter import Scope, SortKey, compile_condition, sort_keys, where
+from storage.sensorthings_operand import Bound, Sql
+from storage.sensorthings_schema import (
+    CANDIDATES,
+    FEATURE_AT,
+    FEATURE_PERIODS,
+    OBSERVATIONS_OF,
+    SOURCES,
+)
+from storage.sensorthings_select import (
+    ENTITY,
+    PARENT,
+    Select,
+    Wanted,
+    key_columns,
+    name_of,
+    named,
+    outer,
+    read_columns,
+)
+
+_STREAM: Final = sql.Identifier("s")
+_PERIOD: Final = sql.Identifier("p")
+
+
+class Observations:
+    """Reads observations: the datastreams concerned as `s`, and of each a walk along its key.
+
+    Where features of interest decide what is wanted, each datastream comes once for every period
+    `p` in which its observations had the same one. Where they are only told, they are looked up
+    for the observations found.
+    """
+
+    def __init__(self, wanted: Wanted, bound: Bound) -> None:
+        self._wanted = wanted
+        self._bound = bound
+        self._streams = Select([], [sql.SQL("{} AS {}").format(SOURCES["Datastream"], _STREAM)])
+        self._walk = Select([], [])
+        self._reached: dict[tuple[str, ...], sql.Identifier] = {("Datastream",): _STREAM}
+        self._split_by_feature()
+        self._choose()
+        if wanted.filter is not None:
+            self._filter(conjuncts(wanted.filter))
+
+    def counting(self) -> Select:
+        """Return the SELECT of how many there are."""
+        self._streams.tables.append(_lateral(self._walk.compose()))
+        self._streams.columns.append(sql.SQL("count(*)"))
+        return self._streams
+
+    def page(self) -> Select:
+        """Return the SELECT of a page, its keys among its columns; limit and offset are left."""
+        wanted, walk = self._wanted, self._walk
+        scope = Scope(wanted.entity_type, ENTITY, self._bound, self._reached)
+        walk.keys += sort_keys(wanted.orderby, scope, self._bound)
+        walk.tables += scope.joins
+        by_time = SortKey(sql.SQL("{}.time").format(ENTITY), descending=False, nullable=False)
+        by_stream = SortKey(sql.SQL("{}.id").format(_STREAM), descending=False, nullable=False)
+        walk.keys.append(by_time)
+        if isinstance(wanted.after, ObservationId):
+            self._start_after(wanted.after)
+        read = read_columns(wanted)
+        walk.columns += [*named("c", read), *key_columns(walk.keys)]
+        limit = None if wanted.limit is None else wanted.skip + wanted.limit
+        streams = self._streams
+        streams.tables.append(_lateral(walk.compose(limit=limit)))
+        streams.keys += [
+            SortKey(outer(number), key.descending, key.nullable)
+            for number, key in enumerate(walk.keys)
+        ]
+        streams.keys.insert(-1, by_stream)
+        streams.columns += [sql.SQL("c.{}").format(name_of("c", at)) for at in range(len(read))]
+        if "FeatureOfInterest" in wanted.links and not self._by_period:
+            at = len(read) - len(wanted.links) + wanted.links.index("FeatureOfInterest")
+            moment = sql.SQL("c.{}").format(name_of("c", 1))
+            streams.columns[at] = FEATURE_AT.format(periods=self._periods, moment=moment)
+        streams.columns += key_columns(streams.keys)
+        return streams
+
+    def _uses(self, link: str) -> bool:
+        wanted = self._wanted
+        expressions = [order.expression for order in wanted.orderby]
+        if wanted.filter is not None:
+            expressions.append(wanted.filter)
+        return any(path.segments[0] == link for found in expressions for path in paths(found))
+
+    def _split_by_feature(self) -> None:
+        in_expressions = self._uses("FeatureOfInterest")
+        feature: Sql = sql.SQL("NULL::int")
+        within: Sql = sql.SQL("true")
+        self._periods = FEATURE_PERIODS.format(datastream=_STREAM)
+        self._by_period = in_expressions or self._wanted.parent == (
+            "FeatureOfInterest",
+            "Observations",
+        )
+        if self._by_period:
+            self._streams.tables.append(
+                sql.SQL("CROSS JOIN LATERAL {} AS {}").format(self._periods, _PERIOD)
+            )
+            feature = sql.SQL("{}.feature_of_interest_id").format(_PERIOD)
+            within = sql.SQL("o.time >= {0}.started AND o.time < {0}.ended").format(_PERIOD)
+        if in_expressions:
+            alias = self._bound.alias()
+            self._streams.tables.append(
+                sql.SQL("LEFT JOIN {} AS {} ON {}.id = {}").format(
+                    SOURCES["FeatureOfInterest"], alias, alias, feature
+                )
+            )
+            self._reached["FeatureOfInterest",] = alias
+        source = OBSERVATIONS_OF.format(datastream=_STREAM, feature=feature, within=within)
+        self._walk.tables.append(sql.SQL("{} AS {}").format(source, ENTITY))
+
+    def _choose(self) -> None:
+        """Keep to the parent and the keys wanted."""
+        conditions = self._streams.conditions
+        match self._wanted.parent:
+            case ("Datastream", _):
+                conditions.append(sql.SQL("{}.id = {}").format(_STREAM, PARENT))
+            case ("FeatureOfInterest", _):
+                conditions.append(CANDIDATES.format(datastream=_STREAM, feature=PARENT))
+                conditions.append(sql.SQL("{}.feature_of_interest_id = {}").format(_PERIOD, PARENT))
+        for key in self._wanted.keys or ():
+            if isinstance(key, ObservationId):
+                number = self._bound.value(key.datastream, "int")
+                moment = self._bound.value(key.time, "timestamptz")
+                conditions.append(sql.SQL("{}.id = {}").format(_STREAM, number))
+                self._walk.conditions.append(sql.SQL("{}.time = {}").format(ENTITY, moment))
+
+    def _filter(self, parts: tuple[Expression, ...]) -> None:
+        """Decide by datastream what can be, before any observation is read."""
+        entity_type = self._wanted.entity_type
+        of_stream = [part for part in parts if self._only_of_stream(part)]
+        others = [part for part in parts if part not in of_stream]
+        if any(_through_many(entity_type, part) for part in others):
+            of_stream, others = [], list(parts)  # they must be about the same linked entities
+        if of_stream:
+            scope = Scope(entity_type, None, self._bound, self._reached)
+            found, joins = where(compile_condition(_all(of_stream), scope, self._bound), scope)
+            self._streams.conditions.append(found)
+            self._streams.tables += joins
+        if others:
+            scope = Scope(entity_type, ENTITY, self._bound, self._reached)
+            found, joins = where(compile_condition(_all(others), scope, self._bound), scope)
+            self._walk.conditions.append(found)
+            self._walk.tables += joins
+
+    def _only_of_stream(self, part: Expression) -> bool:
+        used = {path.segments[0] for path in paths(part)}
+        return bool(used) and used <= {"Datastream", "FeatureOfInterest"}
+
+    def _start_after(self, last: ObservationId) -> None:
+        number = self._bound.value(last.datastream, "int")
+        moment = self._bound.value(last.time, "timestamptz")
+        if not self._wanted.orderby:
+            self._streams.conditions.append(sql.SQL("{}.id >= {}").format(_STREAM, number))
+            template = sql.SQL("{e}.time > CASE WHEN {s}.id = {id} THEN {t} ELSE '-infinity' END")
+        elif self._wanted.orderby[0].descending:
+            template = sql.SQL("{e}.time <= {t} AND ({e}.time < {t} OR {s}.id > {id})")
+        else:
+            template = sql.SQL("{e}.time >= {t} AND ({e}.time > {t} OR {s}.id > {id})")
+        self._walk.conditions.append(template.format(e=ENTITY, s=_STREAM, id=number, t=moment))
+
+
+def _lateral(inner: sql.Composed) -> sql.Composed:
+    return sql.SQL("CROSS JOIN LATERAL ({}) AS c").format(inner)
+
+
+def _all(parts: Sequence[Expression]) -> Expression:
+    return parts[0] if len(parts) == 1 else Logic("and", tuple(parts))
+
+
+def _through_many(entity_type: EntityType, part: Expression) -> bool:
+    """Whether a condition follows a link to many."""
+    return any(
+        link.many
+        for path in paths(part)
+        for link in resolve(entity_type, path.segments).navigations
+    )
