@@ -123,11 +123,12 @@ class Issued:
         authority: bool = False,
         path_length: int | None = None,
         days: tuple[float, float] = (-1, 6),
+        usage: dict[str, bool] | None = None,
         extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (),
     ) -> "Issued":
         """Issue a certificate valid from `days[0]` to `days[1]` days from NOW."""
         key = key or Ed25519PrivateKey.generate()
-        usage = {"key_cert_sign": authority, "digital_signature": not authority}
+        usage = usage or {"key_cert_sign": authority, "digital_signature": not authority}
         added = [(x509.BasicConstraints(authority, path_length), True), (_usage(**usage), True)]
         if eku:
             added.append((x509.ExtendedKeyUsage(eku), False))

@@ -1,9 +1,11 @@
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID, ObjectIdentifier
 
 from device_protocol.errors import SignerError, SignerTimeError
 from device_protocol.identity import (
@@ -91,6 +93,25 @@ def test_an_authority_does_not_sign_messages(council: Any) -> None:
         _check([authority], council)
 
 
+def test_key_usage_must_allow_what_the_key_did(council: Any) -> None:
+    middle = council.issue("middle", authority=True, usage={"crl_sign": True})
+    signer = middle.issue("key sets", eku=(KEY_SET_SIGNING_OID,))
+    with pytest.raises(SignerError, match="may not sign certificates"):
+        _check([signer, middle], council)
+    silent = council.issue("key sets", eku=(KEY_SET_SIGNING_OID,), usage={"key_agreement": True})
+    with pytest.raises(SignerError, match="may not sign messages"):
+        _check([silent], council)
+
+
+def test_an_extension_that_cannot_be_read_is_refused(council: Any) -> None:
+    unreadable = x509.UnrecognizedExtension(ExtensionOID.NAME_CONSTRAINTS, b"\5\0")
+    signer = council.issue(
+        "key sets", eku=(KEY_SET_SIGNING_OID,), extensions=((unreadable, False),)
+    )
+    with pytest.raises(SignerError, match="damaged"):
+        _check([signer], council)
+
+
 @pytest.mark.parametrize(
     ("days", "now"), [((-2, -1), NOW), ((1, 2), NOW), ((-1, 6), NOW + 7 * DAY)]
 )
@@ -128,6 +149,24 @@ def test_a_certificate_names_its_device(council: Any) -> None:
     for name in ("K7Q2", "bristol/k7q2m9xd4t", "+", "Bristol IoT root"):
         with pytest.raises(SignerError):
             device_of(council.issue(name).certificate)
+
+
+def test_a_certificate_of_two_names_names_no_device() -> None:
+    key = Ed25519PrivateKey.generate()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each) for each in ("a", "b")])
+    now = datetime.fromtimestamp(NOW, UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now)
+        .sign(key, None)
+    )
+    with pytest.raises(SignerError, match="2 common names"):
+        device_of(certificate)
 
 
 def test_the_two_purposes_differ() -> None:

@@ -19,7 +19,14 @@ from device_protocol.errors import (
     UnknownEpochError,
     UnwrapError,
 )
-from device_protocol.receiver import Announcement, Device, OpenedMessage, Policy, Receiver
+from device_protocol.receiver import (
+    Announcement,
+    Device,
+    OpenedMessage,
+    Policy,
+    Receiver,
+    open_data,
+)
 
 quickly = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
@@ -256,6 +263,22 @@ def test_tenant_decides_algorithms_and_formats(suite: Any) -> None:
 def test_what_is_not_for_a_receiver_is_refused(suite: Any, topic: str) -> None:
     with pytest.raises(TopicError):
         suite.receiver().receive(topic, b"", retained=False, now=suite.now)
+
+
+def test_first_message_of_an_epoch_needs_no_window(suite: Any) -> None:
+    epoch = suite.begin()
+    accepted = _announce(suite.receiver(), suite, epoch)
+    opened = open_data(
+        topics.parse(suite.data_topic),
+        epoch.seal(b"x", 112).message,
+        retained=False,
+        devices={(suite.tenant, suite.device): suite.registered()},
+        epochs={epoch.epoch_id: accepted.epoch},
+        windows={},
+        policy=Policy(),
+        now=suite.now,
+    )
+    assert opened.seq == 1
 
 
 def test_printing_an_epoch_shows_no_key(suite: Any) -> None:
