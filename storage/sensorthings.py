@@ -18,7 +18,7 @@ from standards_mapping.sensorthings.model import Key
 from storage.database import Connection, Pool
 from storage.sensorthings_operand import Bound
 from storage.sensorthings_page import count_statement, page_statement
-from storage.sensorthings_select import Wanted, read_row
+from storage.sensorthings_select import RowReader, Wanted
 
 STATEMENT_SECONDS: Final = 10
 """How long one statement may take before its request is refused."""
@@ -86,8 +86,9 @@ class Reader:
         """
         bound = Bound()
         statement = page_statement(replace(wanted, limit=limit + 1), bound)
-        rows = await self._fetch(statement, bound)
-        return Page.cut([read_row(wanted, values)[1] for values in rows], limit)
+        reader = RowReader(wanted)
+        rows = [reader.row(values) for values in await self._fetch(statement, bound)]
+        return Page.cut(rows, limit)
 
     async def pages(self, wanted: Wanted, parents: Iterable[Key], limit: int) -> Mapping[Key, Page]:
         """Return for each parent the first of the entities it links to, at most `limit` each.
@@ -101,10 +102,9 @@ class Reader:
         bound = Bound()
         statement = page_statement(replace(wanted, limit=limit + 1), bound)
         bound.values["parents"] = list(found)
+        reader = RowReader(wanted)
         for values in await self._fetch(statement, bound):
-            parent, row = read_row(wanted, values)
-            if parent is not None:
-                found[parent].append(row)
+            found[values[0]].append(reader.row(values))
         return {parent: Page.cut(rows, limit) for parent, rows in found.items()}
 
     async def count(self, wanted: Wanted) -> int:
@@ -135,7 +135,8 @@ class Reader:
             return {}
         bound = Bound()
         statement = page_statement(replace(wanted, keys=chosen), bound)
-        rows = [read_row(wanted, values)[1] for values in await self._fetch(statement, bound)]
+        reader = RowReader(wanted)
+        rows = [reader.row(values) for values in await self._fetch(statement, bound)]
         return {row.key: row for row in rows}
 
     async def _fetch(self, statement: sql.Composed, bound: Bound) -> list[tuple[Any, ...]]:

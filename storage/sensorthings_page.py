@@ -40,10 +40,10 @@ def has_stable_order(entity_type: EntityType, orderby: tuple[Order, ...]) -> boo
 
 
 def page_statement(wanted: Wanted, bound: Bound) -> sql.Composed:
-    """Return the statement for a page, whose rows `read_row` understands.
+    """Return the statement for a page, whose rows a `RowReader` reads.
 
     With a parent, the parameter `parents` holds the ids of parents, each of which has a page of
-    its own.
+    its own; the rows begin with the parent's id.
 
     Raises:
         QueryError: the filter or the order makes no sense.

@@ -3,7 +3,7 @@
 Which tables it reads is decided in `sensorthings_page` and `sensorthings_walk`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -70,26 +70,27 @@ class Select:
         return sql.SQL(" ").join(parts)
 
 
-def read_row(wanted: Wanted, values: Sequence[Any]) -> tuple[int | None, Row]:
-    """Return a row of the page statement: the id of its parent, if it has one, and the entity."""
-    position = 0
-    parent: int | None = None
-    if wanted.parent is not None:
-        parent, position = values[0], 1
-    key: Key
-    if wanted.entity_type.name == "Observation":
-        key = ObservationId.of(values[position], values[position + 1])
-        position += 2
-    else:
-        key = values[position]
-        position += 1
-    found: dict[str, Any] = {}
-    for name, column in _columns(wanted):
-        width = len(column.read)
-        found[name] = column.combine(*values[position : position + width])
-        position += width
-    links = dict(zip(wanted.links, values[position:], strict=False))
-    return parent, Row(key, found, links)
+class RowReader:
+    """Makes entities of the rows of a page statement."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._observations = wanted.entity_type.name == "Observation"
+        self._key = 0 if wanted.parent is None else 1
+        position = self._key + (2 if self._observations else 1)
+        self._parts: list[tuple[str, Callable[..., Any], slice]] = []
+        for name, column in _columns(wanted):
+            width = len(column.read)
+            self._parts.append((name, column.combine, slice(position, position + width)))
+            position += width
+        self._links = [(name, position + at) for at, name in enumerate(wanted.links)]
+
+    def row(self, values: Sequence[Any]) -> Row:
+        """Return the entity; with a parent, the parent's id comes first in its row."""
+        key: Key = values[self._key]
+        if self._observations:
+            key = ObservationId.of(values[self._key], values[self._key + 1])
+        found = {name: combine(*values[where]) for name, combine, where in self._parts}
+        return Row(key, found, {name: values[at] for name, at in self._links})
 
 
 def _columns(wanted: Wanted) -> list[tuple[str, Column]]:
@@ -98,7 +99,7 @@ def _columns(wanted: Wanted) -> list[tuple[str, Column]]:
 
 
 def read_columns(wanted: Wanted) -> list[Sql]:
-    """Return what to select of `ENTITY` for `read_row`: its key, properties, then links."""
+    """Return what to select of `ENTITY` for a `RowReader`: its key, properties, then links."""
     name = wanted.entity_type.name
     observations = name == "Observation"
     texts = ["{e}.datastream_id", "{e}.time"] if observations else ["{e}.id"]

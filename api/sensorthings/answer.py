@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
-from standards_mapping.sensorthings.entity import Json, Row, address, entity, property_value
+from standards_mapping.sensorthings.entity import EntityWriter, Json, Row, address, property_value
 from standards_mapping.sensorthings.errors import QueryError, UnknownTargetError
 from standards_mapping.sensorthings.model import (
     ENTITY_TYPES,
@@ -146,7 +146,8 @@ class Answers:
         self, entity_type: EntityType, rows: Sequence[Row], options: Options
     ) -> list[Json]:
         """Return rows as JSON with all that is expanded in them."""
-        found = [entity(entity_type, row, self._root, options) for row in rows]
+        writer = EntityWriter(entity_type, self._root, options)
+        found = [writer.write(row) for row in rows]
         for expand in options.expand:
             if expand.navigation.many:
                 await self._expand_many(entity_type, rows, found, expand)

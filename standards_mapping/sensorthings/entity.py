@@ -76,38 +76,59 @@ _OWN_WRITERS: Final[Mapping[str, Callable[[Any], Any]]] = {
 }
 
 
+def _writer(entity_type: EntityType, name: str) -> Callable[[Any], Any]:
+    return _OWN_WRITERS.get(name) or _WRITERS[entity_type.properties[name].kind]
+
+
 def property_value(entity_type: EntityType, name: str, kept: Any) -> Any:
     """Return the JSON value of a property from the value kept; None for null."""
-    if kept is None or kept == {}:
-        return None
-    writer = _OWN_WRITERS.get(name) or _WRITERS[entity_type.properties[name].kind]
-    return writer(kept)
+    return None if kept is None or kept == {} else _writer(entity_type, name)(kept)
 
 
 def address(entity_type: EntityType, key: Key) -> str:
     """Return the address of an entity below the service root, e.g. Things(1)."""
-    text = f"{key}" if isinstance(key, int) else f"'{key}'"
+    return _address(entity_type, key if isinstance(key, int) else str(key))
+
+
+def _address(entity_type: EntityType, key: int | str) -> str:
+    text = f"'{key}'" if isinstance(key, str) else key
     return f"{entity_type.set_name}({text})"
 
 
-def entity(entity_type: EntityType, row: Row, root: str, options: Options) -> Json:
-    """Return an entity as JSON, without what is expanded in it.
+class EntityWriter:
+    """Writes entities of one type as JSON, without what is expanded in them.
 
     root: URL of the service, without a slash at its end. Null properties are left out, but for
     those the standard wants present. An expanded link is left to the caller.
     """
-    link = f"{root}/{address(entity_type, row.key)}"
-    found: Json = {}
-    if options.selects("id"):
-        found["@iot.id"] = row.key if isinstance(row.key, int) else str(row.key)
-    if options.selects("@iot.selfLink"):
-        found["@iot.selfLink"] = link
-    for name, kept in row.values.items():
-        value = property_value(entity_type, name, kept)
-        if value is not None or (entity_type.name, name) in _ALWAYS_PRESENT:
-            found[name] = value
-    expanded = {expand.navigation.name for expand in options.expand}
-    for name in entity_type.navigations:
-        if name not in expanded and options.selects(name):
-            found[f"{name}@iot.navigationLink"] = f"{link}/{name}"
-    return found
+
+    def __init__(self, entity_type: EntityType, root: str, options: Options) -> None:
+        expanded = {expand.navigation.name for expand in options.expand}
+        self._prefix = f"{root}/"
+        self._type = entity_type
+        self._id = options.selects("id")
+        self._self_link = options.selects("@iot.selfLink")
+        self._links = [
+            (f"{name}@iot.navigationLink", f"/{name}")
+            for name in entity_type.navigations
+            if name not in expanded and options.selects(name)
+        ]
+        self._writers = {name: _writer(entity_type, name) for name in entity_type.properties}
+        self._always = {name for owner, name in _ALWAYS_PRESENT if owner == entity_type.name}
+
+    def write(self, row: Row) -> Json:
+        """Return an entity as JSON."""
+        key = row.key if isinstance(row.key, int) else str(row.key)
+        link = self._prefix + _address(self._type, key)
+        found: Json = {}
+        if self._id:
+            found["@iot.id"] = key
+        if self._self_link:
+            found["@iot.selfLink"] = link
+        for name, kept in row.values.items():
+            value = None if kept is None or kept == {} else self._writers[name](kept)
+            if value is not None or name in self._always:
+                found[name] = value
+        for name, rest in self._links:
+            found[name] = link + rest
+        return found

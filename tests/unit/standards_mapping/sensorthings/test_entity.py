@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from standards_mapping.sensorthings.conformance import CONFORMANCE, landing_page
 from standards_mapping.sensorthings.entity import (
+    EntityWriter,
     Row,
     address,
-    entity,
     instant,
     period,
     result_quality,
@@ -37,7 +37,7 @@ HOURLY = Row(
 
 def test_an_observation_of_a_mean_says_its_interval() -> None:
     link = f"{ROOT}/Observations('12-1772366400000000')"
-    assert entity(OBSERVATION, HOURLY, ROOT, Options()) == {
+    assert EntityWriter(OBSERVATION, ROOT, Options()).write(HOURLY) == {
         "@iot.id": "12-1772366400000000",
         "@iot.selfLink": link,
         "phenomenonTime": "2026-03-01T11:00:00Z/2026-03-01T12:00:00Z",
@@ -51,7 +51,7 @@ def test_an_observation_of_a_mean_says_its_interval() -> None:
 
 def test_nulls_are_left_out_but_for_result_and_result_time() -> None:
     values: dict[str, Any] = {"result": None, "resultTime": None, "resultQuality": 0}
-    found = entity(OBSERVATION, Row(KEY, values, {}), ROOT, Options())
+    found = EntityWriter(OBSERVATION, ROOT, Options()).write(Row(KEY, values, {}))
     assert found["result"] is None
     assert found["resultTime"] is None
     assert "resultQuality" not in found
@@ -60,7 +60,7 @@ def test_nulls_are_left_out_but_for_result_and_result_time() -> None:
 def test_only_what_is_selected_is_given() -> None:
     options = parse_options([("$select", "id,result,Datastream")], OBSERVATION)
     row = Row(KEY, {"result": 20.5}, {})
-    assert list(entity(OBSERVATION, row, ROOT, options)) == [
+    assert list(EntityWriter(OBSERVATION, ROOT, options).write(row)) == [
         "@iot.id",
         "result",
         "Datastream@iot.navigationLink",
@@ -69,14 +69,14 @@ def test_only_what_is_selected_is_given() -> None:
 
 def test_an_expanded_link_is_not_given_twice() -> None:
     options = parse_options([("$expand", "Datastream")], OBSERVATION)
-    found = entity(OBSERVATION, HOURLY, ROOT, options)
+    found = EntityWriter(OBSERVATION, ROOT, options).write(HOURLY)
     assert "Datastream@iot.navigationLink" not in found
     assert "FeatureOfInterest@iot.navigationLink" in found
 
 
 def test_empty_properties_are_left_out() -> None:
     row = Row(1, {"name": "A", "description": "B", "properties": {}}, {})
-    assert "properties" not in entity(ENTITY_TYPES["Thing"], row, ROOT, Options())
+    assert "properties" not in EntityWriter(ENTITY_TYPES["Thing"], ROOT, Options()).write(row)
 
 
 def test_units_are_given_by_ucum_code_and_qudt_iri() -> None:
