@@ -12,6 +12,7 @@ import csv
 import hashlib
 import json
 import math
+import zlib
 from array import array
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +29,7 @@ from edge_agent.settings import ReplaySettings
 
 _DAY_SECONDS: Final = 86_400
 _READINGS_PER_HARVEST: Final = 2_000
+_MOST_ROWS: Final = 1_000_000  # of one site in memory, those that are missing included
 
 
 def datastreams(settings: ReplaySettings) -> tuple[Datastream, ...]:
@@ -166,7 +168,7 @@ def load(settings: ReplaySettings) -> Recording:
     try:
         with _open(settings.file) as file:
             return read_recording(file, settings)
-    except (ValueError, EOFError) as error:
+    except (ValueError, IndexError, EOFError, csv.Error, zlib.error) as error:
         raise AdapterError(f"{settings.file.name}: {error}") from error
 
 
@@ -185,24 +187,25 @@ def read_recording(file: TextIO, settings: ReplaySettings) -> Recording:
         raise AdapterError(f"no column {missing[0]!r}; there are {', '.join(header)}")
     time_at = header.index(settings.time_column)
     site_at = header.index(settings.site_column) if _has(settings) else -1
-    column_at = {name: header.index(name) for name in settings.columns}
-    rows = {
-        _unix(row[time_at]): [_result(row[at]) for at in column_at.values()]
-        for row in table
-        if site_at < 0 or row[site_at] == settings.site
-    }
-    if not rows:
+    times = array("q")
+    cells = {name: (header.index(name), array("d")) for name in settings.columns}
+    for row in table:
+        if site_at < 0 or row[site_at] == settings.site:
+            times.append(_unix(row[time_at]))
+            for at, results in cells.values():
+                results.append(_result(row[at]))
+    if not times:
         raise AdapterError(f"no rows of site {settings.site!r}")
-    first, period = min(rows), settings.recorded_period_seconds
-    for time in rows:
+    first, period = min(times), settings.recorded_period_seconds
+    count = (max(times) - first) // period + 1
+    if count > _MOST_ROWS:
+        raise AdapterError(f"{count} rows from first to last, limit {_MOST_ROWS}")
+    columns = {name: array("d", [math.nan]) * count for name in cells}
+    for row_at, time in enumerate(times):
         if (time - first) % period:
             raise AdapterError(f"{_moment(time)} is not on a grid of {period} s")
-    nothing = [math.nan] * len(column_at)
-    grid = [rows.get(time, nothing) for time in range(first, max(rows) + period, period)]
-    columns = {
-        name: array("d", [results[place] for results in grid])
-        for place, name in enumerate(column_at)
-    }
+        for name, (_, results) in cells.items():
+            columns[name][(time - first) // period] = results[row_at]
     return Recording(first, period, columns)
 
 

@@ -1,5 +1,6 @@
 """A recording keeps its values, its gaps and its order, whatever day it is played."""
 
+import gzip
 import io
 import math
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from edge_agent.sensors.replay import (
     Recording,
     datastreams,
     harvests,
+    load,
     read_recording,
 )
 from edge_agent.settings import ColumnSettings, ReplaySettings
@@ -94,11 +96,43 @@ def test_the_recording_wraps() -> None:
             "date,no2,site,rh\n2009-01-01T00:00:00Z,1,A,1\n2009-01-01T00:30:00Z,1,A,1\n",
             "not on a grid",
         ),
+        (
+            "date,no2,site,rh\n2009-01-01T00:00:00Z,1,A,1\n3009-01-01T00:00:00Z,1,A,1\n",
+            "limit 1000000",
+        ),
     ],
 )
 def test_a_recording_that_cannot_be_played_is_an_adapter_error(text: str, message: str) -> None:
     with pytest.raises(AdapterError, match=message):
         read_recording(io.StringIO(text), replay_settings())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"date,no2,site,rh\n2009-01-01T00:00:00Z,1\n",
+        b"date,no2,site,rh\n2009-01-01T00:00:00,1,A,1\n",
+        b"\xff\xfe",
+        b"x" * 200_000,
+    ],
+)
+def test_a_damaged_file_is_an_adapter_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "recording.csv").write_bytes(content)
+    with pytest.raises(AdapterError, match=r"recording\.csv"):
+        load(replay_settings(tmp_path / "recording.csv"))
+
+
+def test_a_gzipped_recording_is_read_and_a_damaged_one_is_an_adapter_error(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "recording.csv.gz"
+    path.write_bytes(gzip.compress(table().encode()))
+    assert load(replay_settings(path)) == recording()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises((AdapterError, OSError)):
+        load(replay_settings(path))
 
 
 @pytest.mark.parametrize("cell", ["high", "inf"])

@@ -1,0 +1,54 @@
+"""Time never stands before what this machine has already seen."""
+
+from pathlib import Path
+
+from edge_agent.clock import Clock, ClockQuality, machine_clock_quality
+from tests.unit.edge_agent.conftest import NOW, FakeTime
+
+
+def new_clock(path: Path, fake_time: FakeTime) -> Clock:
+    return Clock(
+        path,
+        wall=lambda: fake_time.wall,
+        monotonic=lambda: fake_time.monotonic,
+        source=lambda: fake_time.quality,
+    )
+
+
+def test_a_machine_that_wakes_in_1970_goes_on_from_its_last_time(
+    tmp_path: Path, fake_time: FakeTime
+) -> None:
+    new_clock(tmp_path / "clock", fake_time).save_floor()
+    fake_time.wall = 17.0
+    clock = new_clock(tmp_path / "clock", fake_time)
+    assert clock.unix() == NOW
+    assert clock.quality() is ClockQuality.NONE
+    fake_time.advance(5)
+    assert clock.unix() == NOW + 5
+    fake_time.wall = NOW + 3600
+    assert clock.unix() == NOW + 3600
+    assert clock.quality() is ClockQuality.NETWORK
+
+
+def test_it_cannot_be_before_the_certificate_was_made(tmp_path: Path, fake_time: FakeTime) -> None:
+    clock = new_clock(tmp_path / "clock", fake_time)
+    clock.raise_floor(NOW + 1000)
+    assert clock.unix() == NOW + 1000
+    clock.raise_floor(NOW - 1000)
+    assert clock.unix() == NOW + 1000
+
+
+def test_it_cannot_be_before_this_program_was_made(tmp_path: Path, fake_time: FakeTime) -> None:
+    fake_time.wall = 0.0
+    assert new_clock(tmp_path / "clock", fake_time).unix() > 1_700_000_000
+
+
+def test_a_damaged_floor_is_no_floor(tmp_path: Path, fake_time: FakeTime) -> None:
+    (tmp_path / "clock").write_bytes(b"\xff\x00")
+    clock = new_clock(tmp_path / "clock", fake_time)
+    assert clock.unix() == NOW
+    assert clock.now().timestamp() == NOW
+
+
+def test_the_kernel_is_asked_about_its_clock() -> None:
+    assert machine_clock_quality() in ClockQuality
