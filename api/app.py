@@ -16,6 +16,7 @@ from api import about_pages, errors, exports, overview_page, site_page, status_p
 from api.live import LiveFeed, TooManyClientsError
 from api.metrics import RequestMetrics
 from api.security import SecurityHeaders
+from api.sensorthings import routes as sensorthings
 from api.settings import ApiSettings
 from api.state import Service, service
 from api.templating import environment, fingerprint
@@ -40,6 +41,8 @@ def create_app(settings: ApiSettings) -> FastAPI:
         redoc_url=None,
     )
     app.state.pages = pages
+    if settings.base_url:
+        app.state.base_url = settings.base_url
     errors.install(app, pages)
     for part in (
         router,
@@ -50,6 +53,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         about_pages.router,
     ):
         app.include_router(part)
+    app.include_router(sensorthings.router())
     app.mount(f"/static/{fingerprint()}", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(GZipMiddleware, minimum_size=COMPRESS_FROM_BYTES)
     app.add_middleware(SecurityHeaders, has_tls=settings.base_url.startswith("https:"))

@@ -26,6 +26,9 @@ _MARGIN: Final = 0.08  # of the larger side, around what must be seen
 _NEIGHBOURHOOD: Final = 1.0  # of each side, around the network: what the map can be moved to
 _SMALLEST_DEGREES: Final = 0.02
 
+_MARK_SIZE: Final = 10.0
+_LETTER_WIDTH: Final = 9.0
+
 Ring = Sequence[Sequence[float]]
 Box = tuple[float, float, float, float]  # west, south, east, north
 
@@ -53,11 +56,14 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A site's place on the still map."""
+    """A site's place on the still map, and where its name begins, ends or has its middle."""
 
     site: SiteRow
     x: float
     y: float
+    name_x: float
+    name_y: float
+    anchor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +160,31 @@ def still_map(
         for boundary in all_boundaries()
         if _touch(boundary.box, projection.seen)
     ]
-    marks = [Mark(site, *projection.place(east, north)) for site, east, north in placed]
-    return StillMap(sorted(shapes, key=lambda shape: shape.member), marks)
+    marks = [(site, *projection.place(east, north)) for site, east, north in placed]
+    return StillMap(sorted(shapes, key=lambda shape: shape.member), _name(marks))
+
+
+def _name(marks: Sequence[tuple[SiteRow, float, float]]) -> list[Mark]:
+    """Put each name on the first side of its mark where it covers no mark and no other name."""
+    taken: list[Box] = [
+        (x - _MARK_SIZE, y - _MARK_SIZE, x + _MARK_SIZE, y + _MARK_SIZE) for _, x, y in marks
+    ]
+    named = []
+    for site, x, y in marks:
+        width = _LETTER_WIDTH * len(site.site.name)
+        sides = [
+            (x + 14, y + 5, "start", x + 13),
+            (x - 14, y + 5, "end", x - 13 - width),
+            (x, y - 15, "middle", x - width / 2),
+            (x, y + 25, "middle", x - width / 2),
+        ]
+        boxes = [(left, at - 12, left + width, at + 3) for _, at, _, left in sides]
+        free = (i for i, box in enumerate(boxes) if not any(_touch(box, other) for other in taken))
+        chosen = next(free, 0)
+        taken.append(boxes[chosen])
+        name_x, name_y, anchor, _ = sides[chosen]
+        named.append(Mark(site, x, y, name_x, name_y, anchor))
+    return named
 
 
 class _Projection:

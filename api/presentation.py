@@ -16,8 +16,8 @@ from api.times import (
     freshness,
     iso_text,
     late_after_seconds,
+    short_time_text,
     stale_after_seconds,
-    time_text,
 )
 from api.words import (
     HEADLINES,
@@ -137,7 +137,7 @@ def value_row(current: CurrentValue, now: datetime) -> ValueRow:
         unit_name=unit.label if unit else current.unit,
         what=what_it_is(current.averaging_seconds, aggregation.value),
         time_iso=iso_text(time) if time else "",
-        time=time_text(time) if time else "",
+        time=short_time_text(time, now) if time else "",
         age=age_text((now - time).total_seconds()) if time else "",
         quality=quality_text(current.quality) if time else "",
         flagged=is_flagged(current.quality),
@@ -187,7 +187,7 @@ def live_value(changed: ChangedValue) -> dict[str, str | int | bool]:
         "site": changed.thing_id,
         "value": result_text(changed.value, changed.result),
         "time": iso_text(changed.time),
-        "when": time_text(changed.time),
+        "when": short_time_text(changed.time, changed.updated_at),
         "quality": quality_text(changed.quality),
         "flagged": is_flagged(changed.quality),
     }

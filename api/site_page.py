@@ -76,6 +76,8 @@ async def site_page(
     context = {
         "active": "site",
         "site": row,
+        "description": _description(row),
+        "read_at": time_text(floor_second(now)),
         "plots": [Plot(value, drawn[value.datastream_id]) for value in row.values],
         "view": view,
         "view_start": time_text(view.start),
@@ -149,6 +151,12 @@ def stream_of(value: CurrentValue) -> Stream:
         unit=value.unit,
         averaging_seconds=value.averaging_seconds,
     )
+
+
+def _description(row: SiteRow) -> str:
+    """Return what the site says of itself, less what the page says of replays anyway."""
+    text = row.site.description
+    return text.replace(row.replay, "").strip() if row.replay else text
 
 
 def _chart(current: CurrentValue, series: Series, view: View) -> Chart:

@@ -11,7 +11,15 @@ from fastapi.responses import Response
 
 from api.state import Service, service
 from api.templating import page
-from api.times import age_text, duration_text, floor_second, iso_text, plural, time_text
+from api.times import (
+    age_text,
+    duration_text,
+    floor_second,
+    iso_text,
+    plural,
+    short_time_text,
+    time_text,
+)
 from api.words import HARMLESS_REASONS, reason_text
 from storage.overview import bounded_read
 from storage.status_board import (
@@ -144,7 +152,7 @@ def moment(time: datetime | None, now: datetime) -> Moment:
     if time is None:
         return Moment("", "", "")
     age = age_text((now - time).total_seconds())
-    return Moment(iso_text(time), time_text(floor_second(time)), age)
+    return Moment(iso_text(time), short_time_text(time, now), age)
 
 
 def gateway_row(state: GatewayState, now: datetime) -> GatewayRow:
@@ -160,7 +168,7 @@ def gateway_row(state: GatewayState, now: datetime) -> GatewayRow:
         spool=f"{state.spool_readings:,.0f}" if has_spool else "Not reported",
         spool_age=moment(state.spool_time, now).age,
         completeness=_completeness(state),
-        certificate=time_text(floor_second(until)) if until else "None",
+        certificate=short_time_text(until, now) if until else "None",
         certificate_iso=iso_text(until) if until else "",
         certificate_hint=_certificate_hint(until, now),
     )

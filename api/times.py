@@ -92,6 +92,13 @@ def time_text(time: datetime) -> str:
     return f"{time.day} {time:%B %Y}, {clock} UTC"
 
 
+def short_time_text(time: datetime, now: datetime) -> str:
+    """Return e.g. "22 Nov, 03:12:05 UTC", with the year where it is not the present one."""
+    time = time.astimezone(UTC)
+    year = "" if time.year == now.astimezone(UTC).year else f" {time.year}"
+    return f"{time.day} {time:%b}{year}, {time:%H:%M:%S} UTC"
+
+
 def iso_text(time: datetime) -> str:
     """Return RFC 3339 in UTC with the letter Z, microseconds only where there are any."""
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -53,6 +53,7 @@ PROPERTY_NAMES: Final[Mapping[str, str]] = {
     "pm10": "Particles, PM10",
     "relative_humidity": "Relative humidity",
     "air_pressure": "Air pressure",
+    "visibility": "Visibility",
     "wind_direction": "Wind direction",
     "rainfall": "Rainfall",
     "laeq": "Sound level (LAeq)",
@@ -68,6 +69,13 @@ PROPERTY_NAMES: Final[Mapping[str, str]] = {
     "lamp_power": "Lamp power",
     "battery_level": "Battery level",
     "rssi": "Signal strength",
+    "cpu_load": "Processor load",
+    "memory_used": "Memory in use",
+    "disk_used": "Disk in use",
+    "device_temperature": "Temperature of the computer",
+    "spool_readings": "Readings waiting",
+    "spool_oldest_age": "Age of the oldest reading waiting",
+    "clock_quality": "Trust in the clock",
 }
 """Short names of observed properties, where the registry's own is long."""
 
@@ -97,7 +105,7 @@ SUSPECT: Final = 8
 QUALITY_FLAGS: Final[Mapping[int, str]] = {
     OUTSIDE_RANGE: "Outside its valid range",
     CLOCK_UNSYNCHRONISED: "Clock not synchronised",
-    REPLAYED: "Replayed recording",
+    REPLAYED: "Replayed",
     SUSPECT: "Suspect",
 }
 

@@ -5,6 +5,8 @@ import { setText } from "./age.js";
 /* global L */
 
 const MEMBER = { color: "#3d7f84", weight: 2, fillColor: "#d8ebe9", fillOpacity: 1 };
+const SIDES = ["right", "left", "above", "below", "above-left", "above-right", "below-left", "below-right"];
+const TRIES = 4;
 const NEIGHBOUR = { color: "#b5c2c5", weight: 1, fillColor: "#f8faf9", fillOpacity: 1 };
 
 function siteRows() {
@@ -61,22 +63,23 @@ export function makeMap(box) {
 
   function bounds() {
     const places = siteRows().map((site) => [+site.dataset.latitude, +site.dataset.longitude]);
-    return places.length ? L.latLngBounds(places).pad(0.25) : L.latLngBounds([[51.3, -0.5], [51.7, 0.3]]);
+    return places.length ? L.latLngBounds(places).pad(0.02) : L.latLngBounds([[51.3, -0.5], [51.7, 0.3]]);
   }
 
   function add(site) {
     const mark = element("span", "kb-mark");
     const value = element("b", "");
-    const label = element("span", "kb-site-mark__value", `${site.dataset.name} `, value);
-    const icon = L.divIcon({ className: "kb-site-mark", html: element("span", ""), iconSize: null, iconAnchor: [11, 11] });
+    const label = element("span", "kb-site-mark__label", `${site.dataset.name} `, value);
+    const icon = L.divIcon({ className: "kb-site-mark", html: element("span", ""), iconSize: [24, 24] });
     const marker = L.marker([+site.dataset.latitude, +site.dataset.longitude], { icon, keyboard: true, riseOnHover: true });
     marker.bindPopup(() => popupOf(findSite(site.dataset.site)), { maxWidth: 300, minWidth: 200 });
     marker.addTo(map);
-    const box = marker.getElement();
-    box.replaceChildren(mark, label);
+    const own = marker.getElement();
+    own.replaceChildren(mark, label);
+    own.setAttribute("role", "button");
     marker.on("popupopen", (event) => event.popup.getElement().querySelector("a[href^='/']")?.focus());
-    marker.on("popupclose", () => document.activeElement === document.body && box.focus());
-    markers.set(site.dataset.site, { marker, box, mark, value });
+    marker.on("popupclose", () => document.activeElement === document.body && own.focus());
+    markers.set(site.dataset.site, { marker, own, mark, value, label });
   }
 
   function findSite(id) {
@@ -84,18 +87,50 @@ export function makeMap(box) {
   }
 
   function update() {
-    for (const [id, { box, mark, value }] of markers) {
+    for (const [id, { own, mark, value }] of markers) {
       const site = findSite(id);
       const { label, text } = headlineOf(site);
-      const status = site.dataset.status;
+      const status = site.dataset.status ?? "fresh";
       const state = site.querySelector("[data-site-status]").textContent;
       setText(value, `${label} ${text}`);
       const name = `${site.dataset.name}: ${label} ${text}. ${state}`;
-      if (box.getAttribute("aria-label") !== name) {
-        box.setAttribute("aria-label", name);
+      if (own.getAttribute("aria-label") !== name) {
+        own.setAttribute("aria-label", name);
       }
       mark.className = `kb-mark kb-mark--${status}`;
-      box.classList.toggle("kb-site-mark--stale", status === "stale");
+      own.classList.toggle("kb-site-mark--stale", status === "stale");
+    }
+  }
+
+  /** Puts one label on the first side where it covers nothing in `taken` and stays on the map; false if there is none. */
+  function placeOne({ own, mark, label }, taken, frame) {
+    const self = mark.getBoundingClientRect();
+    const free = (rect) =>
+      rect.left >= frame.left && rect.right <= frame.right && rect.top >= frame.top && rect.bottom <= frame.bottom &&
+      !taken.some((other) =>
+        (other.left !== self.left || other.top !== self.top) &&
+        rect.left < other.right && other.left < rect.right && rect.top < other.bottom && other.top < rect.bottom);
+    own.classList.remove("kb-site-mark--crowded");
+    const found = SIDES.some((side) => {
+      SIDES.forEach((other) => own.classList.toggle(`kb-site-mark--${other}`, other === side));
+      const rect = label.getBoundingClientRect();
+      return free(rect) && taken.push(rect);
+    });
+    own.classList.toggle("kb-site-mark--crowded", !found);
+    return found;
+  }
+
+  /** Finds a side for each label; those without one go first in the next try, in the last they are hidden. */
+  function place() {
+    const frame = box.getBoundingClientRect();
+    let order = [...markers.values()];
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      const taken = order.map(({ mark }) => mark.getBoundingClientRect());
+      const placed = order.map((one) => placeOne(one, taken, frame));
+      if (placed.every(Boolean)) {
+        return;
+      }
+      order = [...order.filter((_, i) => !placed[i]), ...order.filter((_, i) => placed[i])];
     }
   }
 
@@ -106,7 +141,12 @@ export function makeMap(box) {
     markers.clear();
     siteRows().forEach(add);
     update();
-    map.fitBounds(bounds(), { animate: false });
+    look();
+  }
+
+  function look() {
+    map.fitBounds(bounds(), { animate: false, padding: [56, 64], maxZoom: 14 });
+    place();
   }
 
   function drawBoundaries(areas) {
@@ -126,7 +166,8 @@ export function makeMap(box) {
   }
 
   map.fitBounds(bounds(), { animate: false });
-  siteRows().forEach(add);
+  rebuild();
+  map.on("zoomend moveend resize", place);
   fetch("/boundaries.geojson")
     .then((answer) => (answer.ok ? answer.json() : Promise.reject(new Error(answer.statusText))))
     .then(drawBoundaries)

@@ -1,10 +1,11 @@
 -- How each gateway fares: last word, waiting readings, and what of the expected arrived in the last 24 whole
 -- hours. A stream younger than that is judged from its first hour on, and a burst never makes up for a silent hour.
+-- Of means one is expected for every interval that they are means over, however often they come.
 WITH stream AS (
     SELECT
         thing.gateway_id,
         datastream.id,
-        3600.0 / datastream.period_seconds AS per_hour,
+        3600.0 / greatest(datastream.period_seconds, datastream.averaging_seconds) AS per_hour,
         greatest(first_hour.bucket, date_trunc('hour', now()) - INTERVAL '24 hours') AS since
     FROM datastream
     JOIN thing ON thing.id = datastream.thing_id
