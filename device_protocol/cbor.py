@@ -5,8 +5,8 @@ decoder refuses whatever the encoder would not have written, so that every value
 Map keys are integers or text: no structure of the protocol has others.
 
 Floats are allowed only where `floats` says so, in payloads (64 bits, as Python has them; the
-shorter forms and non-finite values are refused). SenML packs of others' making are not decoded
-here but in `senml`, which takes any well-formed CBOR.
+shorter forms and non-finite values are refused). SenML packs, which may be encoded in any
+well-formed way, are read in `senml_cbor`.
 
 The second half of the file narrows a decoded value to what a structure expects.
 """
@@ -21,6 +21,7 @@ from typing import Any
 from device_protocol.errors import EncodingError, StructureError
 
 MAX_NESTING = 8
+"""Arrays, maps and tags inside each other."""
 
 _UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG = range(7)
 _SMALLEST = {24: 24, 25: 1 << 8, 26: 1 << 16, 27: 1 << 32}  # argument worth each longer head

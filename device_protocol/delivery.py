@@ -85,7 +85,7 @@ def wrap(
     random: Callable[[int], bytes] = os.urandom,
 ) -> bytes:
     """Return a Wrapped that only `recipient` can open."""
-    ephemeral, secret = recipient.agree()
+    ephemeral, secret = recipient.agree(random)
     iv = random(cose.NONCE_BYTES)
     aad = cose.associated_data("Encrypt", _CONTENT_PROTECTED, external_aad)
     ciphertext = cose.encrypt(cose.A256GCM, _derive(secret), iv, epoch_key.encode(), aad)

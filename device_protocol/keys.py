@@ -6,6 +6,8 @@ first 8 bytes of the SHA-256 over that (RFC 9679). Reading key files is not done
 """
 
 import hashlib
+import os
+from collections.abc import Callable
 from typing import Self
 
 from cryptography.exceptions import InvalidSignature
@@ -30,6 +32,7 @@ _CRV, _X, _Y = -1, -2, -3
 _OKP, _EC2 = 1, 2
 _P256, _X25519, _ED25519 = 1, 4, 6
 _COORDINATE_BYTES = 32
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _ECDSA_SHA256 = ec.ECDSA(hashes.SHA256())
 
 
@@ -157,15 +160,15 @@ class RecipientPublicKey:
         """
         return cls.from_public(public_key(cbor.decode(encoded)))
 
-    def agree(self) -> tuple[dict[int, object], bytes]:
+    def agree(self, random: Callable[[int], bytes] = os.urandom) -> tuple[dict[int, object], bytes]:
         """Return a new ephemeral key's members and the secret it shares with this key.
 
-        The ephemeral private key is forgotten before this returns.
+        The ephemeral private key is forgotten when this returns.
         """
         if isinstance(self._key, X25519PublicKey):
-            x25519 = X25519PrivateKey.generate()
+            x25519 = X25519PrivateKey.from_private_bytes(random(_COORDINATE_BYTES))
             return members(x25519.public_key()), x25519.exchange(self._key)
-        p256 = ec.generate_private_key(ec.SECP256R1())
+        p256 = ec.derive_private_key(_draw_scalar(random), ec.SECP256R1())
         return members(p256.public_key()), p256.exchange(ec.ECDH(), self._key)
 
     def __eq__(self, other: object) -> bool:
@@ -289,6 +292,13 @@ def public_key(item: object) -> Ed25519PublicKey | X25519PublicKey | ec.Elliptic
             except ValueError as error:
                 raise StructureError("a point off the curve") from error
     raise StructureError(f"key type {found[KTY]} on curve {found[_CRV]}")
+
+
+def _draw_scalar(random: Callable[[int], bytes]) -> int:
+    """Draw a P-256 private key: again and again until one is in range (FIPS 186-5, A.2.2)."""
+    while not 0 < (scalar := int.from_bytes(random(_COORDINATE_BYTES), "big")) < _P256_ORDER:
+        pass
+    return scalar
 
 
 def _to_der(signature: bytes) -> bytes:

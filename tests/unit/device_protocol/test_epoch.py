@@ -1,3 +1,4 @@
+from random import Random
 from typing import Any
 
 import pytest
@@ -29,6 +30,16 @@ def test_two_epochs_share_nothing(suite: Any) -> None:
     assert first.epoch_id != second.epoch_id
     assert first._key.key != second._key.key
     assert first._key.base_iv != second._key.base_iv
+
+
+def test_all_that_is_random_is_drawn_from_the_generator_given(suite: Any) -> None:
+    def deterministic() -> Any:
+        generator = Random(20)  # noqa: S311 - to draw the same twice
+        return generator.randbytes
+
+    first, second = (suite.begin(random=deterministic()) for _ in range(2))
+    payloads = [cose.decode_sign1(epoch.announcement).payload for epoch in (first, second)]
+    assert payloads[0] == payloads[1]
 
 
 def test_each_recipient_gets_its_own_ephemeral_key(suite: Any) -> None:

@@ -88,6 +88,17 @@ def test_both_sides_of_an_agreement_share_the_secret(suite: Any) -> None:
     assert another != secret
 
 
+def test_ephemeral_key_is_the_one_drawn(suite: Any) -> None:
+    drawn = iter([bytes(32), b"\xff" * 32, bytes(range(1, 33))])
+    if suite.number == 1:  # every 32 bytes are a key; of P-256, none is zero or above the order
+        drawn = iter([bytes(range(1, 33))])
+    ephemeral, secret = suite.recipient.public().agree(lambda _: next(drawn))
+    assert next(drawn, None) is None
+    assert suite.recipient.agree(ephemeral) == secret
+    again, _ = suite.recipient.public().agree(lambda count: bytes(range(1, count + 1)))
+    assert again == ephemeral
+
+
 def test_ephemeral_key_of_the_other_suite_is_refused(suite: Any) -> None:
     other: Any = (
         RecipientKey(ec.derive_private_key(5, ec.SECP256R1()))

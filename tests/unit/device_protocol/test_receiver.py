@@ -19,6 +19,7 @@ from device_protocol.errors import (
     UnknownEpochError,
     UnwrapError,
 )
+from device_protocol.keys import VerifyingKey
 from device_protocol.receiver import (
     Announcement,
     Device,
@@ -204,6 +205,31 @@ def test_without_a_clock_an_epoch_closes_by_the_time_of_receipt(suite: Any) -> N
     _deliver(receiver, suite, epoch.seal(b"x", 112).message, now=closes_at)
     with pytest.raises(EpochClosedError):
         _deliver(receiver, suite, epoch.seal(b"x", 112).message, now=closes_at + 1)
+
+
+@pytest.mark.parametrize("ahead", [300, 0, -604_800])
+def test_clock_may_be_ahead_by_300_s_and_behind_by_the_longest_delay(
+    suite: Any, ahead: int
+) -> None:
+    _announce(suite.receiver(), suite, suite.begin(issued_at=suite.now + ahead))
+
+
+def test_signers_window_reaches_from_its_beginning_to_its_end_and_the_longest_delay(
+    suite: Any,
+) -> None:
+    key = VerifyingKey.from_cose_key(suite.signer.cose_key)
+    for window in ((suite.now, suite.now), (0, suite.now - 604_800)):
+        signers = {key.kid: Signer(key, *window)}
+        device = Device(suite.tenant, suite.device, revoked=False, signers=signers)
+        receiver = Receiver(devices=[device], recipients=[suite.recipient])
+        _announce(receiver, suite, suite.begin())
+
+
+def test_the_last_sequence_number_of_an_epoch_is_accepted(suite: Any) -> None:
+    receiver, epoch = suite.receiver(), suite.begin()
+    _announce(receiver, suite, epoch)
+    epoch.last_seq = 2**20 - 1
+    assert _deliver(receiver, suite, epoch.seal(b"x", 112).message).seq == 2**20
 
 
 def test_each_group_has_its_own_epochs_and_counters(suite: Any) -> None:
