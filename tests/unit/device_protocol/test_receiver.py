@@ -26,6 +26,7 @@ from device_protocol.receiver import (
     OpenedMessage,
     Policy,
     Receiver,
+    Signer,
     open_data,
 )
 
