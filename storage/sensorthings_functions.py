@@ -41,14 +41,14 @@ _TEXT: Final[Mapping[str, tuple[LiteralString, tuple[Type, ...], Type]]] = {
     "maxdatetime": ("'infinity'::timestamptz", (), Type.INSTANT),
 }
 _DATE_PARTS: Final[Mapping[str, LiteralString]] = {
-    "year": "extract(year FROM {0})::int",
-    "month": "extract(month FROM {0})::int",
-    "day": "extract(day FROM {0})::int",
+    "year": "extract(year FROM {0})",
+    "month": "extract(month FROM {0})",
+    "day": "extract(day FROM {0})",
 }
 _TIME_PARTS: Final[Mapping[str, LiteralString]] = {
-    "hour": "extract(hour FROM {0})::int",
-    "minute": "extract(minute FROM {0})::int",
-    "second": "floor(extract(second FROM {0}))::int",
+    "hour": "extract(hour FROM {0})",
+    "minute": "extract(minute FROM {0})",
+    "second": "floor(extract(second FROM {0}))",
     "fractionalseconds": "mod(extract(second FROM {0}), 1)",
 }
 

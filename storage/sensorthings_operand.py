@@ -6,7 +6,7 @@ may be intervals: one is before another when it ends before that begins.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -152,6 +152,9 @@ _OPERATORS: Final[Mapping[str, LiteralString]] = {
     "gt": ">",
     "ge": ">=",
 }
+# A bare constant cannot stand in ORDER BY.
+_TRUE: Final = sql.SQL("true::boolean")
+_FALSE: Final = sql.SQL("false::boolean")
 _MIRRORED: Final = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 
 
@@ -185,7 +188,7 @@ def compare(operator: str, left: Operand, right: Operand, bound: Bound) -> sql.C
 
 def _compare_null(operator: str, left: Operand, right: Operand) -> sql.Composable:
     if operator not in ("eq", "ne"):
-        return sql.SQL("false")
+        return _FALSE
     other = right if left.type is Type.NULL else left
     return sql.SQL("({} IS NULL)" if operator == "eq" else "({} IS NOT NULL)").format(other.sql)
 
@@ -194,11 +197,11 @@ def _compare_id(operator: str, left: Operand, text: str, bound: Bound) -> sql.Co
     """Compare an id with a text that may be one: the standard's examples quote every id."""
     if left.observation is None:
         if not (text.isascii() and text.isdigit()):
-            return sql.SQL("true" if operator == "ne" else "false")
+            return _TRUE if operator == "ne" else _FALSE
         return _simple(operator, left.sql, literal(int(text), bound).sql)
     found = ObservationId.parse(text)
     if found is None:
-        return sql.SQL("true" if operator == "ne" else "false")
+        return _TRUE if operator == "ne" else _FALSE
     datastream, moment = left.observation
     number = bound.value(found.datastream, "int4")
     instant = bound.value(found.time, "timestamptz")
@@ -350,5 +353,7 @@ def negative(operand: Operand) -> Operand:
     Raises:
         QueryError: it is not a number.
     """
+    if operand.type is Type.NULL:
+        return operand
     number = cast(operand, Type.NUMBER)
-    return replace(number, sql=sql.SQL("(- {})").format(number.sql), is_id=False)
+    return Operand(type=Type.NUMBER, sql=sql.SQL("(- {})").format(number.sql))

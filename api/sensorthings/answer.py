@@ -30,8 +30,6 @@ LARGEST_PAGE: Final = 1000
 _MOST_EXPANDED: Final = 20_000
 """Entities that one $expand gives at most; shared among the entities it is expanded in."""
 
-_NO_OPTIONS: Final = Options()
-
 
 class Answers:
     """Answers requests from one reader; root: URL of the service, without a slash at its end."""
@@ -48,7 +46,7 @@ class Answers:
             QueryError: the options make no sense.
         """
         parent = await self._walk(path.steps[:-1], path.target)
-        wanted = _wanted(path.target.entity_type, options, path.references)
+        wanted = _wanted(path.target.entity_type, options, references=path.references)
         if parent is not None and path.target.navigation is not None:
             owner = path.steps[-2].entity_type
             wanted = replace(wanted, parent=(owner.name, path.target.navigation.name))
@@ -72,7 +70,7 @@ class Answers:
         Raises:
             UnknownTargetError: it does not exist.
         """
-        wanted = _wanted(path.target.entity_type, options, path.references)
+        wanted = _wanted(path.target.entity_type, options, references=path.references)
         row = await self._row(path, wanted)
         if path.references:
             return self._reference(wanted.entity_type, row)
@@ -198,7 +196,7 @@ class Answers:
                 json[f"{name}@iot.nextLink"] = _next_link(link, wanted, options, page.rows)
 
 
-def _wanted(entity_type: EntityType, options: Options, references: bool = False) -> Wanted:  # noqa: FBT001, FBT002
+def _wanted(entity_type: EntityType, options: Options, *, references: bool = False) -> Wanted:
     """Return what is to be read to answer with those options."""
     properties = tuple(name for name in entity_type.properties if options.selects(name))
     links = [expand.navigation for expand in options.expand]

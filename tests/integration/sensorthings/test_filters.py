@@ -7,9 +7,13 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from standards_mapping.sensorthings.model import ENTITY_SETS
 from tests.integration.sensorthings.conftest import Service
 from tests.simulators.registry import START, City, Seen
+from tests.simulators.sensorthings_expressions import conditions, expressions
 
 NOON = START + timedelta(hours=12)
 
@@ -218,6 +222,7 @@ LINKED: Mapping[str, Callable[[Seen], bool]] = {
     "Datastream/Thing/Locations/name eq 'Bloomsbury' or result gt 78": (
         lambda seen: seen.stream.startswith("Bloomsbury") or over(lambda r: r > 78)(seen)
     ),
+    "Datastream/Observations/result gt 81": lambda seen: seen.stream.startswith("Bloomsbury"),
     "FeatureOfInterest/name eq 'Gordon Square'": lambda seen: seen.place.name == "Gordon Square",
     "FeatureOfInterest/name eq 'Bloomsbury' and result gt 60": (
         lambda seen: seen.place.name == "Bloomsbury" and over(lambda r: r > 60)(seen)
@@ -437,6 +442,26 @@ async def test_what_awaits_approval_is_in_no_answer(
     found = await service.ids(path, filter="result le 2 or result gt 2")
     assert not set(found) & {seen.id for seen in city.hidden}
     assert await service.ids(path, filter="Datastream/Thing/name eq 'Secret'") == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(path=st.sampled_from(list(ENTITY_SETS)), text=conditions())
+async def test_every_condition_is_answered_or_refused_with_a_reason(
+    path: str, text: str, service: Service
+) -> None:
+    response = await service.ask(path, filter=text, top="3", count="true")
+    assert response.status_code in (200, 400), response.text
+    if response.status_code == 200:
+        assert len(response.json()["value"]) == min(3, response.json()["@iot.count"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(path=st.sampled_from(list(ENTITY_SETS)), text=expressions())
+async def test_every_order_is_answered_or_refused_with_a_reason(
+    path: str, text: str, service: Service
+) -> None:
+    response = await service.ask(path, orderby=text, top="3", select="id")
+    assert response.status_code in (200, 400), response.text
 
 
 INJECTIONS = [
