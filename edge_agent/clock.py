@@ -15,6 +15,7 @@ from edge_agent.durable import replace
 
 _ADJTIMEX_ERROR = 5  # TIME_ERROR of adjtimex(2): the kernel's clock is not synchronised
 _TIMEX_BYTES = 512  # more than struct timex on any Linux
+_DOUBT_SECONDS = 86_400  # archives may date files by a day too late
 _HARDWARE_CLOCK = Path("/sys/class/rtc/rtc0")
 
 
@@ -28,7 +29,7 @@ class ClockQuality(IntEnum):
 
 
 class Clock:
-    """Wall time that never stands before a floor.
+    """Wall time that does not stand before a floor, unless the machine is sure of it.
 
     floor_file: holds the latest time this machine has seen; written by `save_floor`.
     wall, monotonic, source: the machine's own; a test gives others.
@@ -47,15 +48,16 @@ class Clock:
         self.monotonic = monotonic
         self._source = source or machine_clock_quality
         self._started = monotonic()
-        self._floor = max(Path(__file__).stat().st_mtime, _saved_floor(floor_file))
+        built = Path(__file__).stat().st_mtime - _DOUBT_SECONDS
+        self._floor = max(built, _saved_floor(floor_file))
 
     def raise_floor(self, unix_seconds: float) -> None:
         """Note that it cannot be earlier than this, e.g. a certificate's notBefore."""
         self._floor = max(self._floor, unix_seconds)
 
     def unix(self) -> float:
-        """Return Unix seconds: the machine's, or floor plus time since the start if later."""
-        return max(self._wall(), self._least())
+        """Return Unix seconds: the machine's, or floor plus time since the start if that is off."""
+        return self._floor + self.monotonic() - self._started if self._is_off() else self._wall()
 
     def now(self) -> datetime:
         """Return `unix()` as a UTC time."""
@@ -63,7 +65,7 @@ class Clock:
 
     def quality(self) -> ClockQuality:
         """Return how this machine knows the time; NONE while it stands before the floor."""
-        return self._source() if self._wall() >= self._least() else ClockQuality.NONE
+        return ClockQuality.NONE if self._is_off() else self._source()
 
     def save_floor(self) -> None:
         """Keep the present time as the floor of the next start.
@@ -73,8 +75,11 @@ class Clock:
         """
         replace(self._floor_file, f"{self.unix():.0f}\n".encode())
 
-    def _least(self) -> float:
-        return self._floor + self.monotonic() - self._started
+    def _is_off(self) -> bool:
+        """Tell whether the machine's time is before the floor and nobody vouches for it."""
+        if self._wall() >= self._floor + self.monotonic() - self._started:
+            return False
+        return self._source() not in (ClockQuality.NETWORK, ClockQuality.AUTHENTICATED)
 
 
 def machine_clock_quality() -> ClockQuality:

@@ -98,21 +98,21 @@ class GroupCommit:
 
     async def read(self, after: Mapping[Priority, int], limit: int) -> list[Waiting]:
         """Return committed readings, as `Spool.read`."""
-
-        def read() -> list[Waiting]:
-            try:
-                return self.spool.read(after, limit)
-            except sqlite3.DatabaseError as error:
-                if not is_damage(error):
-                    raise
-                self.spool.replace_damaged(str(error))
-                return self.spool.read(after, limit)
-
-        return await self._on_thread(read)
+        return await self._on_thread(lambda: self._mended(lambda: self.spool.read(after, limit)))
 
     async def depth(self) -> Depth:
         """Return how much waits, without what is only in memory."""
-        return await self._on_thread(self.spool.depth)
+        return await self._on_thread(lambda: self._mended(self.spool.depth))
+
+    def _mended(self, call: Callable[[], T]) -> T:
+        """Do `call` on the spool, once more if the first try meets damage."""
+        try:
+            return call()
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            self.spool.replace_damaged(str(error))
+            return call()
 
     async def run(self) -> None:
         """Commit whenever it is due until cancelled, then once more."""

@@ -5,6 +5,7 @@ lowest priority are dropped and, in the same transaction, a reading of `spool_dr
 stored: how many went, at the time they went. It is signed and acknowledged like any reading
 and, having the highest priority, is the last to be dropped itself. Some of those readings may
 have been on their way to the centre already, so the number is the most that can be missing.
+Readings whose checksum no longer holds are dropped with such a record too.
 `spool_salvaged` says likewise that the spool was damaged, and how many readings came back.
 """
 
@@ -37,11 +38,14 @@ class Health:
 
     async def report(self, spool: GroupCommit) -> None:
         """Put readings of depth, age and clock into the spool at every interval."""
-        if spool.spool.salvaged:
-            salvaged = self._reading("spool_salvaged", spool.spool.salvaged.readings, _COUNT)
-            await spool.put([salvaged], Priority.ALARM)
+        reported = None
         while True:
             depth = await spool.depth()
+            salvaged = spool.spool.salvaged
+            if salvaged is not reported and salvaged is not None:
+                count = self._reading("spool_salvaged", salvaged.readings, _COUNT)
+                await spool.put([count], Priority.ALARM)
+                reported = salvaged
             oldest = depth.oldest_accepted
             age = 0.0 if oldest is None else max(0.0, self._clock.unix() - oldest)
             readings = [
@@ -121,7 +125,7 @@ def _datastreams(period_seconds: int) -> tuple[Datastream, ...]:
         Datastream(
             name="spool_dropped",
             title="Readings dropped",
-            description="Readings that went because the spool was full, at the time they went.",
+            description="Readings that went: the spool was full, or the disk had changed them.",
             observed_property="spool_readings",
             unit="count",
             period_seconds=None,

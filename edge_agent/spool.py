@@ -97,6 +97,8 @@ class Salvaged:
 class Spool:
     """An open spool.
 
+    dropped: readings lost since it was opened: over quota, or changed by the disk.
+    salvaged: the last damage, if there was any.
     quota_bytes: size of the pages in use past which readings are dropped.
     gap_record: makes the reading that says how many readings were dropped.
     """
@@ -107,7 +109,6 @@ class Spool:
         self.path = path
         self.salvaged: Salvaged | None = None
         self.dropped = 0
-        self.spoiled = 0
         self._quota_bytes = quota_bytes
         self._gap_record = gap_record
         self._page_bytes = 0
@@ -158,7 +159,7 @@ class Spool:
         """Return at most `limit` readings, highest priority first, then oldest first.
 
         after: for each priority the number up to which readings are not wanted.
-        Rows whose checksum does not hold are deleted and counted in `spoiled`.
+        Rows whose checksum does not hold are dropped, with a record like any dropped reading.
 
         Raises:
             sqlite3.DatabaseError: the file is damaged; see `replace_damaged`.
@@ -185,8 +186,10 @@ class Spool:
                     spoiled.append(Span(priority, number, number))
         if spoiled:
             log.error("spooled readings were changed by the disk", extra={"count": len(spoiled)})
-            self.write([], spoiled, 0)
-            self.spoiled += len(spoiled)
+            record = self._gap_record(len(spoiled))
+            now = int(record.phenomenon_time.timestamp())
+            self.write([(Priority.ALARM, record)], spoiled, now)
+            self.dropped += len(spoiled)
         return found
 
     def depth(self) -> Depth:

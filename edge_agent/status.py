@@ -80,7 +80,7 @@ class Status:
         if facts["spool_failing"]:
             yield self._row("", f"CANNOT BE WRITTEN: {facts['spool_failing']}")
         if facts["dropped"]:
-            yield self._row("", f"FULL: {facts['dropped']} readings dropped since the start")
+            yield self._row("", f"LOST: {facts['dropped']} readings dropped since the start")
         if facts["waiting_for"]:
             yield self._row("Waiting", facts["waiting_for"])
         yield self._row("Certificate", self._certificate(facts["certificate_not_after"]))

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 _PUBLISHES_AT_ONCE: Final = 16  # below the Receive Maximum of 20 that Mosquitto grants
 _MOST_QUEUED_ACKNOWLEDGEMENTS: Final = 256  # the newest of them says it all; the rest may drop
 _PUBACK_SECONDS: Final = 30.0
+_KEEP_ALIVE_SECONDS: Final = 30  # also bounds how long a silent broker can hold up a stop
 _DRAIN_SECONDS: Final = 10.0
 _WATCH_SECONDS: Final = 30.0
 _STEADY_SECONDS: Final = 60.0
@@ -69,6 +70,7 @@ class Connection(aiomqtt.Client):
             identifier=device,
             protocol=version,
             clean_session=None if is_version_5 else True,  # MQTT 5 starts clean by itself
+            keepalive=_KEEP_ALIVE_SECONDS,
             max_queued_incoming_messages=_MOST_QUEUED_ACKNOWLEDGEMENTS,
             max_inflight_messages=_PUBLISHES_AT_ONCE + 1,
             tls_context=identity.tls,

@@ -6,8 +6,10 @@ Whatever happens on the way, every reading arrives, and the spool empties only t
 import asyncio
 import contextlib
 import csv
+import re
 import signal
 import socket
+import ssl
 import sys
 import textwrap
 import urllib.request
@@ -26,6 +28,7 @@ from device_protocol.keys import RecipientKey
 from edge_agent.agent import run
 from edge_agent.settings import AgentSettings
 from edge_agent.status import AlreadyRunningError, Status, read_status
+from edge_agent.uplink import Connection
 from runtime.settings import load
 from tests.integration.fix_brokers import City
 from tests.simulators.centre import Centre, Heard, key_set_of, registered
@@ -527,6 +530,59 @@ async def test_what_the_broker_does_not_allow_is_not_delivered_but_reported(
         assert "NOT CONNECTED" in gateway.status().render()
     assert gateway.facts()["spool"]["readings"] > 0
     assert gateway.facts()["readings_acknowledged"] == 0
+
+
+async def test_no_message_is_sent_before_its_announcement_has_its_puback(
+    gateway: Gateway, centre: Centre, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = []
+    deliver = Connection.deliver
+
+    async def slowly(self: Connection, topic: str, message: bytes, *, retain: bool = False) -> bool:
+        kind = topic.split("/")[4]
+        order.append(f"{kind} sent")
+        answer = await deliver(self, topic, message, retain=retain)
+        await asyncio.sleep(0.2 if kind == "k" else 0)
+        order.append(f"{kind} answered")
+        return answer
+
+    monkeypatch.setattr(Connection, "deliver", slowly)
+    tasks.start(centre.run())
+    tasks.start(run(gateway.settings))
+    await centre.until(lambda heard: len(heard.opened) > 3)
+    assert order[:3] == ["k sent", "k answered", "d sent"]
+
+
+async def test_a_broker_that_accepts_and_drops_every_connection_is_not_stormed(
+    own_city: City, gateway: Gateway, tasks: Tasks
+) -> None:
+    connections = 0
+    is_version_5 = gateway.settings.broker.mqtt_version == "5"
+    accepted = bytes.fromhex("2003000000" if is_version_5 else "20020000")  # CONNACK
+    server_files = own_city.authority.broker_server()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server_files.certificate, server_files.key)
+
+    async def drop(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.write(accepted)
+        writer.close()
+
+    async with await asyncio.start_server(drop, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        gateway.path.write_text(
+            re.sub(r"(host = .*\n)port = \d+", rf"\1port = {port}", gateway.path.read_text())
+            .replace(gateway.settings.broker.host, "127.0.0.1")
+            .replace("retry_seconds = 0.5", "retry_seconds = 60")
+        )
+        agent = tasks.start(run(gateway.settings))
+        await gateway.until_facts(lambda facts: facts["connection_error"] != "")
+        await asyncio.sleep(3)
+        assert not agent.done()
+        assert 1 <= connections < 12
+        assert gateway.facts()["spool"]["readings"] > 0
+        await tasks.stop(agent)
 
 
 async def test_a_second_agent_on_the_same_state_is_refused(gateway: Gateway, tasks: Tasks) -> None:

@@ -19,7 +19,7 @@ def test_a_machine_that_wakes_in_1970_goes_on_from_its_last_time(
     tmp_path: Path, fake_time: FakeTime
 ) -> None:
     new_clock(tmp_path / "clock", fake_time).save_floor()
-    fake_time.wall = 17.0
+    fake_time.wall, fake_time.quality = 17.0, ClockQuality.HARDWARE
     clock = new_clock(tmp_path / "clock", fake_time)
     assert clock.unix() == NOW
     assert clock.quality() is ClockQuality.NONE
@@ -27,10 +27,22 @@ def test_a_machine_that_wakes_in_1970_goes_on_from_its_last_time(
     assert clock.unix() == NOW + 5
     fake_time.wall = NOW + 3600
     assert clock.unix() == NOW + 3600
+    assert clock.quality() is ClockQuality.HARDWARE
+
+
+def test_a_synchronised_clock_is_believed_even_before_the_floor(
+    tmp_path: Path, fake_time: FakeTime
+) -> None:
+    fake_time.wall += 10 * 365 * 86_400  # a time server was wrong once
+    new_clock(tmp_path / "clock", fake_time).save_floor()
+    fake_time.wall = NOW
+    clock = new_clock(tmp_path / "clock", fake_time)
+    assert clock.unix() == NOW
     assert clock.quality() is ClockQuality.NETWORK
 
 
 def test_it_cannot_be_before_the_certificate_was_made(tmp_path: Path, fake_time: FakeTime) -> None:
+    fake_time.quality = ClockQuality.NONE
     clock = new_clock(tmp_path / "clock", fake_time)
     clock.raise_floor(NOW + 1000)
     assert clock.unix() == NOW + 1000
@@ -39,7 +51,7 @@ def test_it_cannot_be_before_the_certificate_was_made(tmp_path: Path, fake_time:
 
 
 def test_it_cannot_be_before_this_program_was_made(tmp_path: Path, fake_time: FakeTime) -> None:
-    fake_time.wall = 0.0
+    fake_time.wall, fake_time.quality = 0.0, ClockQuality.NONE
     assert new_clock(tmp_path / "clock", fake_time).unix() > 1_700_000_000
 
 

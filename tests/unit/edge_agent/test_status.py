@@ -78,7 +78,7 @@ def test_everything_that_is_wrong_is_said(render: Callable[..., str], facts: Fac
         "NOT CONNECTED since 2030-03-17 16:46:40 UTC (60 minutes ago): no route",
         "1200 readings wait, the oldest taken 2 hours ago (80 KiB)",
         "CANNOT BE WRITTEN: disk full",
-        "FULL: 55 readings dropped",
+        "LOST: 55 readings dropped",
         "no recipients",
         "ENDED",
         "PAST ITS SOFT EXPIRY",
