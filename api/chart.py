@@ -21,6 +21,7 @@ HEIGHT: Final = 240
 
 _GAP_FACTOR: Final = 1.5
 _TICKS: Final = 4
+_RESOLUTION: Final = 1e-9  # finer differences are not drawn
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -180,7 +181,9 @@ def _spaced(unit: str) -> str:
 
 def value_axis(lowest: float, highest: float) -> Sequence[float]:
     """Return evenly spaced round numbers that reach from `lowest` or less to `highest` or more."""
-    spread = highest - lowest or abs(highest) or 1.0
+    size = max(abs(lowest), abs(highest)) or 1.0
+    spread = highest - lowest or size
+    spread = max(spread, size * _RESOLUTION, _RESOLUTION)
     rough = spread / _TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in _STEPS if factor * power >= rough * (1 - 1e-9))

@@ -18,6 +18,7 @@ from api.state import Service, service
 from api.times import duration_text, iso_text
 from api.view import View, read_view
 from api.words import quality_text, what_it_is
+from storage.aggregation import Aggregation
 from storage.charts import Series
 from storage.overview import CurrentValue, Site, bounded_read
 
@@ -88,7 +89,9 @@ def export_rows(site: Site, value: CurrentValue, series: Series) -> Iterator[Seq
         str(value.properties.get(key) or site.properties.get(key) or "")
         for key in ("replay", "source", "licence")
     )
-    what = what_it_is(value.averaging_seconds, stream_of(value).aggregation.value)
+    what = what_it_is(
+        value.averaging_seconds, total=stream_of(value).aggregation is Aggregation.TOTAL
+    )
     if series.bin_seconds:
         what = f"{what}; summed up over {duration_text(series.bin_seconds)}"
     fixed = [safe(text) for text in (site.council, site.name, value.datastream_name)]

@@ -29,7 +29,7 @@ from api.words import (
     what_it_is,
 )
 from standards_mapping.units import UNITS
-from storage.aggregation import aggregation_of
+from storage.aggregation import Aggregation, aggregation_of
 from storage.overview import ChangedValue, CurrentValue, Site
 
 STATUS_TEXTS: Final[Mapping[Freshness, str]] = {
@@ -135,7 +135,7 @@ def value_row(current: CurrentValue, now: datetime) -> ValueRow:
         value=result_text(current.value, current.result),
         unit=unit_symbol(current.unit),
         unit_name=unit.label if unit else current.unit,
-        what=what_it_is(current.averaging_seconds, aggregation.value),
+        what=what_it_is(current.averaging_seconds, total=aggregation is Aggregation.TOTAL),
         time_iso=iso_text(time) if time else "",
         time=short_time_text(time, now) if time else "",
         age=age_text((now - time).total_seconds()) if time else "",

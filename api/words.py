@@ -143,6 +143,8 @@ REASONS: Final[Mapping[str, str]] = {
     "unknown-datastream": "A reading came from a sensor that the gateway has not described.",
     "unit-mismatch": "A reading's unit does not fit what is measured.",
     "out-of-range": "A reading lay outside what its sensor can measure.",
+    "key-set-expired": "The council's list of recipients has expired.",
+    "key-set-rollback": "An older list of recipients was offered in place of a newer one.",
     "conflicting-result": "A reading gave another result for a moment that already has one.",
 }
 """What a refusal's reason means, for people who have not read the envelope's section 8."""
@@ -190,11 +192,11 @@ def result_text(value: float | None, result: Any) -> str:
     return "" if result is None else str(result)
 
 
-def what_it_is(averaging_seconds: int, aggregation: str = "mean") -> str:
+def what_it_is(averaging_seconds: int, *, total: bool = False) -> str:
     """Return what one result stands for: an instant, or a mean or total over how long."""
     if averaging_seconds == 0:
         return "Instant reading"
-    kind = "Total" if aggregation == "sum" else "Mean"
+    kind = "Total" if total else "Mean"
     return f"{kind} over {duration_text(averaging_seconds)}"
 
 
