@@ -4,7 +4,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import standards_mapping
@@ -54,7 +54,9 @@ def test_a_table_cell_is_read_as_the_exact_ratio_it_rounds(cell: str, ratio: Fra
 
 @given(st.integers(1, 5000), st.integers(1, 5000))
 def test_any_simple_ratio_survives_being_written_as_a_float(over: int, under: int) -> None:
-    assert exact_ratio(repr(over / under)) == Fraction(over, under)
+    written = repr(over / under)
+    assume(len(Decimal(written).as_tuple().digits) >= 15)  # a shorter cell is taken as exact
+    assert exact_ratio(written) == Fraction(over, under)
 
 
 def test_our_table_and_the_senml_registry_agree() -> None:
