@@ -40,6 +40,19 @@ class QuarantineRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeldReading:
+    """A reading in quarantine; times as in `QuarantineRow`."""
+
+    id: int
+    topic: str
+    received_at: int
+    senml_name: str
+    phenomenon_time: int
+    result: Reported
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefusalCount:
     """How often something was refused since the last flush; `last_at` in Unix seconds."""
 
@@ -72,6 +85,42 @@ async def insert_quarantine(conn: Connection, rows: Sequence[QuarantineRow]) -> 
                     None if row.unit is None else storable_text(row.unit),
                 )
             )
+
+
+async def held_readings(conn: Connection, device: str, reason: str) -> list[HeldReading]:
+    """Return the readings of a gateway that are held for this reason, oldest first.
+
+    At most 100 000: what is left is found the next time.
+    """
+    cursor = await conn.execute(query("held_readings"), {"device": device, "reason": reason})
+    return [
+        HeldReading(
+            id=row_id,
+            topic=topic,
+            received_at=received_at,
+            senml_name=senml_name,
+            phenomenon_time=phenomenon_time,
+            result=result,
+            unit=unit,
+        )
+        for (
+            row_id,
+            topic,
+            received_at,
+            senml_name,
+            phenomenon_time,
+            result,
+            unit,
+        ) in await cursor.fetchall()
+    ]
+
+
+async def mark_retried(conn: Connection, ids: Sequence[int]) -> None:
+    """Note that these rows were taken out of quarantine; part of storing what they held."""
+    if ids:
+        await conn.execute(
+            "UPDATE quarantine SET state = 'retried' WHERE id = ANY(%s::bigint[])", (list(ids),)
+        )
 
 
 async def add_refusals(conn: Connection, counts: Sequence[RefusalCount]) -> None:

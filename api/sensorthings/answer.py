@@ -17,9 +17,9 @@ from standards_mapping.sensorthings.model import (
 )
 from standards_mapping.sensorthings.options import AFTER, Expand, Options
 from standards_mapping.sensorthings.path import ResourcePath, Step
-from storage.sensorthings import Page, Reader
-from storage.sensorthings_page import has_stable_order
-from storage.sensorthings_select import Wanted
+from storage.sensorthings.page import has_stable_order
+from storage.sensorthings.reader import Page, Reader
+from storage.sensorthings.select import Wanted
 
 PAGE: Final = 100
 """Entities on a page where the request does not say."""

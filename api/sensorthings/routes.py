@@ -21,7 +21,7 @@ from standards_mapping.sensorthings.errors import (
 from standards_mapping.sensorthings.options import Written, parse_options
 from standards_mapping.sensorthings.path import ResourcePath, parse_path
 from storage.database import OUTAGES
-from storage.sensorthings import STATEMENT_SECONDS, SlowError, reading
+from storage.sensorthings.reader import STATEMENT_SECONDS, SlowError, reading
 
 PREFIX: Final = "/sensorthings/v1.1"
 

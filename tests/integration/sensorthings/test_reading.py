@@ -12,12 +12,12 @@ from psycopg import sql
 from api.sensorthings.routes import PREFIX
 from standards_mapping.sensorthings.expression import parse_filter, parse_orderby
 from standards_mapping.sensorthings.model import ENTITY_TYPES, ObservationId
-from storage import sensorthings
 from storage.database import Connection, connect, open_pool
 from storage.partitions import ensure_partitions
-from storage.sensorthings_operand import Bound
-from storage.sensorthings_page import page_statement
-from storage.sensorthings_select import Wanted
+from storage.sensorthings import reader as sensorthings
+from storage.sensorthings.operand import Bound
+from storage.sensorthings.page import page_statement
+from storage.sensorthings.select import Wanted
 from tests.integration.conftest import DatabaseServer
 from tests.integration.sensorthings.conftest import Service, make_app, serve
 from tests.simulators.registry import START, seed_city

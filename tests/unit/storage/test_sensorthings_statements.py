@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from standards_mapping.sensorthings.errors import QueryError
 from standards_mapping.sensorthings.expression import parse_filter, parse_orderby
 from standards_mapping.sensorthings.model import ENTITY_TYPES, EntityType, ObservationId
-from storage.sensorthings_operand import Bound
-from storage.sensorthings_page import count_statement, has_stable_order, page_statement
-from storage.sensorthings_select import Wanted
+from storage.sensorthings.operand import Bound
+from storage.sensorthings.page import count_statement, has_stable_order, page_statement
+from storage.sensorthings.select import Wanted
 from tests.simulators.sensorthings_expressions import MARK, TEXTS, conditions, quoted
 
 OBSERVATION = ENTITY_TYPES["Observation"]

@@ -34,8 +34,8 @@ from standards_mapping.sensorthings.model import (
     resolve,
 )
 from standards_mapping.units import UNITS
-from storage.sensorthings_functions import call
-from storage.sensorthings_operand import (
+from storage.sensorthings.functions import call
+from storage.sensorthings.operand import (
     Bound,
     Operand,
     Sql,
@@ -46,7 +46,7 @@ from storage.sensorthings_operand import (
     literal,
     negative,
 )
-from storage.sensorthings_schema import COLUMNS, SOURCES, TO_MANY, TO_ONE
+from storage.sensorthings.schema import COLUMNS, SOURCES, TO_MANY, TO_ONE
 
 _TYPES: Final = {
     Kind.TEXT: Type.TEXT,

@@ -10,7 +10,7 @@ from typing import Final, LiteralString
 from psycopg import sql
 
 from standards_mapping.sensorthings.errors import QueryError
-from storage.sensorthings_operand import Operand, Type, cast
+from storage.sensorthings.operand import Operand, Type, cast
 
 _TEXT: Final[Mapping[str, tuple[LiteralString, tuple[Type, ...], Type]]] = {
     "substringof": ("(strpos({1}, {0}) > 0)", (Type.TEXT, Type.TEXT), Type.BOOLEAN),

@@ -1,6 +1,6 @@
 """The statements that read SensorThings entities: pages of them, and how many there are.
 
-Nothing is run here. How observations are read is `sensorthings_walk`.
+Nothing is run here. How observations are read is `walk`.
 """
 
 from typing import Final
@@ -9,10 +9,10 @@ from psycopg import sql
 
 from standards_mapping.sensorthings.expression import Order, Path
 from standards_mapping.sensorthings.model import EntityType
-from storage.sensorthings_filter import Scope, SortKey, compile_condition, sort_keys, where
-from storage.sensorthings_operand import Bound
-from storage.sensorthings_schema import SOURCES, TO_MANY
-from storage.sensorthings_select import (
+from storage.sensorthings.filter import Scope, SortKey, compile_condition, sort_keys, where
+from storage.sensorthings.operand import Bound
+from storage.sensorthings.schema import SOURCES, TO_MANY
+from storage.sensorthings.select import (
     ENTITY,
     PARENT,
     Select,
@@ -21,7 +21,7 @@ from storage.sensorthings_select import (
     outer,
     read_columns,
 )
-from storage.sensorthings_walk import Observations
+from storage.sensorthings.walk import Observations
 
 _TIME_KEYS: Final = (("phenomenonTime",), ("resultTime",))
 

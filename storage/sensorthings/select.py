@@ -1,6 +1,6 @@
 """What is wanted of the SensorThings entities, and the SELECT being put together to get it.
 
-Which tables it reads is decided in `sensorthings_page` and `sensorthings_walk`.
+Which tables it reads is decided in `page` and `walk`.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,9 +12,9 @@ from psycopg import sql
 from standards_mapping.sensorthings.entity import Row
 from standards_mapping.sensorthings.expression import Expression, Order
 from standards_mapping.sensorthings.model import EntityType, Key, ObservationId
-from storage.sensorthings_filter import SortKey
-from storage.sensorthings_operand import Sql
-from storage.sensorthings_schema import COLUMNS, TO_ONE, Column
+from storage.sensorthings.filter import SortKey
+from storage.sensorthings.operand import Sql
+from storage.sensorthings.schema import COLUMNS, TO_ONE, Column
 
 ENTITY: Final = sql.Identifier("e")
 """The alias of the entities wanted."""

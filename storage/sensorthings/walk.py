@@ -1,7 +1,7 @@
 """How observations are read: by walking the key of each datastream concerned, then merging.
 
 No statement made here scans `observation` to find its first rows. Everything else is read by
-`sensorthings_page`.
+`page`.
 """
 
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from psycopg import sql
 
 from standards_mapping.sensorthings.expression import Expression, Logic, conjuncts, paths
 from standards_mapping.sensorthings.model import EntityType, ObservationId, resolve
-from storage.sensorthings_filter import Scope, SortKey, compile_condition, sort_keys, where
-from storage.sensorthings_operand import Bound, Sql
-from storage.sensorthings_schema import (
+from storage.sensorthings.filter import Scope, SortKey, compile_condition, sort_keys, where
+from storage.sensorthings.operand import Bound, Sql
+from storage.sensorthings.schema import (
     CANDIDATES,
     FEATURE_AT,
     FEATURE_PERIODS,
     OBSERVATIONS_OF,
     SOURCES,
 )
-from storage.sensorthings_select import (
+from storage.sensorthings.select import (
     ENTITY,
     PARENT,
     Select,

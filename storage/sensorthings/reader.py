@@ -1,7 +1,7 @@
 """Reads the entities of OGC 18-088 from one unchanging state of the database.
 
-Which statements are run is decided in `sensorthings_page` and `sensorthings_walk`, what they may
-see in `sensorthings_schema`. How entities are written as JSON lives in `standards_mapping`.
+Which statements are run is decided in `page` and `walk`, what they may
+see in `schema`. How entities are written as JSON lives in `standards_mapping`.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -16,9 +16,9 @@ from standards_mapping.sensorthings.entity import Row
 from standards_mapping.sensorthings.errors import QueryError
 from standards_mapping.sensorthings.model import Key
 from storage.database import Connection, Pool
-from storage.sensorthings_operand import Bound
-from storage.sensorthings_page import count_statement, page_statement
-from storage.sensorthings_select import RowReader, Wanted
+from storage.sensorthings.operand import Bound
+from storage.sensorthings.page import count_statement, page_statement
+from storage.sensorthings.select import RowReader, Wanted
 
 STATEMENT_SECONDS: Final = 10
 """How long one statement may take before its request is refused."""
