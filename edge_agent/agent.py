@@ -40,21 +40,9 @@ async def run(settings: AgentSettings) -> None:
         clock = Clock(directory / "clock")
         facts = _first_facts(settings, clock)
         health = Health(settings, clock)
-        key_sets = KeySets(
-            directory,
-            tenant=settings.tenant,
-            council_root_file=settings.trust.council_root_file,
-            clock=clock,
-        )
-        sealer = Sealer(
-            tenant=settings.tenant,
-            device=settings.device,
-            group=settings.group,
-            counter=EpochCounter(directory / "epoch.json", now=int(clock.unix())),
-            clock=clock,
-            settings=settings.uplink,
-            description=encode_description(describe(settings)),
-        )
+        root = settings.trust.council_root_file
+        key_sets = KeySets(directory, tenant=settings.tenant, council_root_file=root, clock=clock)
+        sealer = _sealer(settings, clock)
         async with open_spool(
             directory / "spool.sqlite", settings.spool, clock=clock, gap_record=health.gap_record
         ) as spool:
@@ -83,6 +71,19 @@ async def run(settings: AgentSettings) -> None:
                 finally:
                     sealer.close()
                     log.info("agent stopped", extra={"device": settings.device})
+
+
+def _sealer(settings: AgentSettings, clock: Clock) -> Sealer:
+    counter_file = settings.state_directory / "epoch.json"
+    return Sealer(
+        tenant=settings.tenant,
+        device=settings.device,
+        group=settings.group,
+        counter=EpochCounter(counter_file, now=int(clock.unix())),
+        clock=clock,
+        settings=settings.uplink,
+        description=encode_description(describe(settings)),
+    )
 
 
 def _first_facts(settings: AgentSettings, clock: Clock) -> Facts:

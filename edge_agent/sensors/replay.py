@@ -28,7 +28,7 @@ from edge_agent.sensors.adapter import AdapterError, Harvest, Surroundings
 from edge_agent.settings import ReplaySettings
 
 _DAY_SECONDS: Final = 86_400
-_READINGS_PER_HARVEST: Final = 2_000
+_READINGS_PER_HARVEST: Final = 1_000
 _MOST_ROWS: Final = 1_000_000  # of one site in memory, those that are missing included
 
 
