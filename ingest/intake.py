@@ -226,7 +226,7 @@ def _session_options(settings: BrokerSettings) -> dict[str, Any]:
 
 def _paho(client: aiomqtt.Client) -> PahoClient:
     """Return the client inside: aiomqtt has no name for its callback and its socket."""
-    return client._client  # noqa: SLF001 - held by tests/integration/test_ingest_intake.py
+    return client._client  # noqa: SLF001 - held by tests/integration/test_ingest_service.py
 
 
 def _read(paho: PahoClient) -> None:

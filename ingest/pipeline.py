@@ -19,7 +19,8 @@ from ingest.latest import NewestObservations
 from ingest.metrics import INBOX_MESSAGES, MISSING_MESSAGES
 from ingest.outcome import Outcome
 from ingest.registry import Registry
-from ingest.report import RefusalCounts, report
+from ingest.report import RefusalCounts, report, report_contradictions
+from ingest.snapshot import DeviceKey
 from ingest.state import ReceiverState
 from ingest.store import Store, Stored
 
@@ -123,11 +124,21 @@ class Pipeline:
                 self._state.withdraw(
                     accepted.channel, epoch_id, accepted.counter_before, accepted.sha256_before
                 )
-        for described in outcome.descriptions:
-            await self._registry.refresh_until_done(described.origin.device)
         report(outcome, stored, self.counts)
         self.newest.note(outcome.columns, stored.contradictions)
+        for described in outcome.descriptions:
+            await self._learn((described.origin.tenant, described.origin.device))
         self.last_heard.update(outcome.last_heard)
+
+    async def _learn(self, device: DeviceKey) -> None:
+        """Take in what a gateway has described, also for its readings that came too early."""
+        await self._registry.refresh_until_done(device[1])
+        gateway = self._registry.snapshot.gateways.get(device)
+        if gateway is not None:
+            stored = await self._store.retry_held(device, gateway, self._rules)
+            report_contradictions(stored, self.counts)
+            if stored.retried is not None:
+                self.newest.note(stored.retried, stored.contradictions)
 
     def _keep_house(self, now: int) -> None:
         if now - self._kept_house_at >= _HOUSEKEEPING_SECONDS:

@@ -78,9 +78,14 @@ def report(outcome: Outcome, stored: Stored, counts: RefusalCounts) -> None:
                 last_detail=refused.detail,
             )
         )
-    for found in contradictions:
-        _report_contradiction(found, counts)
+    report_contradictions(stored, counts)
     _report_descriptions(outcome, stored.described)
+
+
+def report_contradictions(stored: Stored, counts: RefusalCounts) -> None:
+    """Count readings whose place was found taken."""
+    for found in stored.contradictions:
+        _report_contradiction(found, counts)
 
 
 def _reused(

@@ -33,7 +33,7 @@ class BrokerSettings:
     certificate_file: Path = setting("This service's certificate, PEM.", must_exist=True)
     key_file: Path = setting("Its private key, PEM.", must_exist=True)
     tenant: str = setting("The council served; + is all.", default="+", pattern=r"\+|[a-z0-9-]+")
-    keepalive_seconds: int = setting("MQTT keep alive.", default=60, minimum=5, maximum=300)
+    keepalive_seconds: int = setting("MQTT keep alive.", default=60, minimum=5, maximum=240)
     session_expiry_seconds: int = setting(
         "How long the broker keeps our session while we are away (MQTT 5).",
         default=1_209_600,

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from device_protocol.receiver import OpenEpoch, ReplayWindow
+from ingest.admission import Rules
 from ingest.epoch_keys import EpochKeys
-from ingest.metrics import DATABASE_UP, WRITE_SECONDS
+from ingest.metrics import DATABASE_UP, READINGS, WRITE_SECONDS
 from ingest.outcome import AcceptedAnnouncement, AcceptedDescription, Outcome
-from ingest.readings import Contradiction
+from ingest.readings import Columns, Contradiction
 from ingest.refusals import contradicting_reading
+from ingest.retry import REASON, readmit
+from ingest.snapshot import DeviceKey, Gateway
 from ingest.state import Channel, ChannelKey, ReceiverState, Tally, is_settled
 from runtime.backoff import FullJitter
 from storage import batches, descriptions, epochs, quarantine
@@ -37,11 +40,13 @@ class Stored:
 
     refused_epochs: announcements whose epoch id or counter was used before. contradictions:
     readings in whose place another result is stored. described: for each description in order.
+    retried: observations that came out of quarantine.
     """
 
     refused_epochs: frozenset[bytes] = frozenset()
     contradictions: Sequence[Contradiction] = ()
     described: Sequence[Described] = ()
+    retried: Columns | None = None
 
 
 class Store:
@@ -77,6 +82,20 @@ class Store:
                 stored = await self._held_after_all(conn)
                 if stored is None:
                     stored = await self._transaction(conn, outcome)
+            except OUTAGES as error:
+                await self._lost(error)
+                await asyncio.sleep(backoff.next())
+            else:
+                self._answered()
+                return stored
+
+    async def retry_held(self, device: DeviceKey, gateway: Gateway, rules: Rules) -> Stored:
+        """Store the quarantined readings of a gateway whose datastreams are known by now."""
+        backoff = FullJitter(*_BACKOFF_SECONDS)
+        while True:
+            try:
+                conn = await self._connection()
+                stored = await _retry_held(conn, device, gateway, rules)
             except OUTAGES as error:
                 await self._lost(error)
                 await asyncio.sleep(backoff.next())
@@ -147,14 +166,7 @@ class Store:
             conn, [self._new_epoch(accepted) for accepted in outcome.announcements]
         )
         described = [await _describe(conn, accepted) for accepted in outcome.descriptions]
-        columns = outcome.columns
-        conflicts = await batches.store_observations(
-            conn, columns.observations, list(columns.extras.values())
-        )
-        contradictions = [
-            columns.contradiction(conflict.datastream_id, conflict.time, conflict.stored)
-            for conflict in conflicts
-        ]
+        contradictions = await _store_columns(conn, outcome.columns)
         await batches.insert_signed_batches(conn, outcome.signed)
         await epochs.advance_epochs(conn, outcome.progress)
         await quarantine.insert_quarantine(
@@ -184,6 +196,38 @@ class Store:
             closes_at=epoch.closes_at,
             previous=accepted.announcement.previous,
         )
+
+
+async def _retry_held(
+    conn: Connection, device: DeviceKey, gateway: Gateway, rules: Rules
+) -> Stored:
+    held = await quarantine.held_readings(conn, device[1], REASON)
+    retried = readmit(held, device, gateway, rules)
+    if not retried.ids:
+        return Stored()
+    await batches.make_room(conn, retried.columns.observations)
+    async with conn.transaction():
+        taken = await _store_columns(conn, retried.columns)
+        contradictions = [*retried.contradictions, *taken]
+        await quarantine.mark_retried(conn, retried.ids)
+        await quarantine.insert_quarantine(
+            conn, [contradicting_reading(found) for found in contradictions]
+        )
+    kept = len(retried.columns.observations) - len(taken)
+    READINGS.labels("retried", "").inc(kept)
+    log.info("quarantined readings stored", extra={"device": device[1], "readings": kept})
+    return Stored(contradictions=contradictions, retried=retried.columns)
+
+
+async def _store_columns(conn: Connection, columns: Columns) -> list[Contradiction]:
+    """Store observations and return those whose place is taken."""
+    conflicts = await batches.store_observations(
+        conn, columns.observations, list(columns.extras.values())
+    )
+    return [
+        columns.contradiction(conflict.datastream_id, conflict.time, conflict.stored)
+        for conflict in conflicts
+    ]
 
 
 async def _describe(conn: Connection, accepted: AcceptedDescription) -> Described:

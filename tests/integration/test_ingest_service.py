@@ -141,6 +141,19 @@ async def test_gateway_enrolled_while_running_is_admitted(region: Region) -> Non
         await begin(gateway)
 
 
+async def test_readings_that_overtook_their_description_are_stored_with_it(
+    region: Region,
+) -> None:
+    async with region.ingest(), region.gateway() as gateway:
+        simulated = gateway.gateway
+        await gateway.publish(simulated.announce(now(), counter=now()))
+        described = simulated.describe(description())
+        await gateway.publish(simulated.report(series([1, 2], start=minutes(0))))
+        await gateway.publish(described)
+        await gateway.acknowledged(2)
+        assert await region.count("observation") == 2
+
+
 async def test_refusals_show_in_metrics_database_and_security_log(
     region: Region, caplog: pytest.LogCaptureFixture
 ) -> None:

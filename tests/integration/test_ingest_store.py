@@ -490,6 +490,42 @@ async def test_description_awaiting_approval_is_stored_but_not_shown(centre: Cen
     assert len(await centre.rows(OBSERVATIONS)) == 1
 
 
+async def test_readings_before_their_description_leave_quarantine_with_it(
+    centre: Centre,
+) -> None:
+    gateway = await centre.enrol("k7q2m9xd4t")
+    early = [
+        *series([1, 2.5], start=START),
+        reading(True, name="bay", unit="", time=START),  # noqa: FBT003 - a result
+        reading(5000, time=START - timedelta(hours=1)),
+        reading(4, name="no3", time=START),
+    ]
+    await centre.take(gateway.report(early))
+    await centre.take(gateway.report([reading(9, time=START)]))
+    assert await centre.rows("SELECT count(*) FROM observation") == [(0,)]
+    await centre.describe(
+        gateway,
+        description(datastream(valid=(0, 1000)), datastream("bay", "bay_occupied", "bool")),
+    )
+    device = (gateway.tenant, gateway.device)
+    for _ in range(2):
+        await centre.store.retry_held(device, centre.snapshot.gateways[device], RULES)
+    assert await centre.rows(OBSERVATIONS) == [
+        ("bay", START, 1.0),
+        ("no2", START, 1.0),
+        ("no2", START + timedelta(minutes=1), 2.5),
+    ]
+    assert await centre.rows("SELECT state, reason, result FROM quarantine ORDER BY id") == [
+        ("retried", "unknown-datastream", 1),
+        ("retried", "unknown-datastream", 2.5),
+        ("retried", "unknown-datastream", True),
+        ("held", "unknown-datastream", 5000),
+        ("held", "unknown-datastream", 4),
+        ("retried", "unknown-datastream", 9),
+        ("held", "conflicting-result", 9),
+    ]
+
+
 async def test_latest_follows_the_newest_and_never_goes_back(
     centre: Centre, gateway: SimulatedGateway
 ) -> None:

@@ -638,6 +638,45 @@ def test_every_reading_is_stored_or_quarantined(
     assert outcome.accepted == 1
 
 
+@given(
+    flips=st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 255)), max_size=4),
+    cut=st.integers(0, 2000),
+    insert=st.binary(max_size=20),
+    kind=st.sampled_from(["announcement", "readings", "description", "noise"]),
+)
+def test_no_message_however_spoilt_stops_admission(
+    flips: Sequence[tuple[int, int]], cut: int, insert: bytes, kind: str
+) -> None:
+    gateway = SimulatedGateway("camden", "k7q2m9xd4t", [public(RECIPIENT)])
+    centre = Centre(gateway)
+    centre.admit(gateway.announce(NOW))
+    message = {
+        "announcement": lambda: gateway.announce(NOW),
+        "readings": lambda: gateway.report(series([1, 2])),
+        "description": lambda: gateway.describe(description()),
+        "noise": lambda: gateway.report([])._replace(payload=insert * 3),
+    }[kind]()
+    spoilt = bytearray(message.payload)
+    for at, bits in flips:
+        if spoilt:
+            spoilt[at % len(spoilt)] ^= bits
+    at = cut % (len(spoilt) + 1)
+    spoilt[at:at] = insert
+    outcome = centre.admit(message._replace(payload=bytes(spoilt)))
+    assert outcome.accepted + len(outcome.refusals) + outcome.parked == 1
+    assert not outcome.accepted or bytes(spoilt) == message.payload
+
+
+@given(payload=st.binary(max_size=200), content_format=st.sampled_from([60, 112]))
+def test_no_signed_payload_stops_admission(payload: bytes, content_format: int) -> None:
+    gateway = SimulatedGateway("camden", "k7q2m9xd4t", [public(RECIPIENT)])
+    centre = Centre(gateway)
+    centre.admit(gateway.announce(NOW))
+    outcome = centre.admit(gateway.seal(payload, content_format))
+    assert len(outcome.signed) == 1
+    assert outcome.accepted + len(outcome.refusals) == 1
+
+
 @given(order=st.permutations(range(8)), cuts=st.lists(st.integers(0, 8), max_size=3))
 def test_order_and_batches_make_no_difference(order: Sequence[int], cuts: Iterable[int]) -> None:
     gateway = SimulatedGateway("camden", "k7q2m9xd4t", [public(RECIPIENT)])

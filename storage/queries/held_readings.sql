@@ -1,0 +1,7 @@
+SELECT id, topic, extract(epoch FROM received_at)::bigint, senml_name,
+       (extract(epoch FROM phenomenon_time) * 1000000)::bigint, result, unit
+  FROM quarantine
+ WHERE device = %(device)s AND reason = %(reason)s AND state = 'held'
+   AND senml_name IS NOT NULL AND phenomenon_time IS NOT NULL AND result IS NOT NULL
+ ORDER BY id
+ LIMIT 100000
