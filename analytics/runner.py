@@ -40,7 +40,7 @@ OUTAGE = Gauge("analytics_database_down", "1 while the database cannot be used."
 async def run(settings: AnalyticsSettings) -> None:
     """Keep the store until cancelled; an outage of the database is waited out."""
     with ExitStack() as resources:
-        if metrics := serve_metrics(settings.metrics.port):
+        if metrics := serve_metrics(settings.metrics):
             resources.callback(metrics.close)
         backoff = FullJitter(RETRY_BASE_SECONDS, RETRY_CAP_SECONDS)
         while True:

@@ -37,7 +37,7 @@ async def run(settings: ApiSettings) -> None:
         OSError: the port is taken, or a file that the settings name cannot be read.
     """
     with listen(settings.host, settings.port) as listener:
-        metrics = serve_metrics(settings.metrics.port, settings.metrics.host)
+        metrics = serve_metrics(settings.metrics)
         try:
             async with open_app(settings) as app:
                 log.info("serving", extra={"address": listener.getsockname()[:2]})

@@ -1,21 +1,11 @@
 """What the web process is told in its TOML file. Secrets are paths to files."""
 # ruff: noqa: RUF009  # `setting` returns a dataclass field
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
+from runtime.metrics import MetricsSettings
 from runtime.settings import setting
-
-KeyPath = tuple[str | int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricsSettings:
-    """Where Prometheus finds this process."""
-
-    port: int = setting("TCP port; 0 is off.", default=0, minimum=0, maximum=65535)
-    host: str = setting("Address to listen on.", default="127.0.0.1")
+from storage.settings import DatabaseSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +17,9 @@ class OperatorSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApiSettings:
+class ApiSettings(DatabaseSettings):
     """Everything the web process is told."""
 
-    dsn: str = setting(
-        "How to reach the database: a URL or key-value pairs.", default="", secret=True
-    )
-    dsn_file: Path | None = setting("Instead: a file that holds it.", default=None, must_exist=True)
     host: str = setting("Address to listen on.", default="127.0.0.1")
     port: int = setting("TCP port; 0 takes a free one.", default=8080, minimum=0, maximum=65535)
     base_url: str = setting(
@@ -43,17 +29,3 @@ class ApiSettings:
     )
     metrics: MetricsSettings = MetricsSettings()
     operator: OperatorSettings = OperatorSettings()
-
-    def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
-        """Refuse both ways to the database, and none."""
-        if bool(self.dsn) == (self.dsn_file is not None):
-            yield ("dsn",), "give either dsn or dsn_file"
-
-    @property
-    def database(self) -> str:
-        """How to reach the database.
-
-        Raises:
-            OSError: `dsn_file` cannot be read.
-        """
-        return self.dsn or (self.dsn_file.read_text().strip() if self.dsn_file else "")

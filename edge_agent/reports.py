@@ -96,8 +96,7 @@ class Reports:
         from edge_agent.metrics import AgentMetrics  # noqa: PLC0415  # costs memory
 
         server = serve_metrics(
-            self._settings.metrics.port,
-            self._settings.metrics.host,
+            self._settings.metrics,
             AgentMetrics(self._facts, lambda: self.depth),
         )
         try:

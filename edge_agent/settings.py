@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from runtime.metrics import MetricsSettings
 from runtime.settings import SettingsError, load, setting
 
 KeyPath = tuple[str | int, ...]
@@ -122,14 +123,6 @@ class StatusSettings:
     interval_seconds: float = setting(
         "Time between two writings.", default=5.0, minimum=0.1, maximum=60.0
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricsSettings:
-    """The Prometheus endpoint."""
-
-    port: int = setting("TCP port; 0 is off.", default=0, minimum=0, maximum=65535)
-    host: str = setting("Address to listen on.", default="127.0.0.1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

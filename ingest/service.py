@@ -48,7 +48,7 @@ async def run(settings: IngestSettings) -> None:
     keys = EpochKeys.from_file(settings.service_key_file)
     inbox = Inbox(settings.inbox_max_messages, settings.inbox_max_bytes)
     async with AsyncExitStack() as opened:
-        metrics = serve_metrics(settings.metrics.port)
+        metrics = serve_metrics(settings.metrics)
         if metrics is not None:
             opened.callback(metrics.close)
         pool = await opened.enter_async_context(

@@ -6,16 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from runtime.metrics import MetricsSettings
 from runtime.settings import setting
-
-KeyPath = tuple[str | int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricsSettings:
-    """The metrics endpoint."""
-
-    port: int = setting("TCP port on loopback; 0 is off.", default=0, minimum=0, maximum=65535)
+from storage.settings import DatabaseSettings, KeyPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +35,9 @@ class BrokerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IngestSettings:
+class IngestSettings(DatabaseSettings):
     """Everything ingest can be told."""
 
-    dsn: str = setting(
-        "How to reach the database: a URL or key-value pairs.", default="", secret=True
-    )
-    dsn_file: Path | None = setting("Instead: a file that holds it.", default=None, must_exist=True)
     service_key_file: Path = setting(
         "File of 32 bytes in hexadecimal; epoch keys are kept encrypted under it.", must_exist=True
     )
@@ -73,8 +62,7 @@ class IngestSettings:
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         """Say what does not fit together."""
-        if bool(self.dsn) == (self.dsn_file is not None):
-            yield ("dsn",), "give either dsn or dsn_file"
+        yield from DatabaseSettings.contradictions(self)
         if not self.recipient_key_files:
             yield ("recipient_key_files",), "name at least one key"
         if not self.broker:
@@ -83,12 +71,3 @@ class IngestSettings:
         for index, name in enumerate(names):
             if name in names[:index]:
                 yield ("broker", index, "name"), "must be unique"
-
-    @property
-    def database(self) -> str:
-        """How to reach the database.
-
-        Raises:
-            OSError: `dsn_file` cannot be read.
-        """
-        return self.dsn or (self.dsn_file.read_text().strip() if self.dsn_file else "")

@@ -5,13 +5,24 @@ smaller by its memory.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from threading import Thread
 from typing import TYPE_CHECKING, Protocol
+
+from runtime.settings import setting
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
 
     from prometheus_client.core import Metric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSettings:
+    """The Prometheus endpoint."""
+
+    port: int = setting("TCP port; 0 is off.", default=0, minimum=0, maximum=65535)
+    host: str = setting("Address to listen on.", default="127.0.0.1")
 
 
 class MetricsSource(Protocol):
@@ -38,16 +49,16 @@ class MetricsServer:
 
 
 def serve_metrics(
-    port: int | None, host: str = "127.0.0.1", source: MetricsSource | None = None
+    settings: MetricsSettings, source: MetricsSource | None = None
 ) -> MetricsServer | None:
-    """Answer GET /metrics on a thread of its own, or do nothing when `port` is None or 0.
+    """Answer GET /metrics on a thread of its own, or do nothing when the port is 0.
 
     With `source` only its metrics are served, else the process's default registry.
 
     Raises:
         OSError: the port is taken.
     """
-    if not port:
+    if not settings.port:
         return None
     from prometheus_client import REGISTRY, CollectorRegistry, start_http_server  # noqa: PLC0415
 
@@ -55,5 +66,5 @@ def serve_metrics(
     if source is not None:
         registry = CollectorRegistry()
         registry.register(source)
-    server, thread = start_http_server(port, addr=host, registry=registry)
+    server, thread = start_http_server(settings.port, addr=settings.host, registry=registry)
     return MetricsServer(server, thread)

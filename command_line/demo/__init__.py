@@ -22,7 +22,8 @@ from command_line.demo.session import DemoError, Options, Session, running
 from command_line.progress import say
 from runtime.signals import run_until_stopped
 from storage.database import OUTAGES, connect
-from storage.edition import detect
+from storage.edition import Edition, detect
+from storage.embedded import edition_of
 from storage.programs import EmbeddedDatabaseError, provision_timescaledb, timescaledb_is_here
 
 
@@ -75,19 +76,26 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    timescaledb = arguments.timescaledb
-    if timescaledb:
-        provision_timescaledb(lambda line: say(f"  {line}"))
-    elif not (arguments.plain or arguments.database):
-        timescaledb = timescaledb_is_here()
+    layout = Layout(arguments.data_dir.absolute())
     return Options(
-        layout=Layout(arguments.data_dir.absolute()),
+        layout=layout,
         broker=arguments.broker or default_kind(),
-        timescaledb=timescaledb,
+        timescaledb=_wants_timescaledb(arguments, layout),
         database=arguments.database,
         port=arguments.port,
         fresh=arguments.fresh,
     )
+
+
+def _wants_timescaledb(arguments: argparse.Namespace, layout: Layout) -> bool:
+    """Decide the embedded database's edition: what was asked, else what is there already."""
+    if arguments.timescaledb:
+        provision_timescaledb(lambda line: say(f"  {line}"))
+        return True
+    if arguments.plain or arguments.database:
+        return False
+    made_for = None if arguments.fresh else edition_of(layout.database)
+    return timescaledb_is_here() if made_for is None else made_for is not Edition.PLAIN
 
 
 async def _show(options: Options) -> None:

@@ -164,7 +164,7 @@ def write_serve_settings(provisioned: Provisioned, dsn: str, port: int) -> Path:
 
 def write_analytics_settings(provisioned: Provisioned, dsn: str) -> Path:
     """Write the settings of rollups and housekeeping."""
-    return _write(provisioned.layout.centre / "analytics.toml", {"database": dsn})
+    return _write(provisioned.layout.centre / "analytics.toml", {"dsn": dsn})
 
 
 def _drawn(city: City, layout: Layout) -> tuple[dict[str, str], str]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from analytics import runner
-from analytics.settings import AnalyticsSettings, MetricsSettings
+from analytics.settings import AnalyticsSettings
+from runtime.metrics import MetricsSettings
 from storage.database import Connection, connect
 from storage.edition import Edition, detect
 from storage.embedded import EmbeddedDatabase, remove
@@ -50,7 +51,7 @@ async def test_what_is_stored_is_summarised_within_moments(
 ) -> None:
     datastream = await add_datastream(connection)
     await ensure_partitions(connection, NOW, NOW)
-    async with running(AnalyticsSettings(database=dsn, refresh_seconds=0.05)):
+    async with running(AnalyticsSettings(dsn=dsn, refresh_seconds=0.05)):
         for count in (1, 2, 3):
             await store(connection, (datastream, NOW + timedelta(microseconds=count), 1.0))
 
@@ -68,7 +69,7 @@ async def test_the_coming_months_are_made_ahead(dsn: str, connection: Connection
     async def are_there() -> bool:
         return (await existing_partitions(connection)).months >= (coming if plain else set())
 
-    async with running(AnalyticsSettings(database=dsn)):
+    async with running(AnalyticsSettings(dsn=dsn)):
         await eventually(are_there)
 
 
@@ -79,7 +80,7 @@ async def test_old_observations_go_only_when_told(
     datastream = await add_datastream(connection)
     await ensure_partitions(connection, LONG_AGO, NOW)
     await store(connection, (datastream, LONG_AGO, 1.0), (datastream, NOW, 1.0))
-    settings = AnalyticsSettings(database=dsn, keep_days=keep_days, refresh_seconds=0.05)
+    settings = AnalyticsSettings(dsn=dsn, keep_days=keep_days, refresh_seconds=0.05)
     expected = 2 if keep_days is None else 1
 
     async def settled() -> bool:
@@ -99,7 +100,7 @@ async def test_metrics_tell_how_it_fares(
     datastream = await add_datastream(connection)
     await ensure_partitions(connection, NOW, NOW)
     await store(connection, (datastream, NOW, 1.0))
-    settings = AnalyticsSettings(database=dsn, metrics=MetricsSettings(port=unused_tcp_port))
+    settings = AnalyticsSettings(dsn=dsn, metrics=MetricsSettings(port=unused_tcp_port))
     url = f"http://127.0.0.1:{unused_tcp_port}/metrics"
 
     async def is_summarised() -> bool:
@@ -123,7 +124,7 @@ async def test_an_outage_is_waited_out(tmp_path: Path, monkeypatch: pytest.Monke
     server = EmbeddedDatabase.start(tmp_path)
     try:
         await migrate(server.dsn)
-        async with running(AnalyticsSettings(database=server.dsn, refresh_seconds=0.05)):
+        async with running(AnalyticsSettings(dsn=server.dsn, refresh_seconds=0.05)):
             await asyncio.sleep(0.2)
             server.kill()
             await asyncio.sleep(0.3)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from runtime.metrics import serve_metrics
+from runtime.metrics import MetricsSettings, serve_metrics
 
 WAITS = """
     import asyncio, sys
@@ -51,7 +51,7 @@ async def test_metrics_are_served_until_closed() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         free_port = probe.getsockname()[1]
-    server = serve_metrics(free_port, source=OneGauge())
+    server = serve_metrics(MetricsSettings(port=free_port), OneGauge())
     assert server is not None
 
     def read() -> str:
@@ -65,6 +65,5 @@ async def test_metrics_are_served_until_closed() -> None:
         await asyncio.to_thread(read)
 
 
-@pytest.mark.parametrize("port", [None, 0])
-def test_without_a_port_nothing_listens(port: int | None) -> None:
-    assert serve_metrics(port) is None
+def test_without_a_port_nothing_listens() -> None:
+    assert serve_metrics(MetricsSettings()) is None
