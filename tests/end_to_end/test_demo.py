@@ -19,6 +19,7 @@ from command_line.demo.backfill import backfilled
 from command_line.demo.layout import Layout
 from command_line.demo.london import LONDON
 from command_line.demo.session import Options, Session, running
+from storage.embedded import remove
 
 # The client calls a part of its own dependency that is deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:furl.pathstr:DeprecationWarning")
@@ -31,10 +32,11 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 @pytest.fixture(scope="module")
 async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Session]:
     """The London demo, its past stored, its gateways live."""
-    options = Options(layout=Layout(tmp_path_factory.mktemp("demo")), broker="nats", port=0)
-    async with running(LONDON, options) as session:
+    layout = Layout(tmp_path_factory.mktemp("demo"))
+    async with running(LONDON, Options(layout=layout, broker="nats", port=0)) as session:
         await backfilled(session)
         yield session
+    remove(layout.database)
 
 
 async def service(demo: Session) -> fsc.SensorThingsService:
@@ -147,6 +149,7 @@ def test_the_command_starts_serves_stops_on_ctrl_c_and_resumes(tmp_path: Path) -
         shown.send_signal(signal.SIGINT)
         assert shown.wait(60) in {0, 130}
     assert not (data / "processes").exists()
+    remove(Layout(data).database)
 
 
 def check(data: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from edge_agent.settings import AgentSettings
 from edge_agent.status import read_status
 from runtime.settings import load
 from storage.database import connect
+from storage.embedded import remove
 
 GATEWAYS = 3
 READINGS_EACH = 7_000
@@ -121,6 +122,7 @@ async def test_every_reading_is_stored_once_though_everything_is_killed_twice(
         stored = {g: await numbers_stored(session.dsn, g, midnight) for g in range(GATEWAYS)}
         refused = await conflicts(session.dsn)
         depths = spool_depths(session)
+    remove(layout.database)
     with capsys.disabled():
         print(  # noqa: T201 - the counts are part of the proof
             f"\n  {broker}, {edition}: sent {GATEWAYS * READINGS_EACH:,}, "
