@@ -83,8 +83,8 @@ def test_a_failed_download_shows_its_last_lines_and_the_remedy(checkout: Path) -
 def test_the_locks_are_installed_with_their_hashes_and_once(checkout: Path) -> None:
     (checkout.parent / "bin" / "python3").symlink_to(sys.executable)
     make = f'[ "$1" = venv ] && exec {sys.executable} -m venv --without-pip "{checkout}/.venv"'
-    command(checkout, "uv", f'{make}
-echo "$PWD: $*" >>"{checkout.parent}/installed"')
+    keep = f'echo "$PWD: $*" >>"{checkout.parent}/installed"'
+    command(checkout, "uv", f"{make}\n{keep}")
     launch(checkout, "agent", "--help")
     launch(checkout, "agent", "--help")
     launch(checkout, "demo", "--help")
