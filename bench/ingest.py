@@ -8,6 +8,7 @@ ingest and load share the machine, so the ratio says what all the rest costs.
 
 import asyncio
 import json
+import os
 import secrets
 import statistics
 import subprocess
@@ -358,11 +359,15 @@ async def _until_stored(
             cursor = await conn.execute("SELECT sum(received_messages) FROM epoch")
             if await cursor.fetchone() == (messages,):
                 return
-            if ingest.poll() is not None or load.poll():
-                raise BenchError(
-                    f"a process failed: exit codes {ingest.returncode}, {load.returncode}"
-                )
+            if _ended(ingest) is not None or _ended(load):
+                raise BenchError(f"exit codes: ingest {_ended(ingest)}, load {_ended(load)}")
             await asyncio.sleep(_POLL_SECONDS)
+
+
+def _ended(process: subprocess.Popen[str]) -> int | None:
+    """Return how a process ended, None while it runs; its CPU time can still be asked for."""
+    found = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return None if found is None else found.si_status
 
 
 async def _check_count(conn: Connection, messages: int) -> None:

@@ -4,8 +4,8 @@
 not change, and says what to store, refuse, quarantine, park and acknowledge. It waits for nothing
 and asks no clock: the time of a message's receipt came with it.
 
-A device's announcement or changed description ends its part of the batch: what follows from that
-device is deferred to the next batch, which is admitted once this one is in the database.
+Messages of an epoch announced in the same batch, and readings that follow a changed description
+from the same device, are deferred: the next batch takes them once this one is in the database.
 """
 
 import hashlib
@@ -85,7 +85,8 @@ class Rules:
 
     recipients: our private keys by kid. earliest: no reading is older (Unix seconds).
     parked_*: how much may wait for an announcement, and how long.
-    kept_messages: how many messages of one device are quarantined in an hour; more are counted.
+    kept_messages: how many messages of one device are quarantined in an hour. kept_readings: how
+    many readings of one message. More are counted only; the signed message is kept in any case.
     """
 
     recipients: Mapping[bytes, RecipientKey]
@@ -95,6 +96,7 @@ class Rules:
     parked_seconds: int = 300
     parked_bytes: int = 64 << 20
     kept_messages: int = 1000
+    kept_readings: int = 250
 
 
 def admit(
@@ -128,11 +130,11 @@ class Admission:
         self._advanced: set[tuple[ChannelKey, bytes]] = set()
         self._parking = state.parking.copy() if state.parking else Parking()
         self._kept = dict(state.kept)
-        self._held: set[DeviceKey] = set()
+        self._begun: set[bytes] = set()
         self._deferred: list[Delivery] = []
         self._due: dict[tuple[ChannelKey, bytes], str] = {}
         self._announcements: list[AcceptedAnnouncement] = []
-        self._descriptions: list[AcceptedDescription] = []
+        self._descriptions: dict[DeviceKey, AcceptedDescription] = {}
         self._signed: list[SignedBatch] = []
         self._table = ReadingTable()
         self._quarantined: list[QuarantineRow] = []
@@ -148,10 +150,6 @@ class Admission:
             topic = topics.parse(delivery.topic)
         except RejectionError as error:
             self._note(UNKNOWN_PLACE, delivery, error, quarantined=False)
-            return
-        device = (topic.tenant, topic.device)
-        if device in self._held:
-            self._deferred.append(delivery)
             return
         try:
             if topic.kind is Kind.DATA:
@@ -173,7 +171,7 @@ class Admission:
             self._count_readings(found.origin, [conflicting_result(found)])
         return Outcome(
             announcements=self._announcements,
-            descriptions=self._descriptions,
+            descriptions=list(self._descriptions.values()),
             signed=self._signed,
             columns=columns,
             progress=self._progress(),
@@ -228,7 +226,7 @@ class Admission:
         self._accepted += 1
         self._due[key, epoch.epoch_id] = delivery.connection
         self._last_heard[gateway_id] = delivery.received_at
-        self._held.add((topic.tenant, topic.device))
+        self._begun.add(epoch.epoch_id)
         self._deferred += self._parking.release((topic.tenant, topic.device), topics.data(*key))
 
     # Data (message D)
@@ -246,6 +244,9 @@ class Admission:
             policy=self._policy,
             now=delivery.received_at,
         )
+        if self._must_wait(topic, opened):
+            self._deferred.append(delivery)
+            return
         gateway = self._snapshot.gateways[topic.tenant, topic.device]
         origin = Origin(topic.tenant, topic.device, delivery.topic, delivery.received_at, gateway)
         channel = self._advance(key, opened)
@@ -259,6 +260,13 @@ class Admission:
         self._signed.append(_signed_batch(opened, origin, span))
         self._due[key, opened.epoch_id] = delivery.connection
         self._last_heard[gateway.id] = delivery.received_at
+
+    def _must_wait(self, topic: Topic, opened: OpenedMessage) -> bool:
+        """Return whether the message needs what this batch will only bring into the database."""
+        described = (topic.tenant, topic.device) in self._descriptions
+        return opened.epoch_id in self._begun or (
+            described and opened.content_format == CONTENT_FORMAT_SENML_CBOR
+        )
 
     def _advance(self, key: ChannelKey, opened: OpenedMessage) -> Channel:
         """Count the message as received, in a draft."""
@@ -289,7 +297,8 @@ class Admission:
 
         def refuse(record: Record, error: RejectionError) -> None:
             refused.append(error)
-            self._quarantined.append(refused_reading(origin, record, error))
+            if len(refused) <= self._rules.kept_readings:
+                self._quarantined.append(refused_reading(origin, record, error))
 
         span = self._table.take(
             decode_cbor(payload),
@@ -310,10 +319,9 @@ class Admission:
         for name, error in refused:
             self._quarantined.append(refused_part(origin, name, error))
         self._count_readings(origin, [error for _, error in refused])
-        self._descriptions.append(
-            AcceptedDescription(origin, description, b"" if refused else sha256)
+        self._descriptions[origin.tenant, origin.device] = AcceptedDescription(
+            origin, description, b"" if refused else sha256
         )
-        self._held.add((origin.tenant, origin.device))
 
     # Refusals
 

@@ -24,7 +24,7 @@ from ingest.snapshot import DeviceKey
 from ingest.state import ReceiverState
 from ingest.store import Store, Stored
 
-_SLICE: Final = 20  # messages admitted before other tasks get their turn
+_SLICE: Final = 5  # messages admitted before other tasks get their turn
 _EXPIRY_SECONDS: Final = 1.0
 _HOUSEKEEPING_SECONDS: Final = 30
 

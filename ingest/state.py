@@ -185,11 +185,15 @@ class ReceiverState:
         self.kept = kept
 
     def withdraw(self, key: ChannelKey, epoch_id: bytes, counter: int, sha256: bytes) -> None:
-        """Undo an announcement: its epoch goes, counter and SHA-256 are again those before it."""
+        """Undo an announcement: its epoch goes, counter and SHA-256 are again those before it.
+
+        Unless yet another announcement came after it: then those stay.
+        """
         channel = self.channels[key].draft()
+        if channel.epochs[epoch_id].counter == channel.highest_counter:
+            channel.highest_counter = counter
+            channel.announcement_sha256 = sha256
         channel.drop(epoch_id)
-        channel.highest_counter = counter
-        channel.announcement_sha256 = sha256
         self.channels[key] = channel
 
     def forget_closed(self, now: int) -> None:

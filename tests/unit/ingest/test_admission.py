@@ -407,6 +407,19 @@ def test_quarantine_of_a_flood_is_bounded(gateway: SimulatedGateway) -> None:
     assert len(centre.admit(gateway.report([]), now=NOW + 3600).quarantined) == 1
 
 
+def test_quarantine_of_a_message_full_of_bad_readings_is_bounded(
+    gateway: SimulatedGateway,
+) -> None:
+    centre = Centre(gateway, rules=replace(RULES, kept_readings=3))
+    centre.admit(gateway.announce(NOW))
+    outcome = centre.admit(
+        gateway.report([*series([5000] * 10, start=NOON - timedelta(days=1)), reading(1)])
+    )
+    assert len(outcome.quarantined) == 3
+    assert [found.readings for found in outcome.reading_refusals] == [10]
+    assert len(stored(outcome)) == 1
+
+
 def test_signer_outside_its_time_is_kept(gateway: SimulatedGateway, centre: Centre) -> None:
     key = (gateway.tenant, gateway.device)
     ended = registered(gateway, until=NOW - 604_801)
@@ -451,6 +464,27 @@ def test_what_follows_an_announcement_waits_for_the_next_batch(gateway: Simulate
     assert [delivery.message for delivery in outcome.deferred] == [data.payload]
     assert not outcome.signed
     assert centre.admit(*outcome.deferred).accepted == 1
+
+
+def test_several_announcements_in_one_batch_are_taken(gateway: SimulatedGateway) -> None:
+    centre = Centre(gateway)
+    announcements = [gateway.announce(NOW) for _ in range(3)]
+    outcome = centre.admit(*announcements, gateway.report([]))
+    assert [found.announcement.epoch.counter for found in outcome.announcements] == [1, 2, 3]
+    assert len(outcome.deferred) == 1
+    first = outcome.announcements[0]
+    epoch_id = first.announcement.epoch.epoch_id
+    centre.state.withdraw(first.channel, epoch_id, first.counter_before, first.sha256_before)
+    assert centre.state.channels[first.channel].highest_counter == 3
+    assert centre.admit(*outcome.deferred).accepted == 1
+
+
+def test_running_epoch_goes_on_beside_the_announcement_of_the_next(
+    gateway: SimulatedGateway, centre: Centre
+) -> None:
+    last = gateway.report([reading(1)])
+    outcome = centre.admit(gateway.announce(NOW), last)
+    assert (outcome.accepted, outcome.deferred) == (2, [])
 
 
 def test_other_gateways_go_on_beside_an_announcement(gateway: SimulatedGateway) -> None:
@@ -571,6 +605,16 @@ def test_description_ends_the_gateways_part_of_the_batch(
     assert outcome.accepted == 1
     assert [delivery.message for delivery in outcome.deferred] == [data[1].payload]
     assert [batch.content_format for batch in outcome.signed] == [CONTENT_FORMAT_CBOR]
+
+
+def test_last_of_several_descriptions_counts(gateway: SimulatedGateway, centre: Centre) -> None:
+    first, last = description(datastream("a")), description(datastream("b"))
+    outcome = centre.admit(
+        gateway.describe(first), gateway.report([reading(1)]), gateway.describe(last)
+    )
+    assert [found.description for found in outcome.descriptions] == [last]
+    assert (outcome.accepted, len(outcome.deferred)) == (2, 1)
+    assert len(outcome.signed) == 2
 
 
 def test_unchanged_description_costs_nothing(gateway: SimulatedGateway, centre: Centre) -> None:
