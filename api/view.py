@@ -16,6 +16,9 @@ DEFAULT_SPAN: Final = timedelta(hours=24)
 SHORTEST_SPAN: Final = timedelta(minutes=1)
 LONGEST_SPAN: Final = timedelta(days=3660)
 
+_PRESENT: Final = timedelta(minutes=5)
+_PRESENT_SHARE: Final = 0.02  # a view that ends so near to now is about the present
+
 SPANS: Final[Sequence[tuple[str, timedelta]]] = (
     ("90 days", timedelta(days=90)),
     ("30 days", timedelta(days=30)),
@@ -63,7 +66,7 @@ class View:
         return _query(self.start, self.end)
 
     def zooms(self, now: datetime) -> list[ViewLink]:
-        """Return the choice of spans, each around what is shown and never beyond now."""
+        """Return the choice of spans: up to now if the view reaches it, else around its middle."""
         return [
             ViewLink(label, self._zoom(span, now), current=span == self.span)
             for label, span in SPANS
@@ -82,7 +85,8 @@ class View:
     def _zoom(self, span: timedelta, now: datetime) -> str:
         if self.following and span == DEFAULT_SPAN:
             return ""
-        end = self.end if self.following else self.start + self.span / 2 + span / 2
+        reaches_now = now - self.end <= max(self.span * _PRESENT_SHARE, _PRESENT)
+        end = self.end if reaches_now else self.start + self.span / 2 + span / 2
         end = min(floor_second(end), floor_second(now))
         return _query(end - span, end)
 
@@ -97,7 +101,7 @@ def read_view(start_text: str, end_text: str, now: datetime) -> View:
     end = _read_time("to", end_text)
     if start is None:
         following = end is None
-        end = end or floor_second(now)
+        end = end or floor_second(now) + timedelta(seconds=1)  # what came this second is shown
         start = end - DEFAULT_SPAN
     else:
         following = False

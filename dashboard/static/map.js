@@ -77,8 +77,13 @@ export function makeMap(box) {
     const own = marker.getElement();
     own.replaceChildren(mark, label);
     own.setAttribute("role", "button");
-    marker.on("popupopen", (event) => event.popup.getElement().querySelector("a[href^='/']")?.focus());
-    marker.on("popupclose", () => document.activeElement === document.body && own.focus());
+    marker.on("popupopen", (event) => {
+      const popup = event.popup.getElement();
+      popup.querySelector("a[href^='/']")?.focus();
+      popup.onkeydown = (key) => key.key === "Escape" && marker.closePopup();
+    });
+    // What had the focus is gone with the popup, unless it was left for something else before.
+    marker.on("popupclose", () => [null, document.body].includes(document.activeElement) && own.focus());
     markers.set(site.dataset.site, { marker, own, mark, value, label });
   }
 
@@ -90,7 +95,7 @@ export function makeMap(box) {
     for (const [id, { own, mark, value }] of markers) {
       const site = findSite(id);
       const { label, text } = headlineOf(site);
-      const status = site.dataset.status ?? "fresh";
+      const status = site.dataset.state ?? "fresh";
       const state = site.querySelector("[data-site-status]").textContent;
       setText(value, `${label} ${text}`);
       const name = `${site.dataset.name}: ${label} ${text}. ${state}`;

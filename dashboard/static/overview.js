@@ -27,7 +27,7 @@ function refresh() {
     const rows = [...site.querySelectorAll("tr[data-datastream]")];
     everything.push(...rows);
     const status = siteStatus(rows);
-    site.dataset.status = status;
+    site.dataset.state = status;
     setText(site.querySelector("[data-site-status]"), countText(rows));
     const mark = site.querySelector("[data-site-mark]");
     if (!mark.classList.contains(`kb-mark--${status}`)) {

@@ -95,7 +95,7 @@ def values_of(body: Any) -> dict[int, str]:
 
 async def seeded(dsn: str) -> Street:
     async with await connect(dsn, autocommit=True, application_name="kerbstone test") as conn:
-        return await seed(conn)
+        return await seed(conn, days=1)
 
 
 async def report(dsn: str, street: Street, value: float) -> None:

@@ -150,7 +150,7 @@ class Street:
         return time
 
 
-async def seed(conn: Connection, now: datetime | None = None) -> Street:
+async def seed(conn: Connection, now: datetime | None = None, *, days: int = DAYS) -> Street:
     """Fill an empty, migrated database; `conn` is autocommit and needs no staging table yet."""
     now = now or datetime.now(UTC)
     street = Street(now)
@@ -161,7 +161,7 @@ async def seed(conn: Connection, now: datetime | None = None) -> Street:
         await _register(conn, street, place.name, place.tenant, _described(place))
     await _register(conn, street, "This computer", "camden", _this_computer())
     for place in PLACES:
-        await _history(conn, street, place)
+        await _history(conn, street, place, days)
     await _present(conn, street)
     await _messages(conn, street)
     await _trouble(conn, street)
@@ -407,13 +407,13 @@ def shift(now: datetime) -> timedelta:
     return timedelta(days=(now.date() - datetime(2009, 12, 31, tzinfo=UTC).date()).days)
 
 
-async def _history(conn: Connection, street: Street, place: Place) -> None:
-    """Ninety days of hourly means; a gap is planted in Bloomsbury's no2."""
+async def _history(conn: Connection, street: Street, place: Place, days: int) -> None:
+    """Days of hourly means; a gap is planted in Bloomsbury's no2."""
     moved, end = shift(street.now), street.now - place.silent_for
     values: dict[int, list[tuple[datetime, float]]] = {}
     for recorded, row in _recording()[place.recorded_as]:
         time = recorded + moved
-        if street.now - timedelta(days=DAYS) < time <= end:
+        if street.now - timedelta(days=days) < time <= end:
             for measured in MEASURED:
                 if (place.name, measured.name) in street.streams and row[measured.column]:
                     series = values.setdefault(street.streams[place.name, measured.name], [])

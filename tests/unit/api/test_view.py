@@ -21,7 +21,7 @@ def reread(query: str, now: datetime = NOW) -> tuple[datetime, datetime]:
 def test_without_a_span_the_last_day_is_followed() -> None:
     view = read_view("", "", NOW)
     assert view.following
-    assert view.end == NOW.replace(microsecond=0)
+    assert view.start < NOW < view.end <= NOW + timedelta(seconds=1)
     assert view.span == timedelta(hours=24)
 
 
@@ -68,6 +68,12 @@ def test_zooming_keeps_the_middle_and_never_passes_now() -> None:
         if middle + span / 2 <= NOW:
             assert start + span / 2 == middle
     assert [link.label for link in view.zooms(NOW) if link.current] == ["7 days"]
+
+
+def test_zooming_from_a_view_of_the_present_stays_in_the_present() -> None:
+    ninety_days = read_view("2026-03-03T12:00Z", "2026-06-01T12:00Z", NOW)
+    for link in ninety_days.zooms(NOW):
+        assert reread(link.query)[1] == ninety_days.end
 
 
 def test_steps_lead_back_to_the_present() -> None:
