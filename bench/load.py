@@ -40,7 +40,8 @@ READINGS: Final = STREAMS * TIMES
 
 STEP: Final = timedelta(minutes=1)
 GROUP: Final = "main"
-_FIRST_ANSWER_SECONDS: Final = 60.0
+_ANSWER_SECONDS: Final = 5.0
+_INTRODUCTION_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +114,27 @@ class LoadedGateway:
         )
         connection = await LoadConnection.open(gateway.host, gateway.port, gateway.device, context)
         await connection.subscribe(topics.acknowledgement(*self._place))
+        async with asyncio.timeout(_INTRODUCTION_SECONDS):
+            while not await self._is_known(connection):
+                pass
+        return connection
+
+    async def _is_known(self, connection: LoadConnection) -> bool:
+        """Announce and describe; return whether the centre has said that it stored both.
+
+        While ingest has never subscribed, the broker throws data away: then it is sent again.
+        """
         announcement = (topics.announcement(*self._place), self._epoch.announcement)
         await connection.publish([announcement], retain=True)
         await connection.publish([(topics.data(*self._place), self._description)])
-        async with asyncio.timeout(_FIRST_ANSWER_SECONDS):
-            while self._epoch.open_acknowledgement(await connection.delivered()).contiguous_seq < 1:
-                pass
-        return connection
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                while True:
+                    answer = self._epoch.open_acknowledgement(await connection.delivered())
+                    if answer.contiguous_seq:
+                        return True
+        except TimeoutError:
+            return False
 
     async def publish(self, connection: LoadConnection) -> None:
         """Publish every message."""

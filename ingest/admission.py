@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from device_protocol import cbor, cose, topics
-from device_protocol.acknowledgement import Acknowledgement
 from device_protocol.announcement import CLOCK_NONE
 from device_protocol.description import CONTENT_FORMAT_CBOR, decode_description
 from device_protocol.errors import (
@@ -33,7 +32,6 @@ from device_protocol.receiver import Channel as KnownChannel
 from device_protocol.receiver import (
     OpenedMessage,
     Policy,
-    ReplayWindow,
     open_announcement,
     open_data,
 )
@@ -41,30 +39,31 @@ from device_protocol.senml import CONTENT_FORMAT_SENML_CBOR, Record, decode_cbor
 from device_protocol.topics import Kind, Topic
 from ingest.delivery import Delivery
 from ingest.descriptions import check_description
+from ingest.drafts import Drafts
 from ingest.outcome import (
     AcceptedAnnouncement,
     AcceptedDescription,
-    AcknowledgementDue,
     Outcome,
     ReadingRefusals,
     Refusal,
 )
 from ingest.readings import Origin, ReadingTable, Span, conflicting_result
 from ingest.refusals import (
+    clipped,
     contradicting_reading,
     refused_message,
     refused_part,
     refused_reading,
 )
 from ingest.snapshot import UNKNOWN_PLACE, DeviceKey, Snapshot
-from ingest.state import Channel, ChannelKey, Parking, ReceiverState, Tally
+from ingest.state import Channel, ChannelKey, Parking, ReceiverState
 from standards_mapping.observation import Quality
 from storage.batches import SignedBatch
-from storage.epochs import Progress
 from storage.quarantine import QuarantineRow
 
 MAX_AHEAD_SECONDS: Final = 300
 _LARGEST_STORED: Final = (1 << 63) - 1
+_LARGEST_FORMAT: Final = (1 << 31) - 1  # of any kind; those of CoAP end at 65 535
 _MICROSECONDS: Final = 1_000_000
 _HOUR_SECONDS: Final = 3600
 
@@ -119,20 +118,16 @@ class Admission:
 
     def __init__(self, *, snapshot: Snapshot, state: ReceiverState, rules: Rules, now: int) -> None:
         self._snapshot = snapshot
-        self._state = state
         self._rules = rules
         self._policy = replace(rules.policy, content_formats=_AnyFormat())
         self._now = now
         self.taken = 0
         self._accepted = 0
         self._parked = 0
-        self._drafts: dict[ChannelKey, Channel] = {}
-        self._advanced: set[tuple[ChannelKey, bytes]] = set()
+        self._drafts = Drafts(state.channels)
         self._parking = state.parking.copy() if state.parking else Parking()
         self._kept = dict(state.kept)
-        self._begun: set[bytes] = set()
         self._deferred: list[Delivery] = []
-        self._due: dict[tuple[ChannelKey, bytes], str] = {}
         self._announcements: list[AcceptedAnnouncement] = []
         self._descriptions: dict[DeviceKey, AcceptedDescription] = {}
         self._signed: list[SignedBatch] = []
@@ -174,15 +169,15 @@ class Admission:
             descriptions=list(self._descriptions.values()),
             signed=self._signed,
             columns=columns,
-            progress=self._progress(),
+            progress=self._drafts.progress(),
             quarantined=self._quarantined,
             refusals=self._refusals,
             reading_refusals=self._reading_refusals,
-            acknowledgements=self._acknowledgements(),
+            acknowledgements=self._drafts.acknowledgements(self._now),
             deferred=self._deferred,
             accepted=self._accepted,
             parked=self._parked,
-            channels=self._drafts,
+            channels=self._drafts.changed,
             parking=self._parking,
             kept=self._kept,
             last_heard=self._last_heard,
@@ -192,7 +187,7 @@ class Admission:
 
     def _take_announcement(self, topic: Topic, delivery: Delivery) -> None:
         key = (topic.tenant, topic.device, topic.group)
-        known = self._channel(key)
+        known = self._drafts.channel(key)
         accepted = open_announcement(
             topic,
             delivery.message,
@@ -216,24 +211,17 @@ class Admission:
                 known.announcement_sha256,
             )
         )
-        channel = self._draft(key)
-        channel.highest_counter = epoch.counter
-        channel.announcement_sha256 = accepted.sha256
-        channel.last_refusal = 0
-        channel.begin(epoch, Tally(accepted.clock), ReplayWindow(size=self._rules.policy.window))
-        if accepted.previous is not None:
-            channel.end(*accepted.previous)
+        self._drafts.begin(key, accepted, self._rules.policy.window)
         self._accepted += 1
-        self._due[key, epoch.epoch_id] = delivery.connection
+        self._drafts.owe(key, epoch.epoch_id, delivery.connection)
         self._last_heard[gateway_id] = delivery.received_at
-        self._begun.add(epoch.epoch_id)
         self._deferred += self._parking.release((topic.tenant, topic.device), topics.data(*key))
 
     # Data (message D)
 
     def _take_data(self, topic: Topic, delivery: Delivery) -> None:
         key = (topic.tenant, topic.device, topic.group)
-        known = self._channel(key)
+        known = self._drafts.channel(key)
         opened = open_data(
             topic,
             delivery.message,
@@ -249,7 +237,7 @@ class Admission:
             return
         gateway = self._snapshot.gateways[topic.tenant, topic.device]
         origin = Origin(topic.tenant, topic.device, delivery.topic, delivery.received_at, gateway)
-        channel = self._advance(key, opened)
+        channel = self._drafts.advance(key, opened)
         try:
             span = self._take_payload(opened, origin, channel.tallies[opened.epoch_id].clock)
         except RejectionError as error:  # its signature holds: kept, and counted as received
@@ -258,29 +246,15 @@ class Admission:
         else:
             self._accepted += 1
         self._signed.append(_signed_batch(opened, origin, span))
-        self._due[key, opened.epoch_id] = delivery.connection
+        self._drafts.owe(key, opened.epoch_id, delivery.connection)
         self._last_heard[gateway.id] = delivery.received_at
 
     def _must_wait(self, topic: Topic, opened: OpenedMessage) -> bool:
         """Return whether the message needs what this batch will only bring into the database."""
         described = (topic.tenant, topic.device) in self._descriptions
-        return opened.epoch_id in self._begun or (
+        return opened.epoch_id in self._drafts.begun or (
             described and opened.content_format == CONTENT_FORMAT_SENML_CBOR
         )
-
-    def _advance(self, key: ChannelKey, opened: OpenedMessage) -> Channel:
-        """Count the message as received, in a draft."""
-        channel = self._draft(key)
-        epoch_id = opened.epoch_id
-        if (key, epoch_id) not in self._advanced:
-            self._advanced.add((key, epoch_id))
-            channel.windows[epoch_id] = channel.windows[epoch_id].copy()
-        channel.windows[epoch_id].add(opened.seq, opened.digest)
-        tally = channel.tallies[epoch_id]
-        channel.tallies[epoch_id] = replace(tally, received=tally.received + 1)
-        if tally.final_seq is not None:
-            channel.settle(epoch_id)
-        return channel
 
     def _take_payload(self, opened: OpenedMessage, origin: Origin, clock: int) -> Span:
         if opened.content_format not in self._rules.policy.content_formats:
@@ -327,11 +301,11 @@ class Admission:
 
     def _refuse(self, topic: Topic, delivery: Delivery, error: RejectionError) -> None:
         key = (topic.tenant, topic.device, topic.group)
-        channel = self._channel(key)
+        channel = self._drafts.channel(key)
         if isinstance(error, DuplicateError | TooOldError):
             self._acknowledge_again(key, channel, topic, delivery)
         if channel.epochs and not isinstance(error, DuplicateError):
-            self._draft(key).last_refusal = error.code
+            self._drafts.draft(key).last_refusal = error.code
         tenant, device = self._snapshot.known_place(topic.tenant, topic.device)
         kept = error.reason in QUARANTINED and self._may_keep((tenant, device), delivery)
         if kept:
@@ -348,7 +322,7 @@ class Admission:
                 device=device,
                 code=error.code,
                 reason=error.reason,
-                detail=str(error),
+                detail=clipped(str(error)),
                 delivery=delivery,
                 quarantined=quarantined,
             )
@@ -359,11 +333,10 @@ class Admission:
     ) -> None:
         """Answer again: a gateway that repeats itself has missed our acknowledgement."""
         if topic.kind is Kind.ANNOUNCEMENT:
-            epoch_id = channel.epoch_of(channel.highest_counter)
+            epoch_id = channel.epoch_of(channel.highest_counter) or b""
         else:
             epoch_id = _epoch_id(delivery.message)
-        if epoch_id in channel.epochs:
-            self._due[key, epoch_id] = delivery.connection
+        self._drafts.owe(key, epoch_id, delivery.connection)
 
     def _may_keep(self, device: DeviceKey, delivery: Delivery) -> bool:
         hour = delivery.received_at // _HOUR_SECONDS
@@ -377,7 +350,7 @@ class Admission:
         count: Counter[str] = Counter()
         for error in refused:
             count[error.reason] += 1
-            last[error.reason] = str(error)
+            last[error.reason] = clipped(str(error))
         self._reading_refusals += [
             ReadingRefusals(
                 origin.tenant, origin.device, reason, n, last[reason], origin.received_at
@@ -406,52 +379,6 @@ class Admission:
             error = UnknownEpochError(f"the epoch was not announced within {limit} s")
             self._refuse(topics.parse(delivery.topic), delivery, error)
 
-    # State
-
-    def _channel(self, key: ChannelKey) -> Channel:
-        return self._drafts.get(key) or self._state.channels.get(key) or _NO_CHANNEL
-
-    def _draft(self, key: ChannelKey) -> Channel:
-        draft = self._drafts.get(key)
-        if draft is None:
-            draft = self._drafts[key] = self._channel(key).draft()
-        return draft
-
-    def _progress(self) -> list[Progress]:
-        found = []
-        for key, epoch_id in self._advanced:
-            channel = self._drafts[key]
-            window = channel.windows[epoch_id]
-            received = channel.tallies[epoch_id].received
-            found.append(
-                Progress(
-                    epoch_id=epoch_id,
-                    highest_seq=window.highest,
-                    contiguous_seq=window.contiguous,
-                    received_messages=received,
-                )
-            )
-        return found
-
-    def _acknowledgements(self) -> list[AcknowledgementDue]:
-        found = []
-        for (key, epoch_id), connection in self._due.items():
-            channel = self._channel(key)
-            acknowledgement = Acknowledgement(
-                contiguous_seq=channel.windows[epoch_id].contiguous,
-                highest_counter=channel.highest_counter,
-                last_refusal=channel.last_refusal,
-                time=self._now,
-            )
-            key_of_epoch = channel.epochs[epoch_id].key
-            found.append(
-                AcknowledgementDue(connection, key, epoch_id, key_of_epoch, acknowledgement)
-            )
-        return found
-
-
-_NO_CHANNEL: Final = Channel()
-
 
 def _epoch_id(message: bytes) -> bytes:
     """Return the epoch a message D names; it has been opened before."""
@@ -466,7 +393,7 @@ def _signed_batch(opened: OpenedMessage, origin: Origin, span: Span) -> SignedBa
         message_hash=opened.digest,
         gateway_id=origin.gateway.id,
         signer_kid=opened.signer_kid,
-        content_format=opened.content_format,
+        content_format=min(opened.content_format, _LARGEST_FORMAT),
         signed=opened.signed,
         readings=span.readings,
         first_time=span.first,

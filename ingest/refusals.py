@@ -1,10 +1,19 @@
 """What is kept of a refusal: the rows of the quarantine, for messages and single readings. Pure."""
 
+from typing import Final
+
 from device_protocol.errors import RejectionError
 from device_protocol.senml import Record
 from ingest.delivery import Delivery
 from ingest.readings import Contradiction, Origin, conflicting_result
 from storage.quarantine import QuarantineRow
+
+_MAX_CHARACTERS: Final = 500
+
+
+def clipped(text: str) -> str:
+    """Return the beginning of a text that a sender could have made as long as it liked."""
+    return text if len(text) <= _MAX_CHARACTERS else text[:_MAX_CHARACTERS] + "…"
 
 
 def refused_message(
@@ -16,7 +25,7 @@ def refused_message(
         tenant=tenant,
         device=device,
         reason=error.reason,
-        detail=str(error),
+        detail=clipped(str(error)),
         topic=delivery.topic,
         message=delivery.message,
     )
@@ -30,12 +39,12 @@ def refused_reading(origin: Origin, record: Record, error: RejectionError) -> Qu
         tenant=origin.tenant,
         device=origin.device,
         reason=error.reason,
-        detail=str(error),
+        detail=clipped(str(error)),
         topic=origin.topic,
-        senml_name=record.name,
+        senml_name=clipped(record.name),
         phenomenon_time=record.time_microseconds,
         result=value.hex() if isinstance(value, bytes) else value,
-        unit=record.unit,
+        unit=clipped(record.unit),
     )
 
 
@@ -46,7 +55,7 @@ def refused_part(origin: Origin, name: str, error: RejectionError) -> Quarantine
         tenant=origin.tenant,
         device=origin.device,
         reason=error.reason,
-        detail=str(error),
+        detail=clipped(str(error)),
         topic=origin.topic,
         senml_name=name,
     )
@@ -68,7 +77,7 @@ def contradicting_reading(found: Contradiction) -> QuarantineRow:
         tenant=found.origin.tenant,
         device=found.origin.device,
         reason=error.reason,
-        detail=str(error),
+        detail=clipped(str(error)),
         topic=found.origin.topic,
         senml_name=name,
         phenomenon_time=found.time,

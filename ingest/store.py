@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from device_protocol.receiver import OpenEpoch, ReplayWindow
+from device_protocol.receiver import MAX_SEQ, OpenEpoch, ReplayWindow
 from ingest.admission import Rules
 from ingest.epoch_keys import EpochKeys
 from ingest.metrics import DATABASE_UP, READINGS, WRITE_SECONDS
@@ -194,8 +194,13 @@ class Store:
             ),
             received_at=accepted.delivery.received_at,
             closes_at=epoch.closes_at,
-            previous=accepted.announcement.previous,
+            previous=_storable(accepted.announcement.previous),
         )
+
+
+def _storable(previous: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return how the epoch before ended, unless no epoch can have ended so."""
+    return previous if previous is not None and previous[1] <= MAX_SEQ else None
 
 
 async def _retry_held(

@@ -379,6 +379,23 @@ def _begin_with_id(epoch_id: bytes) -> object:
     return lambda **given: begin(**given, random=random)
 
 
+async def test_numbers_beyond_the_database_stop_nothing(centre: Centre) -> None:
+    gateway = await centre.enrol("k7q2m9xd4t")
+    huge = (1 << 64) - 1
+    await centre.take(gateway.announce(NOW, previous=(huge, huge)))
+    await centre.take(gateway.announce(NOW, previous=(huge, 5), counter=(1 << 63) - 1))
+    outcome, _ = await centre.take(gateway.seal(b"", huge))
+    assert [refusal.reason for refusal in outcome.refusals] == ["content-format"]
+    assert await centre.rows("SELECT content_format FROM signed_batch") == [((1 << 31) - 1,)]
+
+
+async def test_long_names_are_clipped(centre: Centre, gateway: SimulatedGateway) -> None:
+    name = "n" * 20_000
+    await centre.take(gateway.report([reading(1, name=name, time=START)]))
+    [(kept, detail)] = await centre.rows("SELECT senml_name, detail FROM quarantine")
+    assert len(str(kept)) == len(str(detail)) == 501
+
+
 async def test_description_makes_the_entities_of_its_council(
     centre: Centre, gateway: SimulatedGateway
 ) -> None:
