@@ -1,10 +1,10 @@
 """New values, pushed to open pages as server-sent events.
 
-One connection listens on channel `kerbstone`; one query then reads what changed and the answer is
-shared by all clients. A client hears of its council at most once a second. Each client's queue is
-bounded: one that falls behind is disconnected and, coming back with the last event's id, is told
-in one message all that it missed. Without a word from the centre for half a minute the page shows
-a banner, which is why silence is filled with beats.
+One connection listens for what ingest announces; one query then reads what changed and the answer
+is shared by all clients. A client hears of its council at most once a second. Each client's queue
+is bounded: one that falls behind is disconnected and, coming back with the last event's id, is
+told in one message all that it missed. Without a word from the centre for half a minute the page
+shows a banner, which is why silence is filled with beats.
 """
 
 import asyncio
@@ -22,11 +22,17 @@ from api.presentation import live_value
 from api.times import iso_text
 from runtime.backoff import FullJitter
 from storage.database import OUTAGES, Connection, Pool, connect
-from storage.overview import ChangedValue, bounded_read, changed_values, server_time
+from storage.overview import (
+    ChangedValue,
+    bounded_read,
+    changed_values,
+    listen,
+    server_time,
+    wait_for_change,
+)
 
 log = logging.getLogger(__name__)
 
-CHANNEL: Final = "kerbstone"
 INTERVAL_SECONDS: Final = 1.0
 """The least time between two messages about one council."""
 
@@ -84,7 +90,7 @@ class LiveFeed:
                     self._dsn, autocommit=True, application_name="kerbstone serve live"
                 )
                 async with conn:
-                    await conn.execute("LISTEN kerbstone")
+                    await listen(conn)
                     self._set_connected(connected=True)
                     waits.reset()
                     await self._follow(conn)
@@ -100,8 +106,7 @@ class LiveFeed:
             began = loop.time()
             await self._look(conn)
             await asyncio.sleep(max(0.0, INTERVAL_SECONDS - (loop.time() - began)))
-            async for _ in conn.notifies(timeout=_LOOK_ANYWAY_SECONDS, stop_after=1):
-                pass
+            await wait_for_change(conn, _LOOK_ANYWAY_SECONDS)
 
     async def _look(self, conn: Connection) -> None:
         """Read what was written since the last look and tell those whom it concerns."""

@@ -206,7 +206,7 @@ def quality_text(mask: int) -> str:
     if unknown := mask & ~sum(QUALITY_FLAGS):
         words.append(f"flag {unknown}")
     if not words:
-        return "Nothing flagged"
+        return "Not flagged"
     first, *rest = words
     return ", ".join([first, *(text[:1].lower() + text[1:] for text in rest)])
 

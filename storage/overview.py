@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
 
+from psycopg import sql
 from psycopg.rows import class_row
 
 from storage.database import Connection, query
 
 READ_TIMEOUT_SECONDS: Final = 10.0
+
+LATEST_CHANNEL: Final = "kerbstone"
+"""Where ingest says that `latest` has changed (storage.batches)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +138,17 @@ async def changed_values(conn: Connection, since: datetime) -> list[ChangedValue
     async with conn.cursor(row_factory=class_row(ChangedValue)) as cursor:
         await cursor.execute(query("overview_changes"), {"since": since})
         return await cursor.fetchall()
+
+
+async def listen(conn: Connection) -> None:
+    """Let `conn`, which is autocommit, hear of changes to `latest` from now on."""
+    await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(LATEST_CHANNEL)))
+
+
+async def wait_for_change(conn: Connection, seconds: float) -> None:
+    """Return when a listening connection hears of a change, or after `seconds`."""
+    async for _ in conn.notifies(timeout=seconds, stop_after=1):
+        pass
 
 
 async def server_time(conn: Connection) -> datetime:

@@ -67,23 +67,62 @@ export function setText(element, text) {
   }
 }
 
-/** Brings every age and status below `root` up to now. */
-export function tick(root = document) {
-  for (const element of root.querySelectorAll("[data-age]")) {
-    const age = ageOf(element.dateTime);
-    if (age !== null) {
-      setText(element, ageText(age));
+// Of a great many rows, those in or near the window are written to every second and the others more rarely, because
+// each change lays out the table anew.
+const MANY_ROWS = 500;
+const RARELY = 15;
+let ticks = 0;
+const inSight = new Set();
+const observer = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (isIntersecting) {
+      inSight.add(target);
+      tickRow(target);
+    } else {
+      inSight.delete(target);
     }
   }
-  for (const row of root.querySelectorAll("[data-late-after]")) {
-    const tag = row.querySelector("[data-status]");
-    const kind = judge(ageOf(row.dataset.time), +row.dataset.lateAfter, +row.dataset.staleAfter);
-    const [fresh, late, stale] = (row.dataset.words || "").split(",");
-    setText(tag, { fresh, late, stale }[kind] || WORDS[kind]);
-    if (tag && !tag.classList.contains(`kb-status--${kind}`)) {
-      tag.className = `kb-status kb-status--${kind}`;
+}, { rootMargin: "400px" });
+const observed = new WeakSet();
+
+function tickAge(element) {
+  const age = ageOf(element.dateTime);
+  if (age !== null) {
+    setText(element, ageText(age));
+  }
+}
+
+/** Brings the age and status of one row up to now. */
+export function tickRow(row) {
+  row.querySelectorAll("[data-age]").forEach(tickAge);
+  const tag = row.querySelector("[data-status]");
+  const kind = statusOf(row);
+  const [fresh, late, stale] = (row.dataset.words || "").split(",");
+  setText(tag, { fresh, late, stale }[kind] || WORDS[kind]);
+  if (tag && !tag.classList.contains(`kb-status--${kind}`)) {
+    tag.className = `kb-status kb-status--${kind}`;
+  }
+}
+
+/** Brings ages and statuses up to now; to be called every second. */
+export function tick() {
+  const rows = document.querySelectorAll("[data-late-after]");
+  for (const row of rows) {
+    if (!observed.has(row)) {
+      observed.add(row);
+      observer.observe(row);
     }
   }
+  for (const row of inSight) {
+    if (!row.isConnected) {
+      inSight.delete(row);
+      observer.unobserve(row);
+    }
+  }
+  ticks += 1;
+  const all = rows.length <= MANY_ROWS || ticks % RARELY === 0;
+  (all ? rows : inSight).forEach(tickRow);
+  document.querySelectorAll(":not([data-late-after]) > td [data-age]").forEach(tickAge);
 }
 
 /** The status that a row shows at present. */

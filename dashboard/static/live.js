@@ -1,6 +1,6 @@
 // The live stream: new values into their rows, and a banner when the centre has not been heard for half a minute.
 
-import { now, setClock, setText, tick } from "./age.js";
+import { now, setClock, setText, tick, tickRow } from "./age.js";
 
 const LOST_SECONDS = 30;
 const RETRY_SECONDS = 5;
@@ -27,6 +27,7 @@ export function showValue(value) {
   setText(row.querySelector("[data-when]"), value.when);
   setText(quality, value.quality);
   quality.classList.toggle("kb-flagged", value.flagged);
+  tickRow(row);
   cell.parentElement.classList.remove("kb-changed");
   requestAnimationFrame(() => cell.parentElement.classList.add("kb-changed"));
   return true;

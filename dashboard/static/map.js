@@ -7,6 +7,7 @@ import { setText } from "./age.js";
 const MEMBER = { color: "#3d7f84", weight: 2, fillColor: "#d8ebe9", fillOpacity: 1 };
 const SIDES = ["right", "left", "above", "below", "above-left", "above-right", "below-left", "below-right"];
 const TRIES = 4;
+const MOST_LABELS = 60; // beyond, a label shows when its mark is pointed at or has the focus
 const NEIGHBOUR = { color: "#b5c2c5", weight: 1, fillColor: "#f8faf9", fillOpacity: 1 };
 
 function siteRows() {
@@ -88,7 +89,7 @@ export function makeMap(box) {
   }
 
   function findSite(id) {
-    return document.querySelector(`tbody[data-site="${id}"]`);
+    return document.getElementById(`site-${id}`);
   }
 
   function update() {
@@ -127,6 +128,10 @@ export function makeMap(box) {
 
   /** Finds a side for each label; those without one go first in the next try, in the last they are hidden. */
   function place() {
+    if (markers.size > MOST_LABELS) {
+      markers.forEach(({ own }) => own.classList.add("kb-site-mark--crowded"));
+      return;
+    }
     const frame = box.getBoundingClientRect();
     let order = [...markers.values()];
     for (let tries = 0; tries < TRIES; tries += 1) {

@@ -10,6 +10,7 @@ PICTURE = Path(__file__).parents[2] / "docs" / "images" / "overview.png"
 
 
 async def test_the_overview_is_pictured_for_the_documentation(page: Page, centre: Centre) -> None:
+    await centre.street.speak(centre.conn)
     await page.goto(centre.url)
     await expect(page.locator("[data-live-text]")).to_contain_text("Live")
     await expect(page.locator(".kb-site-mark")).to_have_count(5)

@@ -149,6 +149,18 @@ class Street:
         await notify_latest(conn)
         return time
 
+    async def speak(self, conn: Connection) -> None:
+        """Let every site but the silent one say once more what it said last, now."""
+        silent = {place.name for place in PLACES if place.silent_for}
+        cursor = await conn.execute("SELECT datastream_id, value, quality FROM latest")
+        last = {key: (value, quality) for key, value, quality in await cursor.fetchall()}
+        now = datetime.now(UTC)
+        for (site, name), key in self.streams.items():
+            if site not in silent and name != "spool_readings":
+                value, quality = last[key]
+                await store(conn, {key: [(now, value)]}, quality=quality)
+        await notify_latest(conn)
+
 
 async def seed(conn: Connection, now: datetime | None = None, *, days: int = DAYS) -> Street:
     """Fill an empty, migrated database; `conn` is autocommit and needs no staging table yet."""

@@ -11,6 +11,7 @@ import pytest
 
 from api import live
 from api.live import LiveFeed, TooManyClientsError, values_message
+from storage import batches, overview
 from storage.database import Pool
 from storage.overview import ChangedValue
 
@@ -37,6 +38,10 @@ async def opened(feed: LiveFeed, tenant: str | None = None) -> live.AsyncIterato
     stream = feed.stream(NO_POOL, tenant, None)
     assert (await anext(stream)).startswith(b"retry: ")
     return stream
+
+
+def test_the_feed_listens_where_ingest_speaks() -> None:
+    assert overview.LATEST_CHANNEL == batches.LATEST_CHANNEL
 
 
 def test_a_message_carries_an_id_to_come_back_with() -> None:

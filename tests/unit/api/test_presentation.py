@@ -60,7 +60,7 @@ def test_a_row_says_value_unit_time_what_it_is_and_quality() -> None:
     assert (row.what, row.age, row.quality) == (
         "Mean over 1 hour",
         "30 seconds ago",
-        "Nothing flagged",
+        "Not flagged",
     )
     assert row.time_iso == "2026-06-01T11:59:30Z"
     assert row.status_text == "Fresh"

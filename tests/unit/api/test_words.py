@@ -92,5 +92,5 @@ def test_a_replay_alone_is_no_warning() -> None:
     assert not is_flagged(0)
     assert not is_flagged(words.REPLAYED)
     assert is_flagged(words.REPLAYED | words.SUSPECT)
-    assert quality_text(0) == "Nothing flagged"
+    assert quality_text(0) == "Not flagged"
     assert quality_text(12) == "Replayed, suspect"
