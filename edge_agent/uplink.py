@@ -36,6 +36,7 @@ _PUBACK_SECONDS: Final = 30.0
 _KEEP_ALIVE_SECONDS: Final = 30  # also bounds how long a silent broker can hold up a stop
 _DRAIN_SECONDS: Final = 10.0
 _WATCH_SECONDS: Final = 30.0
+_ASK_AGAIN_SECONDS: Final = 10.0
 _STEADY_SECONDS: Final = 60.0
 _FIRST_RETRY_SECONDS: Final = 1.0
 _NO_MATCHING_SUBSCRIBERS: Final = 0x10
@@ -177,6 +178,7 @@ class Uplink:
                 await self._hold_connection()
             except* OUTAGES as outage:
                 self._note_connection(connected=False, error=_words(outage))
+            _obey_cancellation()
             if self._clock.monotonic() - connected_at > _STEADY_SECONDS:
                 self._reconnects.reset()
             await asyncio.sleep(self._reconnects.next())
@@ -186,7 +188,9 @@ class Uplink:
         identity = await asyncio.to_thread(self._keystore.load)
         self._use(identity)
         async with Connection(self._settings.broker, identity, self._settings.device) as connection:
+            _obey_cancellation()
             await self._subscribe(connection)
+            _obey_cancellation()
             self._note_connection(connected=True)
             self._slots = asyncio.Semaphore(_PUBLISHES_AT_ONCE)
             self._is_announced = False
@@ -294,7 +298,8 @@ class Uplink:
             if self._facts.waiting_for != str(problem):
                 log.warning("readings wait in the spool", extra={"problem": str(problem)})
             self._facts.waiting_for = str(problem)
-            await self._pause(_WATCH_SECONDS)
+            await self._pause(_ASK_AGAIN_SECONDS)
+            await self._subscribe(connection)  # brings what is retained once more
             return
         self._facts.waiting_for = ""
         if self._is_announced:
@@ -407,6 +412,17 @@ class Uplink:
             facts.connected, facts.connection_since = connected, self._clock.unix()
             log.info("connected" if connected else "disconnected", extra={"error": error})
         facts.connection_error = error
+
+
+def _obey_cancellation() -> None:
+    """Stop where a cancellation was swallowed.
+
+    Python 3.11 loses one in two places: `asyncio.wait_for`, which aiomqtt uses, when what it
+    waits for comes at that very moment; and a TaskGroup, when a child fails at that moment.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _words(outage: BaseExceptionGroup[BaseException]) -> str:

@@ -26,6 +26,7 @@ from broker_config.files import BrokerKind
 from device_protocol import cbor, cose
 from device_protocol.keys import RecipientKey
 from edge_agent.agent import run
+from edge_agent.key_sets import KeySets
 from edge_agent.settings import AgentSettings
 from edge_agent.status import AlreadyRunningError, Status, read_status
 from edge_agent.uplink import Connection
@@ -358,14 +359,17 @@ async def test_an_agent_killed_at_any_moment_loses_no_reading(
     gateway.configure(window_messages=3)
     tasks.start(centre.run())
     begun = datetime.now(UTC)
-    counters = []
-    for heard_before in (1, 4, 9):
+    for life, messages in enumerate((1, 3, 4)):
+        before = len(centre.heard.opened)
         async with process(gateway) as agent:
-            await centre.until(lambda heard, n=heard_before: len(heard.opened) >= n)
-            centre.withheld = heard_before == 4
+            await centre.until(
+                lambda heard, life=life, least=before + messages: (
+                    len(heard.announcements) > life and len(heard.opened) >= least
+                )
+            )
+            centre.withheld = life == 1
             agent.send_signal(signal.SIGKILL)
             await agent.wait()
-        counters.append(centre.heard.announcements[-1].epoch.counter)
         assert not gateway.status().running
         centre.withheld = False
     async with process(gateway) as agent:
@@ -375,7 +379,8 @@ async def test_an_agent_killed_at_any_moment_loses_no_reading(
         assert results(centre.heard) == expected
         agent.terminate()
         assert await agent.wait() == 0
-    assert counters == [1, 2, 3]
+    counters = [each.epoch.counter for each in centre.heard.announcements]
+    assert counters == [1, 2, 3, 4]
     assert all(len(messages) == 1 for messages in bytes_by_seq(centre.heard).values())
     status = gateway.status()
     assert "DOES NOT RUN" in status.render()
@@ -398,6 +403,33 @@ async def test_without_a_key_set_readings_wait(
     tasks.start(centre.run())
     await centre.until(lambda heard: len(results(heard)[1]) >= len(expected[1]))
     assert results(centre.heard) == expected
+
+
+async def test_a_key_set_that_got_lost_on_the_way_is_asked_for_again(
+    gateway: Gateway, centre: Centre, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer = KeySets.offer
+    lost = iter([True, True])
+    monkeypatch.setattr(
+        KeySets,
+        "offer",
+        lambda self, message: False if next(lost, False) else offer(self, message),
+    )
+    monkeypatch.setattr("edge_agent.uplink._ASK_AGAIN_SECONDS", 0.1)
+    tasks.start(centre.run())
+    await centre.connected.wait()
+    tasks.start(run(gateway.settings))
+    await centre.until(lambda heard: bool(heard.opened))
+
+
+async def test_an_agent_stops_at_any_moment(gateway: Gateway, centre: Centre, tasks: Tasks) -> None:
+    tasks.start(centre.run())
+    await centre.connected.wait()
+    for moment in range(30):
+        agent = tasks.start(run(gateway.settings))
+        await asyncio.sleep(moment * 0.004)
+        async with asyncio.timeout(5):
+            await tasks.stop(agent)
 
 
 async def test_with_nobody_there_nothing_counts_as_delivered(

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from device_protocol import topics
 from device_protocol.acknowledgement import Acknowledgement, seal_acknowledgement
 from device_protocol.description import GatewayDescription, decode_description
-from device_protocol.errors import DuplicateError, RejectionError
+from device_protocol.errors import DuplicateError, RejectionError, UnknownEpochError
 from device_protocol.key_set import KeySet, Recipient, certificate_chain, sign_key_set
 from device_protocol.keys import RecipientKey, SigningKey, VerifyingKey
 from device_protocol.receiver import (
@@ -125,6 +125,7 @@ class Centre:
         self._counters: dict[str, int] = {}
         self._connection: aiomqtt.Client | None = None
         self._changed = asyncio.Event()
+        self._parked: list[tuple[str, bytes]] = []
 
     async def run(self) -> None:
         """Publish the key set and receive until cancelled, through every outage."""
@@ -137,7 +138,9 @@ class Centre:
                     self.connected.set()
                     async for message in self._connection.messages:
                         await self._take(message)
+                        _obey_cancellation()
             self.connected.clear()
+            _obey_cancellation()
             await asyncio.sleep(0.05)
 
     async def publish_key_set(self, message: bytes) -> None:
@@ -164,28 +167,33 @@ class Centre:
 
     async def _take(self, message: aiomqtt.Message) -> None:
         topic, content = message.topic.value, bytes(message.payload)  # type: ignore[arg-type]
-        place = topics.parse(topic)
-        if place.kind is topics.Kind.DATA:
+        if topics.parse(topic).kind is topics.Kind.DATA:
             self.heard.messages.append((topic, content))
+        await self._open(topic, content, retained=message.retain)
+        self._changed.set()
+
+    async def _open(self, topic: str, content: bytes, *, retained: bool = False) -> None:
+        place = topics.parse(topic)
         try:
             accepted = self._receiver.receive(
-                topic,
-                content,
-                retained=message.retain and place.kind is topics.Kind.DATA,
-                now=int(time.time()),
+                topic, content, retained=retained, now=int(time.time())
             )
         except DuplicateError:
             self.heard.repeated += 1
             await self.acknowledge(place.device, place.group)
+        except UnknownEpochError:  # a broker may deliver one topic before another
+            self._parked.append((topic, content))
         except RejectionError as refusal:
             self.heard.refusals.append(refusal)
         else:
             self._keep(place.device, accepted)
-            epoch_id = (
-                accepted.epoch.epoch_id if isinstance(accepted, Announcement) else accepted.epoch_id
-            )
-            await self._acknowledge(place.device, place.group, epoch_id)
-        self._changed.set()
+            if isinstance(accepted, OpenedMessage):
+                await self._acknowledge(place.device, place.group, accepted.epoch_id)
+            else:
+                await self._acknowledge(place.device, place.group, accepted.epoch.epoch_id)
+                parked, self._parked = self._parked, []
+                for each in parked:
+                    await self._open(*each)
 
     def _keep(self, device: str, accepted: Announcement | OpenedMessage) -> None:
         if isinstance(accepted, Announcement):
@@ -222,3 +230,10 @@ class Centre:
         )
         topic = topics.acknowledgement(self._tenant, device, group)
         await self._connection.publish(topic, message, 1, timeout=1)
+
+
+def _obey_cancellation() -> None:
+    """Stop where aiomqtt has swallowed a cancellation."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
