@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from api.boundaries import ATTRIBUTION
 from api.state import Service, service
 from api.templating import page
-from api.words import QUALITY_FLAGS, property_name, unit_symbol
+from api.words import QUALITY_FLAGS, QUALITY_MEANINGS, property_name, unit_symbol
 from standards_mapping.properties import PROPERTIES
 from standards_mapping.units import UNITS
 from storage.overview import CurrentValue, Site, bounded_read, current_values, sites
@@ -52,16 +52,16 @@ async def about_data(*, centre: Annotated[Service, Depends(service)]) -> Respons
         "active": "about",
         "origins": origins(found, values),
         "measured": dictionary(values),
-        "quality_flags": QUALITY_FLAGS,
+        "quality_flags": [(text, QUALITY_MEANINGS[bit]) for bit, text in QUALITY_FLAGS.items()],
         "map_attribution": ATTRIBUTION,
     }
-    return page(centre.pages, "about_data.html", context)
+    return await page(centre.pages, "about_data.html", context)
 
 
 @router.get("/accessibility")
 async def accessibility(*, centre: Annotated[Service, Depends(service)]) -> Response:
     """Show the accessibility statement."""
-    return page(centre.pages, "accessibility.html", {"active": "accessibility"})
+    return await page(centre.pages, "accessibility.html", {"active": "accessibility"})
 
 
 def origins(found: Sequence[Site], values: Sequence[CurrentValue]) -> list[Origin]:

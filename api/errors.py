@@ -39,7 +39,7 @@ def install(app: FastAPI, pages: Environment) -> None:
     async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101  # registered for nothing else
         headers = dict(error.headers or {})
-        return answer(pages, request, error.status_code, str(error.detail), headers)
+        return await answer(pages, request, error.status_code, str(error.detail), headers)
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
@@ -47,19 +47,19 @@ def install(app: FastAPI, pages: Environment) -> None:
             f"{'.'.join(str(part) for part in entry['loc'][1:])}: {entry['msg']}"
             for entry in error.errors()
         ]
-        return answer(pages, request, HTTPStatus.BAD_REQUEST, "; ".join(details), {})
+        return await answer(pages, request, HTTPStatus.BAD_REQUEST, "; ".join(details), {})
 
     async def wrong_view(request: Request, error: Exception) -> Response:
-        return answer(pages, request, HTTPStatus.BAD_REQUEST, str(error), {})
+        return await answer(pages, request, HTTPStatus.BAD_REQUEST, str(error), {})
 
     async def outage(request: Request, error: Exception) -> Response:
         log.warning("database unavailable", extra={"path": request.url.path, "error": str(error)})
         headers = {"Retry-After": str(RETRY_SECONDS)}
-        return answer(pages, request, HTTPStatus.SERVICE_UNAVAILABLE, _UNAVAILABLE, headers)
+        return await answer(pages, request, HTTPStatus.SERVICE_UNAVAILABLE, _UNAVAILABLE, headers)
 
     async def fault(request: Request, error: Exception) -> Response:
         log.error("request failed", extra={"path": request.url.path}, exc_info=error)
-        return answer(pages, request, HTTPStatus.INTERNAL_SERVER_ERROR, _FAULT, {})
+        return await answer(pages, request, HTTPStatus.INTERNAL_SERVER_ERROR, _FAULT, {})
 
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
@@ -69,7 +69,7 @@ def install(app: FastAPI, pages: Environment) -> None:
     app.add_exception_handler(Exception, fault)
 
 
-def answer(
+async def answer(
     pages: Environment,
     request: Request,
     status_code: int,
@@ -83,7 +83,7 @@ def answer(
     if message == HTTPStatus(status_code).phrase:
         message = ""
     context = {"title": title, "message": message, "status_code": status_code}
-    return page(pages, "error.html", context, status_code=status_code, headers=headers)
+    return await page(pages, "error.html", context, status_code=status_code, headers=headers)
 
 
 def wants_html(accept: str) -> bool:

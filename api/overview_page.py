@@ -80,7 +80,7 @@ async def overview(
         "since": iso_text(since),
         "tenant": council,
     }
-    return page(centre.pages, "overview.html", context)
+    return await page(centre.pages, "overview.html", context)
 
 
 @router.get("/boundaries.geojson")

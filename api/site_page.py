@@ -90,7 +90,7 @@ async def site_page(
         "now": iso_text(now),
         "since": iso_text(watermark(values, read_at)),
     }
-    return page(centre.pages, "site.html", context)
+    return await page(centre.pages, "site.html", context)
 
 
 @router.get("/batches/{epoch_id}/{seq}")

@@ -144,7 +144,7 @@ async def status(*, centre: Annotated[Service, Depends(service)]) -> Response:
         "now": iso_text(now),
         "read_at": time_text(floor_second(now)),
     }
-    return page(centre.pages, "status.html", context)
+    return await page(centre.pages, "status.html", context)
 
 
 def moment(time: datetime | None, now: datetime) -> Moment:

@@ -1,5 +1,6 @@
 """Filling templates: the environment, and addresses of static files that follow their content."""
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from functools import cache
@@ -74,7 +75,7 @@ def environment(operator: OperatorSettings) -> Environment:
     return made
 
 
-def page(
+async def page(
     pages: Environment,
     template: str,
     context: Mapping[str, Any],
@@ -82,6 +83,9 @@ def page(
     status_code: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
-    """Return a filled template; it is never cached, because it shows how things are now."""
-    body = pages.get_template(template).render(**context)
+    """Return a filled template; it is never cached, because it shows how things are now.
+
+    It is filled in a thread: a page of thousands of rows must not hold up the live streams.
+    """
+    body = await asyncio.to_thread(pages.get_template(template).render, **context)
     return HTMLResponse(body, status_code, {"Cache-Control": "no-store", **(headers or {})})

@@ -104,12 +104,21 @@ SUSPECT: Final = 8
 
 QUALITY_FLAGS: Final[Mapping[int, str]] = {
     OUTSIDE_RANGE: "Outside its valid range",
-    CLOCK_UNSYNCHRONISED: "Clock not synchronised",
+    CLOCK_UNSYNCHRONISED: "Clock unsure",
     REPLAYED: "Replayed",
     SUSPECT: "Suspect",
 }
 
-_ORIGIN_FLAGS: Final = REPLAYED  # where a value comes from, not that it is wrong
+QUALITY_MEANINGS: Final[Mapping[int, str]] = {
+    OUTSIDE_RANGE: "The value lies outside what its sensor can measure.",
+    CLOCK_UNSYNCHRONISED: "The gateway could not check its clock against a trusted one, so the "
+    "value's time may be off; the value itself is as good as any.",
+    REPLAYED: "The value was recorded earlier and is played again.",
+    SUSPECT: "A person or a check has reason to doubt the value.",
+}
+"""What each flag means, for the page about the data."""
+
+_CALM_FLAGS: Final = REPLAYED | CLOCK_UNSYNCHRONISED  # they do not say that the value is wrong
 
 REASONS: Final[Mapping[str, str]] = {
     "size": "A message was larger than the limit.",
@@ -212,8 +221,8 @@ def quality_text(mask: int) -> str:
 
 
 def is_flagged(mask: int) -> bool:
-    """Return whether a flag warns about the value, rather than saying where it comes from."""
-    return bool(mask & ~_ORIGIN_FLAGS)
+    """Return whether a flag warns about the value itself, not only about its origin or time."""
+    return bool(mask & ~_CALM_FLAGS)
 
 
 def reason_text(slug: str) -> str:

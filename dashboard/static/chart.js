@@ -8,6 +8,7 @@ const RULE = "#dde4e6";
 const BRAND = "#0f6a70";
 const BAND = "rgba(15, 106, 112, 0.25)";
 const HEIGHT = 240;
+const EMPTY_HEIGHT = 90;
 const HOUR = 3600;
 const DAY = 86400;
 const SHORTEST = 60;
@@ -95,7 +96,8 @@ class Chart {
     this.columns = read(this.plot);
     const { x, y, low, high } = this.columns;
     const banded = !this.bearing && high.some((value) => value !== null);
-    if (this.chart && this.banded === banded) {
+    this.height = x.length > 0 ? HEIGHT : EMPTY_HEIGHT;
+    if (this.chart && this.banded === banded && this.chart.height === this.height) {
       this.chart.setData(banded ? [x, y, low, high] : [x, y], true);
     } else {
       this.chart?.destroy();
@@ -117,7 +119,7 @@ class Chart {
     const edge = { stroke: "transparent", width: 0, points: { show: false } };
     return {
       width: Math.max(this.box.clientWidth, 200),
-      height: HEIGHT,
+      height: this.height,
       legend: { show: false },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       scales: {
@@ -157,7 +159,7 @@ class Chart {
   resize() {
     const width = Math.max(this.box.clientWidth, 200);
     if (this.chart.width !== width) {
-      this.chart.setSize({ width, height: HEIGHT });
+      this.chart.setSize({ width, height: this.height });
     }
   }
 

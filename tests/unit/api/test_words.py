@@ -88,9 +88,11 @@ def test_quality_names_every_bit_that_is_set(mask: int) -> None:
         assert "flag" in text
 
 
-def test_a_replay_alone_is_no_warning() -> None:
+def test_a_replay_or_an_unsure_clock_is_no_warning_about_the_value() -> None:
     assert not is_flagged(0)
     assert not is_flagged(words.REPLAYED)
+    assert not is_flagged(words.CLOCK_UNSYNCHRONISED)
     assert is_flagged(words.REPLAYED | words.SUSPECT)
+    assert set(words.QUALITY_MEANINGS) == set(words.QUALITY_FLAGS)
     assert quality_text(0) == "Not flagged"
     assert quality_text(12) == "Replayed, suspect"
