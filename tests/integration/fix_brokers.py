@@ -1,6 +1,6 @@
 """Real brokers for tests: a city of two councils with its own certificates, on both brokers.
 
-`city` runs once a session on Mosquitto and once on NATS, shared by all who only publish and
+`city` runs once a module on Mosquitto and once on NATS, shared by all who only publish and
 subscribe. A test that kills, reloads or restarts asks for `own_city` and gets its own.
 """
 
@@ -149,14 +149,14 @@ def broker_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def city(broker_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
-    """A city shared by the session's tests: publish and subscribe, but leave it running."""
+    """A city shared by a module's tests: publish and subscribe, but leave it running."""
     with _run_city(broker_kind, tmp_path_factory.mktemp("city")) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def broker(city: City) -> EmbeddedBroker:
     """The shared city's broker."""
     return city.broker
