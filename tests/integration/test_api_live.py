@@ -23,6 +23,7 @@ from storage.migration import migrate
 from tests.simulators.street import Street, seed
 
 NO2 = ("Bloomsbury", "no2")
+PATIENCE = timedelta(seconds=5)  # what operations staff are promised
 
 
 @dataclass
@@ -104,7 +105,7 @@ async def report(dsn: str, street: Street, value: float) -> None:
         await street.report(conn, NO2, value)
 
 
-async def test_a_new_value_is_heard_within_two_seconds_by_those_it_concerns(dsn: str) -> None:
+async def test_a_new_value_is_heard_soon_and_only_by_those_it_concerns(dsn: str) -> None:
     street = await seeded(dsn)
     async with (
         serving(dsn) as base_url,
@@ -115,11 +116,13 @@ async def test_a_new_value_is_heard_within_two_seconds_by_those_it_concerns(dsn:
         began = datetime.now(UTC)
         await report(dsn, street, 61.5)
         for listener in (camden, everyone):
-            heard = values_of(await listener.next("values"))
-            assert heard[street.streams[NO2]] == "61.5"
-        assert datetime.now(UTC) - began < timedelta(seconds=3)
+            # What was there before may still be told first.
+            while values_of(await listener.next("values")).get(street.streams[NO2]) != "61.5":
+                assert datetime.now(UTC) - began < PATIENCE
         with pytest.raises(TimeoutError):
-            await westminster.next("values", within_seconds=2)
+            while True:
+                heard = values_of(await westminster.next("values", within_seconds=2))
+                assert street.streams[NO2] not in heard
 
 
 async def test_many_changes_within_a_second_are_one_message(dsn: str) -> None:
