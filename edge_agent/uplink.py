@@ -9,7 +9,8 @@ the broker at a time. Runs over MQTT 5 and 3.1.1.
 import asyncio
 import logging
 import sqlite3
-from typing import Any, Final, Self
+from collections.abc import Awaitable, Coroutine
+from typing import Any, Final, Self, TypeVar
 
 import aiomqtt
 from paho.mqtt.client import MQTT_ERR_SUCCESS
@@ -29,6 +30,8 @@ from edge_agent.spool import Priority
 from runtime.backoff import FullJitter
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _PUBLISHES_AT_ONCE: Final = 16  # below the Receive Maximum of 20 that Mosquitto grants
 _MOST_QUEUED_ACKNOWLEDGEMENTS: Final = 256  # the newest of them says it all; the rest may drop
@@ -120,6 +123,17 @@ class Connection(aiomqtt.Client):
             del self._answers[sent.mid]
         return code != _NO_MATCHING_SUBSCRIBERS and code < _FIRST_FAILURE_CODE
 
+    async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109
+        """Wait as aiomqtt does, but without `asyncio.wait_for`.
+
+        That of Python 3.11 swallows a cancellation when what it waits for comes just then.
+        """
+        try:
+            async with asyncio.timeout(self.timeout if timeout is None else timeout):
+                return await fut
+        except TimeoutError as error:
+            raise aiomqtt.MqttError("the broker did not answer in time") from error
+
     def _on_publish(
         self,
         client: Any,
@@ -165,6 +179,7 @@ class Uplink:
         self._refusals = FullJitter(_FIRST_RETRY_SECONDS, settings.uplink.retry_seconds)
         self._is_refused = False
         self._is_announced = False  # over the present connection
+        self._subscribed_at = 0.0
         self._slots = asyncio.Semaphore(_PUBLISHES_AT_ONCE)
         self._epoch_changes = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -175,10 +190,9 @@ class Uplink:
         while True:
             connected_at = self._clock.monotonic()
             try:
-                await self._hold_connection()
+                await _stoppable(self._hold_connection())
             except* OUTAGES as outage:
                 self._note_connection(connected=False, error=_words(outage))
-            _obey_cancellation()
             if self._clock.monotonic() - connected_at > _STEADY_SECONDS:
                 self._reconnects.reset()
             await asyncio.sleep(self._reconnects.next())
@@ -188,9 +202,7 @@ class Uplink:
         identity = await asyncio.to_thread(self._keystore.load)
         self._use(identity)
         async with Connection(self._settings.broker, identity, self._settings.device) as connection:
-            _obey_cancellation()
             await self._subscribe(connection)
-            _obey_cancellation()
             self._note_connection(connected=True)
             self._slots = asyncio.Semaphore(_PUBLISHES_AT_ONCE)
             self._is_announced = False
@@ -215,6 +227,7 @@ class Uplink:
         for code in codes:
             if (code.value if isinstance(code, ReasonCode) else code) >= _FIRST_FAILURE_CODE:
                 raise aiomqtt.MqttError("the broker refused the subscription")
+        self._subscribed_at = self._clock.monotonic()
 
     async def _watch_certificate(self, stamp: tuple[int, ...]) -> None:
         """Raise when the certificate's files have changed and are usable."""
@@ -237,6 +250,8 @@ class Uplink:
                     self._acknowledge(content)
             elif await asyncio.to_thread(self._key_sets.offer, content):
                 self._sealer.end("key set")
+            else:
+                continue
             self._wake.set()
 
     def _acknowledge(self, message: bytes) -> None:
@@ -299,7 +314,8 @@ class Uplink:
                 log.warning("readings wait in the spool", extra={"problem": str(problem)})
             self._facts.waiting_for = str(problem)
             await self._pause(_ASK_AGAIN_SECONDS)
-            await self._subscribe(connection)  # brings what is retained once more
+            if self._clock.monotonic() - self._subscribed_at >= _ASK_AGAIN_SECONDS:
+                await self._subscribe(connection)  # brings what is retained once more
             return
         self._facts.waiting_for = ""
         if self._is_announced:
@@ -414,15 +430,22 @@ class Uplink:
         facts.connection_error = error
 
 
-def _obey_cancellation() -> None:
-    """Stop where a cancellation was swallowed.
+async def _stoppable(work: Coroutine[Any, Any, None]) -> None:
+    """Do `work` in a task of its own, which a cancellation of ours surely ends.
 
-    Python 3.11 loses one in two places: `asyncio.wait_for`, which aiomqtt uses, when what it
-    waits for comes at that very moment; and a TaskGroup, when a child fails at that moment.
+    A TaskGroup of Python 3.11 swallows a cancellation when one of its children fails just then;
+    here what it raises instead does not count.
     """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
+    task = asyncio.create_task(work, name="connection")
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # seen
+        raise
+    await task
 
 
 def _words(outage: BaseExceptionGroup[BaseException]) -> str:

@@ -138,9 +138,7 @@ class Centre:
                     self.connected.set()
                     async for message in self._connection.messages:
                         await self._take(message)
-                        _obey_cancellation()
             self.connected.clear()
-            _obey_cancellation()
             await asyncio.sleep(0.05)
 
     async def publish_key_set(self, message: bytes) -> None:
@@ -230,10 +228,3 @@ class Centre:
         )
         topic = topics.acknowledgement(self._tenant, device, group)
         await self._connection.publish(topic, message, 1, timeout=1)
-
-
-def _obey_cancellation() -> None:
-    """Stop where aiomqtt has swallowed a cancellation."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
