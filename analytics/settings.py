@@ -1,5 +1,4 @@
 """What the analytics process is told in its TOML file. How a setting acts is told in `runner`."""
-# ruff: noqa: RUF009  # `setting` returns a dataclass field, MetricsSettings is frozen
 
 from dataclasses import dataclass
 

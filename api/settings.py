@@ -1,5 +1,4 @@
 """What the web process is told in its TOML file. Secrets are paths to files."""
-# ruff: noqa: RUF009  # `setting` returns a dataclass field
 
 from dataclasses import dataclass
 

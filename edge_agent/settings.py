@@ -2,7 +2,6 @@
 
 How a setting acts is told where it is used. Secrets are paths to files.
 """
-# ruff: noqa: RUF009  # `setting` returns a dataclass field
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -237,9 +236,6 @@ class AgentSettings:
         pattern=r"[a-z0-9][a-z0-9-]{0,15}",
     )
     state_directory: Path = setting("Where spool and counters are kept; made if missing.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
-        "Least severe log record that is written.", default="INFO"
-    )
     broker: BrokerSettings
     trust: TrustSettings
     spool: SpoolSettings = SpoolSettings()

@@ -1,5 +1,4 @@
 """What ingest is told in its TOML file. Secrets are paths to files."""
-# ruff: noqa: RUF009  # `setting` returns a dataclass field
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,5 +1,4 @@
 """How a central process is told where the database is; the same keys for every one of them."""
-# ruff: noqa: RUF009  # `setting` returns a dataclass field
 
 from collections.abc import Iterator
 from dataclasses import dataclass
