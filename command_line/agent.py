@@ -17,10 +17,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     configure_config(actions.add_parser("run", help="read sensors and send until stopped"))
     status = actions.add_parser("status", help="one screen: connection, spool, certificate, clock")
-    status.add_argument("--config", type=Path, required=True, metavar="FILE")
+    status.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="the gateway's settings, TOML"
+    )
     status.add_argument("--json", action="store_true", help="for scripts")
     checking = actions.add_parser("check-config", help="name every mistake in a settings file")
-    checking.add_argument("file", type=Path, metavar="FILE")
+    checking.add_argument("file", type=Path, metavar="FILE", help="settings, TOML")
     checking.add_argument("--json", action="store_true", help="for scripts")
 
 

@@ -28,7 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     edge = actions.add_parser("edge", help="memory, CPU and bytes written of a running agent")
     edge.add_argument("--seconds", type=float, default=30.0, help="length of the steady run")
     for action in (ingest, edge):
-        action.add_argument("--broker", choices=["mosquitto", "nats"], default="")
+        action.add_argument(
+            "--broker", choices=["mosquitto", "nats"], default="", help="default: the best here"
+        )
         action.add_argument("--json", action="store_true", help="for scripts")
         action.add_argument("--no-keep", action="store_true", help="write no file to bench/results")
 

@@ -19,7 +19,7 @@ async def backfilled(session: Session) -> None:
     """Show progress until every gateway has sent its past and the centre has stored it.
 
     Raises:
-        DemoError: nothing new was stored for two minutes.
+        DemoError: a process ended, or nothing new was stored for two minutes.
     """
     statuses = [load(AgentSettings, file) for file in session.agent_settings.values()]
     started = time.time()
@@ -34,6 +34,10 @@ async def backfilled(session: Session) -> None:
                 if now_stored > stored:
                     stored, moved = now_stored, time.monotonic()
                 progress.update(stored - before, total=stored - before + waiting)
+                if ended := session.children.ended():
+                    raise DemoError(
+                        f"{ended.name} has ended; its log ends with:\n{ended.log_tail()}"
+                    )
                 if time.monotonic() - moved > PATIENCE_SECONDS:
                     raise DemoError(
                         f"nothing stored for {PATIENCE_SECONDS:.0f} s, {waiting} readings wait; "

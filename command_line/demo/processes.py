@@ -84,6 +84,10 @@ class Children:
     def __getitem__(self, name: str) -> Child:
         return self._children[name]
 
+    def ended(self) -> Child | None:
+        """Return a child that has ended by itself, if there is one."""
+        return next((child for child in self._children.values() if not child.running), None)
+
     def restart(self, name: str) -> None:
         """Start a child that has ended."""
         self._children[name].start()

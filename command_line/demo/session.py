@@ -72,6 +72,7 @@ class Session:
 
     def stop(self) -> None:
         """Stop everything, in reverse order."""
+        say("Stopping")
         self.children.stop()
         self.broker.stop()
         if self.database is not None:
@@ -116,7 +117,6 @@ async def running(city: City, options: Options) -> AsyncIterator[Session]:
             session.stop
         )  # first of all, and of the database that may have been started anew
         yield session
-        say("Stopping")
 
 
 def _start_children(

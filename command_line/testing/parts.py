@@ -30,7 +30,8 @@ def _pytest(title: str, *paths: str) -> Step:
     return Step(title, ("-m", "pytest", "--quiet", "-p", "no:cacheprovider", *paths))
 
 
-_SERVERS: Final = frozenset({"mosquitto", "database", "timescaledb"})
+_DATABASES: Final = frozenset({"database", "timescaledb"})  # or one of the user's own
+_EMBEDDED: Final = frozenset({"mosquitto", "embedded_database", "embedded_timescaledb"})
 
 PARTS: Final[dict[str, Part]] = {
     part.name: part
@@ -49,12 +50,16 @@ PARTS: Final[dict[str, Part]] = {
         ),
         Part("unit", (_pytest("unit and property-based", "tests/unit"),)),
         Part("edge", (Step("the edge extra alone", ("-m", "command_line.testing.edge")),)),
-        Part("integration", (_pytest("real servers", "tests/integration"),), _SERVERS),
-        Part("end_to_end", (_pytest("sensor to API", "tests/end_to_end"),), _SERVERS),
+        Part(
+            "integration",
+            (_pytest("real servers", "tests/integration"),),
+            _DATABASES | {"mosquitto"},
+        ),
+        Part("end_to_end", (_pytest("sensor to API", "tests/end_to_end"),), _EMBEDDED),
         Part(
             "browser",
             (_pytest("dashboard in Chromium", "tests/browser"),),
-            frozenset({"database", "timescaledb", "chromium"}),
+            _DATABASES | {"chromium"},
         ),
     )
 }

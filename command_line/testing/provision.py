@@ -69,9 +69,7 @@ def _mosquitto() -> Missing | None:
     return None
 
 
-def _database() -> Missing | None:
-    if os.environ.get("KERBSTONE_TEST_DATABASE"):
-        return None
+def _embedded_database() -> Missing | None:
     try:
         plain_programs(server_account())
     except EmbeddedDatabaseError as error:
@@ -81,15 +79,18 @@ def _database() -> Missing | None:
     return None
 
 
-def _timescaledb() -> Missing | None:
-    if os.environ.get("KERBSTONE_TEST_DATABASE"):
-        return None
+def _embedded_timescaledb() -> Missing | None:
     say("Getting TimescaleDB (once)")
     try:
         provision_timescaledb(_progress)
     except EmbeddedDatabaseError as error:
         return Missing(f"no TimescaleDB ({error})", "deploy/debian-prefix --help")
     return None
+
+
+def _unless_own_database(provide: Callable[[], Missing | None]) -> Missing | None:
+    """Provide nothing where the user brings a database."""
+    return None if os.environ.get("KERBSTONE_TEST_DATABASE") else provide()
 
 
 def _chromium() -> Missing | None:
@@ -110,7 +111,9 @@ def _chromium() -> Missing | None:
 
 _PROVIDERS: Final[dict[str, Callable[[], Missing | None]]] = {
     "mosquitto": _mosquitto,
-    "database": _database,
-    "timescaledb": _timescaledb,
+    "database": lambda: _unless_own_database(_embedded_database),
+    "timescaledb": lambda: _unless_own_database(_embedded_timescaledb),
+    "embedded_database": _embedded_database,
+    "embedded_timescaledb": _embedded_timescaledb,
     "chromium": _chromium,
 }
