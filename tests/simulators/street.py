@@ -61,6 +61,8 @@ REPLAY_PROPERTIES = {
     "licence": LICENCE,
 }
 HOUR = timedelta(hours=1)
+LATE = timedelta(minutes=2)
+"""How old the newest value of one property is: late, where the others are fresh."""
 REPLAYED, SUSPECT = 4, 8
 
 COUNCILS = {
@@ -420,12 +422,12 @@ def shift(now: datetime) -> timedelta:
 
 
 async def _history(conn: Connection, street: Street, place: Place, days: int) -> None:
-    """Days of hourly means; a gap is planted in Bloomsbury's no2."""
-    moved, end = shift(street.now), street.now - place.silent_for
+    """Days of hourly means, none newer than the present's; a gap is planted in Bloomsbury's no2."""
+    moved, end = shift(street.now), street.now - max(place.silent_for, LATE)
     values: dict[int, list[tuple[datetime, float]]] = {}
     for recorded, row in _recording()[place.recorded_as]:
         time = recorded + moved
-        if street.now - timedelta(days=days) < time <= end:
+        if street.now - timedelta(days=days) < time < end:
             for measured in MEASURED:
                 if (place.name, measured.name) in street.streams and row[measured.column]:
                     series = values.setdefault(street.streams[place.name, measured.name], [])
@@ -460,7 +462,7 @@ async def _present(conn: Connection, street: Street) -> None:
                     values.setdefault(key, []).append((time, float(cell)))
     await store(conn, values, quality=REPLAYED)
     silent = street.streams["Marylebone Road", "pm25"]
-    await store(conn, {silent: [(street.now - timedelta(minutes=2), 19.0)]}, quality=REPLAYED)
+    await store(conn, {silent: [(street.now - LATE, 19.0)]}, quality=REPLAYED)
     own = {
         street.streams["This computer", "cpu_load"]: 0.35,
         street.streams["This computer", "memory_used"]: 41.7,
