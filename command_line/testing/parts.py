@@ -52,7 +52,17 @@ PARTS: Final[dict[str, Part]] = {
         Part("edge", (Step("the edge extra alone", ("-m", "command_line.testing.edge")),)),
         Part(
             "integration",
-            (_pytest("real servers", "tests/integration"),),
+            (_pytest("real servers", "tests/integration", "-m", "not interoperability"),),
+            _DATABASES | {"mosquitto"},
+        ),
+        Part(
+            "interoperability",
+            (_pytest("clients of other makers", "tests/integration", "-m", "interoperability"),),
+            _DATABASES | {"foreign_clients"},
+        ),
+        Part(
+            "attack",
+            (_pytest("misbehaving brokers and gateways", "tests/attack"),),
             _DATABASES | {"mosquitto"},
         ),
         Part("end_to_end", (_pytest("sensor to API", "tests/end_to_end"),), _EMBEDDED),

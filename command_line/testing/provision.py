@@ -1,7 +1,7 @@
 """Gets what the tests need onto this machine, or says what is missing and how to enable it.
 
-Servers go into private prefixes without root; only a browser needs the package manager, and so
-root or a password-less sudo.
+Servers go into private prefixes without root; only a browser and clients of other makers need the
+package manager, and so root or a password-less sudo.
 """
 
 import os
@@ -23,6 +23,17 @@ from storage.programs import (
     server_account,
 )
 
+FOREIGN_CLIENTS: Final = {
+    "pki": (
+        "strongswan-pki",
+        "libstrongswan-standard-plugins",  # keys by OpenSSL
+        "libstrongswan-extra-plugins",  # fetching by curl
+    ),
+    "softhsm2-util": ("softhsm2",),
+    "curl": ("curl",),
+    "openssl": ("openssl",),
+}
+"""Programs of other makers that the interoperability tests run, and the packages they need."""
 CHROMIUM_COMMANDS: Final = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -94,19 +105,40 @@ def _unless_own_database(provide: Callable[[], Missing | None]) -> Missing | Non
 
 
 def _chromium() -> Missing | None:
-    if find_chromium() is not None:
+    if find_chromium() is not None or _install("Chromium", "chromium"):
         return None
-    install = ["apt-get", "install", "--yes", "--no-install-recommends", "chromium"]
-    privileged = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    if shutil.which("apt-get") and (not privileged or shutil.which("sudo")):
-        say("Installing Chromium (once)")
-        for command in ([*privileged, "apt-get", "update"], [*privileged, *install]):
-            subprocess.run(command, check=False, stdout=subprocess.DEVNULL)  # noqa: S603
-        if find_chromium() is not None:
-            return None
     return Missing(
         "no Chromium browser", "sudo apt install chromium, or KERBSTONE_CHROMIUM=/path/to/it"
     )
+
+
+def _foreign_clients() -> Missing | None:
+    """Get programs of other makers: an EST client, a PKCS#11 token, curl, openssl."""
+    lacking = {
+        package
+        for program, packages in FOREIGN_CLIENTS.items()
+        if shutil.which(program) is None
+        for package in packages
+    }
+    if not lacking or _install("clients of other makers", *sorted(lacking)):
+        return None
+    return Missing(
+        f"no {', '.join(sorted(lacking))}", f"sudo apt install {' '.join(sorted(lacking))}"
+    )
+
+
+def _install(what: str, *packages: str) -> bool:
+    """Install Debian packages where that needs no password; return whether it did."""
+    privileged = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if not shutil.which("apt-get") or (privileged and not shutil.which("sudo")):
+        return False
+    say(f"Installing {what} (once)")
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    commands = ([*privileged, "apt-get", "update"], [*privileged, *install])
+    return [
+        subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode  # noqa: S603
+        for command in commands
+    ][-1] == 0
 
 
 _PROVIDERS: Final[dict[str, Callable[[], Missing | None]]] = {
@@ -116,4 +148,5 @@ _PROVIDERS: Final[dict[str, Callable[[], Missing | None]]] = {
     "embedded_database": _embedded_database,
     "embedded_timescaledb": _embedded_timescaledb,
     "chromium": _chromium,
+    "foreign_clients": _foreign_clients,
 }
