@@ -37,3 +37,8 @@ def acknowledgement(tenant: str, device: str, group: str, epoch_id: bytes) -> by
 def key_set(tenant: str) -> bytes:
     """Sign1 of message R."""
     return cbor.encode((_PROTOCOL, "R", tenant))
+
+
+def configuration(tenant: str, device: str) -> bytes:
+    """Sign1 of message C."""
+    return cbor.encode((_PROTOCOL, "C", tenant, device))

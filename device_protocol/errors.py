@@ -40,9 +40,13 @@
     │   ├── UnitMismatchError
     │   ├── OutOfRangeError
     │   └── ConflictingResultError
-    └── KeySetError                   a recipient key set no gateway may follow
-        ├── KeySetRollbackError
-        └── KeySetExpiredError
+    ├── KeySetError                   a recipient key set no gateway may follow
+    │   ├── KeySetRollbackError
+    │   └── KeySetExpiredError
+    └── ConfigurationError            a configuration no gateway may follow
+        ├── ConfigurationRollbackError
+        ├── ConfigurationExpiredError
+        └── ConfigurationSettingsError
 
 `reason` is the stable slug: metric label, quarantine column, row of the documentation. `code` is
 that of section 8 of the envelope, 0 where it has none. A refusal is final: it is never retried.
@@ -322,6 +326,28 @@ class KeySetExpiredError(KeySetError):
     """Past its hard expiry."""
 
     reason = "key-set-expired"
+
+
+class ConfigurationError(RejectionError):
+    """A configuration no gateway may follow (section 7, rule 8)."""
+
+
+class ConfigurationRollbackError(ConfigurationError):
+    """Its version is not above the highest ever seen."""
+
+    reason = "configuration-rollback"
+
+
+class ConfigurationExpiredError(ConfigurationError):
+    """Past its expiry."""
+
+    reason = "configuration-expired"
+
+
+class ConfigurationSettingsError(ConfigurationError):
+    """A setting that may not be changed from afar, or not to this value."""
+
+    reason = "configuration-settings"
 
 
 QUARANTINED: frozenset[str] = frozenset(

@@ -8,19 +8,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from device_protocol import associated_data, cbor, cose, identity, keys, topics
+from device_protocol import associated_data, cbor, identity, keys, signed_by_council, topics
 from device_protocol.errors import (
-    AlgorithmError,
     KeySetExpiredError,
     KeySetRollbackError,
-    SignerError,
     StructureError,
     TopicError,
 )
-from device_protocol.keys import RecipientPublicKey, SigningKey, VerifyingKey
-from device_protocol.limits import MAX_OTHER_BYTES, check_size
+from device_protocol.keys import RecipientPublicKey, SigningKey
+from device_protocol.signed_by_council import certificate_chain
+
+__all__ = [
+    "ROLES",
+    "SUITES",
+    "KeySet",
+    "Recipient",
+    "certificate_chain",
+    "open_key_set",
+    "sign_key_set",
+]
 
 ROLES = ("region", "council", "partner")
 SUITES = frozenset((1, 2, 3, 4))
@@ -97,13 +104,12 @@ def sign_key_set(
     Raises:
         SizeError: it would be over 16 384 bytes.
     """
-    x5chain = chain[0] if len(chain) == 1 else list(chain)
-    protected = cbor.encode({cose.ALG: signer.algorithm, cose.X5CHAIN: x5chain})
-    payload = _encode(key_set)
-    signature = signer.sign(cose.to_be_signed(protected, associated_data.key_set(tenant), payload))
-    message = cose.Sign1(protected, {}, payload, signature).encode()
-    check_size(message, MAX_OTHER_BYTES)
-    return message
+    return signed_by_council.sign(
+        _encode(key_set),
+        external_aad=associated_data.key_set(tenant),
+        signer=signer,
+        chain=chain,
+    )
 
 
 def open_key_set(
@@ -119,49 +125,19 @@ def open_key_set(
         KeySetRollbackError: its version is not above `newer_than`.
         KeySetExpiredError: past its hard expiry.
     """
-    check_size(message, MAX_OTHER_BYTES)
-    signed = cose.decode_sign1(message)
-    cbor.fields(signed.unprotected, ())
-    cbor.octets(signed.signature, keys.SIGNATURE_BYTES)
-    headers = cbor.fields(cose.protected_headers(signed.protected), (cose.ALG, cose.X5CHAIN))
-    algorithm = cbor.integer(headers[cose.ALG])
-    chain = _read_chain(headers[cose.X5CHAIN])
-    identity.check_chain(chain, anchor, now, identity.KEY_SET_SIGNING_OID)
-    signer = _verifying_key(chain[0])
-    if algorithm != signer.algorithm:
-        raise AlgorithmError(f"algorithm {algorithm}, the certificate's is {signer.algorithm}")
-    signer.verify(signed.signature, signed.to_be_signed(associated_data.key_set(tenant)))
-    key_set = _decode(signed.payload)
+    payload = signed_by_council.open_signed(
+        message,
+        external_aad=associated_data.key_set(tenant),
+        anchor=anchor,
+        now=now,
+        usage=identity.KEY_SET_SIGNING_OID,
+    )
+    key_set = _decode(payload)
     if key_set.version <= newer_than:
         raise KeySetRollbackError(f"version {key_set.version}, held already: {newer_than}")
     if now > key_set.hard_expiry:
         raise KeySetExpiredError(f"hard expiry {key_set.hard_expiry}, now {now}")
     return key_set
-
-
-def certificate_chain(certificates: Sequence[x509.Certificate]) -> list[bytes]:
-    """Return certificates as `sign_key_set` wants them."""
-    return [certificate.public_bytes(Encoding.DER) for certificate in certificates]
-
-
-def _verifying_key(certificate: x509.Certificate) -> VerifyingKey:
-    try:
-        return VerifyingKey.from_public(certificate.public_key())
-    except (StructureError, *identity.DAMAGED) as error:
-        raise SignerError(f"certificate of an unusable key: {error}") from error
-
-
-def _read_chain(item: object) -> list[x509.Certificate]:
-    if type(item) is bytes:
-        encoded = [item]
-    else:
-        encoded = [cbor.octets(certificate) for certificate in cbor.array(item)]
-        if len(encoded) < 2:  # noqa: PLR2004 - RFC 9360: one certificate is not put in an array
-            raise StructureError(f"x5chain as an array of {len(encoded)}")
-    try:
-        return [x509.load_der_x509_certificate(certificate) for certificate in encoded]
-    except identity.DAMAGED as error:
-        raise StructureError("x5chain holds something else than certificates") from error
 
 
 def _encode(key_set: KeySet) -> bytes:
