@@ -1,43 +1,58 @@
-"""The certificate authority: region service root and council roots, their keys and what they sign.
+"""The certificate authority: region root, service root and council roots, and what they sign.
 
 `Authority` owns one directory and is safe to run again over it: what exists and is still
 good is kept, what is due is made anew. It signs public keys; private keys of gateways
 never reach it. What certificates say is decided in `enrolment.policy`, and the revocation
 of a gateway is a row in the registry, not a matter of this module.
 
-    <directory>/service-root.{pem,key}
-               /server.{pem,key}
+    <directory>/region-root.{pem,key}       the key may, and should, be taken offline
+               /service-root.{pem,key}      the .pem holds the region root, too
+               /server.{pem,key}            servers and services: chain up to the service root
+               /enrolment-server.{pem,key}
                /services/<service>[.<tenant>].{pem,key}
                /councils/<tenant>/root.{pem,key}
                /councils/<tenant>/key-set-signer.{pem,key}
+               /councils/<tenant>/configuration-signer.{pem,key}
+
+Keys of roots and signers are encrypted under a passphrase. Those of servers and services are
+not: they start unattended, and their certificates are short-lived and say only who they are.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker_config.network import BrokerCertificates
 from device_protocol.identity import renewal_due
+from device_protocol.keys import SigningKey
 from enrolment import policy
 from enrolment.files import (
+    PUBLIC_MODE,
     CredentialError,
+    OpenedKeys,
     PrivateKey,
     read_certificate,
-    read_key,
+    read_certificates,
+    write_atomically,
     write_certificate,
     write_key,
 )
+from enrolment.issuing import (
+    PublicKey,
+    belongs,
+    build_certificate,
+    build_revocation_list,
+    is_as,
+    signed_by,
+)
 
-PublicKey: TypeAlias = Ed25519PublicKey | ec.EllipticCurvePublicKey
 Clock: TypeAlias = Callable[[], datetime]
 
 
@@ -80,54 +95,139 @@ class Authority:
     """One network's certificate authority over a directory of its own.
 
     network: the network's name, which appears in service certificates.
+    passphrase: of the keys of service root, council roots and signers; None leaves them
+        unencrypted, which is for tests and the demo.
+    region_passphrase: of the region root's key, needed only when a service root is made.
+    gateway_lifetime: how long a gateway's certificate lives.
     clock: returns the time with its UTC offset.
+
+    Every method that needs a key raises CredentialError when the key is missing, does not open
+    under its passphrase or is not its certificate's.
     """
 
     def __init__(
-        self, directory: Path, network: str, *, clock: Clock = lambda: datetime.now(UTC)
+        self,
+        directory: Path,
+        network: str,
+        *,
+        passphrase: bytes | None = None,
+        region_passphrase: bytes | None = None,
+        gateway_lifetime: timedelta = policy.GATEWAY_LIFETIME,
+        clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
         self._directory = directory
         self._network = network
+        self._passphrase = passphrase
+        self._region_passphrase = region_passphrase
+        self._gateway_lifetime = gateway_lifetime
         self._clock = clock
+        self._keys = OpenedKeys()
+
+    def region_root(self) -> Path:
+        """Return the region's anchor, made on first use; gateways trust it for TLS.
+
+        Raises:
+            CredentialError: the directory is of an earlier layout, or the key that must be
+                made has no passphrase though the others have.
+        """
+        files = self._region_root_files()
+        if not files.certificate.exists():
+            self._check_beginning()
+            self._make_root(files, policy.region_root(self._network), self._region_passphrase)
+        _check_says(files.certificate, policy.region_root(self._network))
+        return files.certificate
 
     def service_root(self) -> Path:
-        """Return the service root's certificate, made on first use."""
-        return self._ensure_root(self._service_root_files(), policy.service_root(self._network))
+        """Return the service root's certificate and the region root's, one file, made on first use.
+
+        Raises:
+            CredentialError: as `region_root`, or the region root's key is needed and away.
+        """
+        region = read_certificate(self.region_root())
+        files = self._service_root_files()
+        if not files.certificate.exists():
+            self._make_service_root()
+        held, *above = read_certificates(files.certificate)
+        if above != [region] or not signed_by(held, region):
+            raise CredentialError(
+                f"{files.certificate} is not of {self._region_root_files().certificate}; "
+                "make a new service root, for which the region root's key is needed"
+            )
+        _check_says(files.certificate, policy.service_root(self._network))
+        self._check_key(files, self._passphrase)
+        return files.certificate
+
+    def renew_service_root(self) -> Path:
+        """Make a new service root; what the old one signed is made anew when next asked for.
+
+        Gateways trust the region root and notice nothing; central processes read the new file
+        at their next start.
+
+        Raises:
+            CredentialError: the region root's key is away.
+        """
+        self.region_root()
+        self._make_service_root(anew=True)
+        return self.service_root()
 
     def council_root(self, tenant: str) -> Path:
-        """Return a council's IoT root certificate, made on first use."""
-        return self._ensure_root(self._council_root_files(tenant), policy.council_root(tenant))
+        """Return a council's IoT root certificate, made on first use.
+
+        Raises:
+            PolicyError: no tenant can be called so.
+        """
+        profile = policy.council_root(tenant)
+        files = self._council_root_files(tenant)
+        if not files.certificate.exists():
+            self._make_root(files, profile, self._passphrase)
+        self._check_key(files, self._passphrase)
+        _check_says(files.certificate, profile)
+        return files.certificate
+
+    def holds_council(self, tenant: str) -> bool:
+        """Tell whether this council has a root; makes none, whatever is asked."""
+        try:
+            policy.council_root(tenant)
+        except policy.PolicyError:
+            return False
+        return self._council_root_files(tenant).certificate.exists()
+
+    def council_certificate(self, tenant: str) -> x509.Certificate:
+        """Return a council's IoT root, made on first use."""
+        return read_certificate(self.council_root(tenant))
 
     def broker_server(self, hosts: Iterable[str] = ()) -> CredentialFiles:
         """Return the broker's server certificate, good for localhost and `hosts`."""
-        self.service_root()
-        return self._ensure(
-            CredentialFiles.named(self._directory / "server"),
-            policy.broker_server(self._network, hosts),
-            self._service_root_files(),
-            KeyKind.P256,
-        )
+        return self._ensure_service("server", policy.broker_server(self._network, hosts))
+
+    def enrolment_server(self, hosts: Iterable[str] = ()) -> CredentialFiles:
+        """Return the enrolment service's server certificate, good for localhost and `hosts`."""
+        profile = policy.enrolment_server(self._network, hosts)
+        return self._ensure_service("enrolment-server", profile)
 
     def service_client(self, service: str, tenant: str = "") -> CredentialFiles:
         """Return a central process's client certificate, for one council or (empty) for all."""
-        self.service_root()
         profile = policy.service_client(self._network, service, tenant)
-        return self._ensure(
-            CredentialFiles.named(self._directory / "services" / profile.common_name),
-            profile,
-            self._service_root_files(),
-            KeyKind.P256,
-        )
+        return self._ensure_service(f"services/{profile.common_name}", profile)
 
     def key_set_signer(self, tenant: str) -> CredentialFiles:
         """Return the certificate that signs a council's key sets (message R)."""
-        self.council_root(tenant)
-        return self._ensure(
-            CredentialFiles.named(self._directory / "councils" / tenant / "key-set-signer"),
-            policy.key_set_signer(tenant),
-            self._council_root_files(tenant),
-            KeyKind.ED25519,
-        )
+        return self._ensure_signer(tenant, "key-set-signer", policy.key_set_signer(tenant))
+
+    def configuration_signer(self, tenant: str) -> CredentialFiles:
+        """Return the certificate that signs settings for a council's gateways (message C)."""
+        profile = policy.configuration_signer(tenant)
+        return self._ensure_signer(tenant, "configuration-signer", profile)
+
+    def sign_as_key_set_signer(self, tenant: str) -> tuple[SigningKey, list[x509.Certificate]]:
+        """Return what signs a council's key sets: the opened key and its chain, leaf first."""
+        return self._opened_signer(self.key_set_signer(tenant))
+
+    def sign_as_configuration_signer(
+        self, tenant: str
+    ) -> tuple[SigningKey, list[x509.Certificate]]:
+        """Return what signs a council's settings: the opened key and its chain, leaf first."""
+        return self._opened_signer(self.configuration_signer(tenant))
 
     def issue_gateway(self, tenant: str, device: str, public_key: PublicKey) -> x509.Certificate:
         """Certify a gateway's public key under its council's root.
@@ -138,8 +238,28 @@ class Authority:
             PolicyError: tenant or device is malformed, or the key is neither Ed25519 nor P-256.
         """
         self.council_root(tenant)
-        issuer = self._council_root_files(tenant)
-        return self._sign(policy.gateway(tenant, device), public_key, issuer)
+        profile = policy.gateway(tenant, device, self._gateway_lifetime)
+        return self._sign(profile, public_key, self._council_root_files(tenant), self._passphrase)
+
+    def issue_revocation_list(
+        self,
+        tenant: str,
+        *,
+        number: int,
+        revoked: Sequence[policy.RevokedEntry],
+        now: datetime,
+    ) -> bytes:
+        """Return a council's revocation list, DER, good for a week from `now`.
+
+        number: of the list, higher than that of the one before.
+        """
+        return build_revocation_list(
+            self.council_certificate(tenant),
+            self._keys.read(self._council_root_files(tenant).key, self._passphrase),
+            number=number,
+            revoked=revoked,
+            now=now,
+        )
 
     def broker_certificates(
         self, tenants: Iterable[str], hosts: Iterable[str] = ()
@@ -153,103 +273,129 @@ class Authority:
             council_roots={tenant: self.council_root(tenant) for tenant in tenants},
         )
 
+    def _region_root_files(self) -> CredentialFiles:
+        return CredentialFiles.named(self._directory / "region-root")
+
     def _service_root_files(self) -> CredentialFiles:
         return CredentialFiles.named(self._directory / "service-root")
 
     def _council_root_files(self, tenant: str) -> CredentialFiles:
         return CredentialFiles.named(self._directory / "councils" / tenant / "root")
 
-    def _ensure_root(self, files: CredentialFiles, profile: policy.Profile) -> Path:
-        """Make a root once. A lost root key is never replaced silently: trust hangs on it."""
-        if files.certificate.exists():
-            if not _belongs(read_key(files.key), read_certificate(files.certificate)):
-                raise CredentialError(f"{files.key} is not the key of {files.certificate}")
-            if not _is_as(read_certificate(files.certificate), profile):
-                raise CredentialError(
-                    f"{files.certificate} is not what policy wants of this root; a broker that "
-                    "trusts it might mistake one council for another. Replace it and its "
-                    "certificates, or restore the original"
-                )
-            return files.certificate
-        key = read_key(files.key) if files.key.exists() else KeyKind.P256.generate()
-        write_key(files.key, key)
+    def _check_beginning(self) -> None:
+        """Let a region root be made only where nothing hangs on another."""
+        older = self._service_root_files().certificate
+        if older.exists():
+            raise CredentialError(
+                f"{older} stands without a region root: either region-root.pem was lost, then "
+                "restore it, or the directory is of an earlier release, whose service root signed "
+                f"itself, then move {self._directory} away, make a new one and enrol the gateways "
+                "again"
+            )
+        if self._passphrase is not None and self._region_passphrase is None:
+            raise CredentialError(
+                f"{self._region_root_files().key} cannot be made: the region root's key needs a "
+                "passphrase of its own"
+            )
+
+    def _make_root(
+        self, files: CredentialFiles, profile: policy.Profile, passphrase: bytes | None
+    ) -> None:
+        """Make a self-signed root once. A lost key is never replaced: trust hangs on it."""
+        key = self._new_key(files.key, passphrase)
         certificate = build_certificate(profile, key.public_key(), key, None, self._clock())
         write_certificate(files.certificate, certificate)
-        return files.certificate
 
-    def _ensure(
+    def _make_service_root(self, *, anew: bool = False) -> None:
+        region, files = self._region_root_files(), self._service_root_files()
+        if not region.key.exists():
+            raise CredentialError(
+                f"{region.key} is not here and a service root must be made: bring the region "
+                "root's key from where it is kept offline, then take it away again"
+            )
+        self._check_key(region, self._region_passphrase)
+        if anew:
+            files.key.unlink(missing_ok=True)
+        profile = policy.service_root(self._network)
+        public = self._new_key(files.key, self._passphrase).public_key()
+        certificate = self._sign(profile, public, region, self._region_passphrase)
+        write_certificate(files.certificate, certificate, read_certificate(region.certificate))
+
+    def _new_key(self, path: Path, passphrase: bytes | None) -> PrivateKey:
+        """Return a key written before its certificate: one left by a crash is used."""
+        if not path.exists():
+            write_key(path, KeyKind.P256.generate(), passphrase)
+        return self._keys.read(path, passphrase)
+
+    def _check_key(self, files: CredentialFiles, passphrase: bytes | None) -> None:
+        key = self._keys.read(files.key, passphrase)
+        if not belongs(key, read_certificate(files.certificate)):
+            raise CredentialError(f"{files.key} is not the key of {files.certificate}")
+
+    def _ensure_service(self, stem: str, profile: policy.Profile) -> CredentialFiles:
+        above = read_certificate(self.service_root())
+        files = CredentialFiles.named(self._directory / stem)
+        if not self._is_good(files, profile, above, [above], None):
+            key = KeyKind.P256.generate()
+            certificate = self._sign(
+                profile, key.public_key(), self._service_root_files(), self._passphrase
+            )
+            write_key(files.key, key)
+            write_certificate(files.certificate, certificate, above)
+        return files
+
+    def _ensure_signer(self, tenant: str, name: str, profile: policy.Profile) -> CredentialFiles:
+        root = self.council_certificate(tenant)
+        issuer = self._council_root_files(tenant)
+        files = CredentialFiles.named(issuer.key.with_name(name))
+        if not self._is_good(files, profile, root, [], self._passphrase):
+            key = KeyKind.ED25519.generate()
+            certificate = self._sign(profile, key.public_key(), issuer, self._passphrase)
+            write_key(files.key, key, self._passphrase)
+            write_certificate(files.certificate, certificate)  # whoever checks holds the root
+        return files
+
+    def _opened_signer(self, files: CredentialFiles) -> tuple[SigningKey, list[x509.Certificate]]:
+        key = self._keys.read(files.key, self._passphrase)
+        return SigningKey.from_private(key), read_certificates(files.certificate)
+
+    def _is_good(
         self,
         files: CredentialFiles,
         profile: policy.Profile,
-        issuer: CredentialFiles,
-        kind: KeyKind,
-    ) -> CredentialFiles:
-        """Keep a credential that is whole, current and says what policy says; else make one."""
-        if not self._is_good(files, profile, issuer):
-            key = kind.generate()
-            certificate = self._sign(profile, key.public_key(), issuer)
-            write_key(files.key, key)
-            write_certificate(files.certificate, certificate)
-        return files
-
-    def _is_good(
-        self, files: CredentialFiles, profile: policy.Profile, issuer: CredentialFiles
+        issuer: x509.Certificate,
+        chain: list[x509.Certificate],
+        passphrase: bytes | None,
     ) -> bool:
+        """Tell whether a credential is whole, current and says what policy says.
+
+        chain: what its certificate's file must hold above it.
+        """
         if not (files.certificate.exists() and files.key.exists()):
             return False
-        certificate = read_certificate(files.certificate)
+        certificate, *above = read_certificates(files.certificate)
         return (
-            _belongs(read_key(files.key), certificate)
+            above == chain
+            and signed_by(certificate, issuer)
             and not renewal_due(certificate, int(self._clock().timestamp()))
-            and _signed_by(certificate, read_certificate(issuer.certificate))
-            and _is_as(certificate, profile)
+            and is_as(certificate, profile)
+            and belongs(self._keys.read(files.key, passphrase), certificate)
         )
 
     def _sign(
-        self, profile: policy.Profile, public_key: PublicKey, issuer: CredentialFiles
+        self,
+        profile: policy.Profile,
+        public_key: PublicKey,
+        issuer: CredentialFiles,
+        passphrase: bytes | None,
     ) -> x509.Certificate:
         return build_certificate(
             profile,
             public_key,
-            read_key(issuer.key),
+            self._keys.read(issuer.key, passphrase),
             read_certificate(issuer.certificate),
             self._clock(),
         )
-
-
-def build_certificate(
-    profile: policy.Profile,
-    public_key: PublicKey,
-    issuer_key: PrivateKey,
-    issuer: x509.Certificate | None,
-    now: datetime,
-) -> x509.Certificate:
-    """Sign what `profile` says about `public_key`; `issuer` None makes it self-signed.
-
-    Raises:
-        PolicyError: the issuer has ended, or the key is neither Ed25519 nor P-256.
-    """
-    _check_key(public_key)
-    validity = profile.validity(now, issuer_ends=issuer.not_valid_after_utc if issuer else None)
-    subject = profile.subject()
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.subject if issuer else subject)
-        .public_key(public_key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(validity.begins)
-        .not_valid_after(validity.ends)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
-            critical=False,
-        )
-    )
-    for extension, critical in profile.extensions():
-        builder = builder.add_extension(extension, critical=critical)
-    digest = None if isinstance(issuer_key, Ed25519PrivateKey) else hashes.SHA256()
-    return builder.sign(issuer_key, digest)
 
 
 def enrol_locally(
@@ -275,42 +421,14 @@ def enrol_locally(
     certificate = authority.issue_gateway(tenant, device, key.public_key())
     write_key(files.credential.key, key)
     write_certificate(files.credential.certificate, certificate)
-    write_certificate(files.service_root, read_certificate(authority.service_root()))
-    write_certificate(files.council_root, read_certificate(authority.council_root(tenant)))
+    write_atomically(files.service_root, authority.service_root().read_bytes(), PUBLIC_MODE)
+    write_certificate(files.council_root, authority.council_certificate(tenant))
     return files
 
 
-def _check_key(public_key: PublicKey) -> None:
-    if isinstance(public_key, Ed25519PublicKey):
-        return
-    if not isinstance(public_key.curve, ec.SECP256R1):
-        raise policy.PolicyError(
-            f"key on curve {public_key.curve.name}; Ed25519 or P-256 is needed"
+def _check_says(path: Path, profile: policy.Profile) -> None:
+    if not is_as(read_certificate(path), profile):
+        raise CredentialError(
+            f"{path} is not what policy wants of this root; whoever trusts it might mistake one "
+            "council for another. Replace it and its certificates, or restore the original"
         )
-
-
-def _belongs(key: PrivateKey, certificate: x509.Certificate) -> bool:
-    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
-
-
-def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, InvalidSignature):
-        return False
-    return True
-
-
-def _is_as(certificate: x509.Certificate, profile: policy.Profile) -> bool:
-    return certificate.subject == profile.subject() and all(
-        _says(certificate, extension) for extension, _ in profile.extensions()
-    )
-
-
-def _says(certificate: x509.Certificate, extension: x509.ExtensionType) -> bool:
-    try:
-        held = certificate.extensions.get_extension_for_oid(extension.oid)
-    except x509.ExtensionNotFound:
-        return False
-    return held.value == extension

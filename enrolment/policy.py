@@ -4,15 +4,18 @@ The authority asks this module and nobody else: a requester supplies a public ke
 proves who it is, and decides nothing. No key, clock or file is touched here; issuing is
 `enrolment.authority`.
 
-Five kinds (profiles of RFC 5280):
+The kinds (profiles of RFC 5280):
 
-    service root        region; signs the broker's server certificate and service clients
-    council root        one per council; signs gateways and key-set signers, and can name
-                        nobody outside its own council (name constraints, section 4.2.1.10)
+    region root         the region's anchor, signs service roots alone; its key is kept offline
+    service root        under it; signs the servers' certificates and service clients
+    council root        one per council; signs gateways and signers, and can name nobody
+                        outside its own council (name constraints, section 4.2.1.10)
     broker server       every listener of the broker
+    enrolment server    the enrolment service itself
     service client      a central process, e.g. ingest; for NATS one for each council
     gateway             CN = device id, O = council; 7 days
-    key-set signer      signs message R; its extended key usage says so
+    key-set signer, configuration signer
+                        sign messages R and C; their extended key usage says so
 """
 
 import ipaddress
@@ -27,13 +30,18 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from broker_config.network import Gateway, service_user
 from device_protocol import topics
 from device_protocol.errors import TopicError
-from device_protocol.identity import KEY_SET_SIGNING_OID
+from device_protocol.identity import CONFIGURATION_SIGNING_OID, KEY_SET_SIGNING_OID
 
 BACKDATED = timedelta(minutes=5)  # a gateway's clock may be a little behind the authority's
-ROOT_LIFETIME = timedelta(days=3650)
+_BACKDATED_SHARE = 60  # of a short life no more than this part, or it would be due when issued
+REGION_ROOT_LIFETIME = timedelta(days=7300)
+SERVICE_ROOT_LIFETIME = timedelta(days=1825)
+COUNCIL_ROOT_LIFETIME = timedelta(days=3650)
 SERVICE_LIFETIME = timedelta(days=90)
 SIGNER_LIFETIME = timedelta(days=90)
 GATEWAY_LIFETIME = timedelta(days=7)
+REVOCATION_LIST_LIFETIME = timedelta(days=7)
+"""A broker locks out a whole council whose list has ended: reissue daily, alarm at three days."""
 
 DEVICE_ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: people type these ids
 DEVICE_ID_CHARACTERS = 10  # 50 bits: the registry refuses the rare collision
@@ -50,6 +58,7 @@ class Profile:
     """Everything a certificate says except its key, serial number and issuer.
 
     names: subject alternative names. usages: extended key usages; empty on roots.
+    path_length: of an authority, how many authorities may stand below it.
     constrained_to: for a council root, the tenant that every name below it must belong to.
     """
 
@@ -59,6 +68,7 @@ class Profile:
     names: tuple[x509.GeneralName, ...] = ()
     usages: tuple[x509.ObjectIdentifier, ...] = ()
     authority: bool = False
+    path_length: int = 0
     constrained_to: str = ""
 
     def subject(self) -> x509.Name:
@@ -76,8 +86,9 @@ class Profile:
         Raises:
             PolicyError: the issuer itself has ended.
         """
-        begins = now.astimezone(UTC).replace(microsecond=0) - BACKDATED
-        ends = begins + BACKDATED + self.lifetime
+        issued = now.astimezone(UTC).replace(microsecond=0)
+        begins = issued - min(BACKDATED, self.lifetime // _BACKDATED_SHARE)
+        ends = issued + self.lifetime
         if issuer_ends is not None:
             ends = min(ends, issuer_ends)
         if ends <= now:
@@ -88,7 +99,7 @@ class Profile:
         """Return (extension, critical) pairs, without the two key identifiers."""
         held: list[tuple[x509.ExtensionType, bool]] = [
             (
-                x509.BasicConstraints(ca=self.authority, path_length=0 if self.authority else None),
+                x509.BasicConstraints(self.authority, self.path_length if self.authority else None),
                 True,
             ),
             (_key_usage(authority=self.authority), True),
@@ -113,12 +124,38 @@ class Validity:
     ends: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class RevokedEntry:
+    """A certificate that counts no more, since when, and whether it may count again (hold)."""
+
+    serial: int
+    since: datetime
+    hold: bool
+
+    def reason(self) -> x509.ReasonFlags:
+        """Return why, in the words of RFC 5280, section 5.3.1."""
+        if self.hold:
+            return x509.ReasonFlags.certificate_hold
+        return x509.ReasonFlags.privilege_withdrawn
+
+
+def region_root(network: str) -> Profile:
+    """Describe the region's anchor: it signs service roots and nothing else."""
+    return Profile(
+        common_name=f"{network} region root",
+        organisation=network,
+        lifetime=REGION_ROOT_LIFETIME,
+        authority=True,
+        path_length=1,
+    )
+
+
 def service_root(network: str) -> Profile:
-    """Describe the region's root for the broker and the central services."""
+    """Describe the authority for servers and central services, itself signed by the region root."""
     return Profile(
         common_name=f"{network} service root",
         organisation=network,
-        lifetime=ROOT_LIFETIME,
+        lifetime=SERVICE_ROOT_LIFETIME,
         authority=True,
     )
 
@@ -129,7 +166,7 @@ def council_root(tenant: str) -> Profile:
     return Profile(
         common_name=f"{tenant} IoT root",
         organisation=tenant,
-        lifetime=ROOT_LIFETIME,
+        lifetime=COUNCIL_ROOT_LIFETIME,
         authority=True,
         constrained_to=tenant,
     )
@@ -140,9 +177,18 @@ def broker_server(network: str, hosts: Iterable[str]) -> Profile:
 
     hosts: DNS names or IP addresses that gateways connect to.
     """
+    return _server(network, "broker", hosts)
+
+
+def enrolment_server(network: str, hosts: Iterable[str]) -> Profile:
+    """Describe the enrolment service's server certificate; `hosts` as of `broker_server`."""
+    return _server(network, "enrolment", hosts)
+
+
+def _server(network: str, name: str, hosts: Iterable[str]) -> Profile:
     ordered = tuple(dict.fromkeys(("localhost", "127.0.0.1", "::1", *hosts)))
     return Profile(
-        common_name=f"{network} broker",
+        common_name=f"{network} {name}",
         organisation=network,
         lifetime=SERVICE_LIFETIME,
         names=tuple(_host_name(host) for host in ordered),
@@ -170,7 +216,7 @@ def service_client(network: str, service: str, tenant: str = "") -> Profile:
     )
 
 
-def gateway(tenant: str, device: str) -> Profile:
+def gateway(tenant: str, device: str, lifetime: timedelta = GATEWAY_LIFETIME) -> Profile:
     """Describe a gateway's certificate: its subject and its SAN both hold device and tenant.
 
     The subject is user name and client id on Mosquitto; the SAN is the user on NATS.
@@ -180,7 +226,7 @@ def gateway(tenant: str, device: str) -> Profile:
     return Profile(
         common_name=device,
         organisation=tenant,
-        lifetime=GATEWAY_LIFETIME,
+        lifetime=lifetime,
         names=(x509.DNSName(Gateway(tenant, device).user),),
         usages=(ExtendedKeyUsageOID.CLIENT_AUTH,),
     )
@@ -191,12 +237,24 @@ def key_set_signer(tenant: str) -> Profile:
 
     It carries no client usage: no broker lets it in.
     """
+    return _signer(tenant, "key-set signer", KEY_SET_SIGNING_OID)
+
+
+def configuration_signer(tenant: str) -> Profile:
+    """Describe the certificate that may sign settings for a council's gateways (message C).
+
+    As with `key_set_signer`, no broker lets it in.
+    """
+    return _signer(tenant, "configuration signer", CONFIGURATION_SIGNING_OID)
+
+
+def _signer(tenant: str, name: str, usage: x509.ObjectIdentifier) -> Profile:
     _check("tenant", tenant)
     return Profile(
-        common_name=f"{tenant} key-set signer",
+        common_name=f"{tenant} {name}",
         organisation=tenant,
         lifetime=SIGNER_LIFETIME,
-        usages=(KEY_SET_SIGNING_OID,),
+        usages=(usage,),
     )
 
 

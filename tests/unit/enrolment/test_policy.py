@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from broker_config.network import Gateway, service_user
 from device_protocol import topics
 from device_protocol.errors import SignerError
-from device_protocol.identity import KEY_SET_SIGNING_OID, check_chain, device_of
+from device_protocol.identity import (
+    CONFIGURATION_SIGNING_OID,
+    KEY_SET_SIGNING_OID,
+    check_chain,
+    device_of,
+    renewal_due,
+)
 from enrolment import policy
 from enrolment.authority import KeyKind, build_certificate
 from enrolment.policy import PolicyError
@@ -20,12 +26,15 @@ from enrolment.policy import PolicyError
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LEAVES = {
     "broker": policy.broker_server("London", ["broker.example.org"]),
+    "enrolment": policy.enrolment_server("London", ["enrol.example.org"]),
     "service": policy.service_client("London", "ingest"),
     "service of one council": policy.service_client("London", "ingest", "camden"),
     "gateway": policy.gateway("camden", "k7q2m9xd4t"),
     "key-set signer": policy.key_set_signer("camden"),
+    "configuration signer": policy.configuration_signer("camden"),
 }
 ROOTS = {
+    "region": policy.region_root("London"),
     "services": policy.service_root("London"),
     "council": policy.council_root("camden"),
 }
@@ -67,10 +76,12 @@ def test_each_kind_may_do_one_thing() -> None:
     usages = {kind: profile.usages for kind, profile in LEAVES.items()}
     assert usages == {
         "broker": (ExtendedKeyUsageOID.SERVER_AUTH,),
+        "enrolment": (ExtendedKeyUsageOID.SERVER_AUTH,),
         "service": (ExtendedKeyUsageOID.CLIENT_AUTH,),
         "service of one council": (ExtendedKeyUsageOID.CLIENT_AUTH,),
         "gateway": (ExtendedKeyUsageOID.CLIENT_AUTH,),
         "key-set signer": (KEY_SET_SIGNING_OID,),
+        "configuration signer": (CONFIGURATION_SIGNING_OID,),
     }
 
 
@@ -84,9 +95,10 @@ def test_no_leaf_is_an_authority(profile: policy.Profile) -> None:
 
 
 @pytest.mark.parametrize("profile", ROOTS.values(), ids=ROOTS.keys())
-def test_root_signs_leaves_and_nothing_else(profile: policy.Profile) -> None:
+def test_root_signs_certificates_and_nothing_else(profile: policy.Profile) -> None:
     held = {type(extension): extension for extension, _ in profile.extensions()}
-    assert held[x509.BasicConstraints] == x509.BasicConstraints(ca=True, path_length=0)
+    below = 1 if profile is ROOTS["region"] else 0
+    assert held[x509.BasicConstraints] == x509.BasicConstraints(ca=True, path_length=below)
     usage = held[x509.KeyUsage]
     assert isinstance(usage, x509.KeyUsage)
     assert (usage.digital_signature, usage.key_cert_sign) == (False, True)
@@ -110,6 +122,22 @@ def test_gateway_certificate_lives_seven_days_and_begins_five_minutes_ago() -> N
     assert validity.ends == NOW.replace(microsecond=0) + timedelta(days=7)
 
 
+@pytest.mark.parametrize("seconds", [60, 61, 600, 3600])
+def test_a_short_life_is_renewed_at_two_thirds_not_when_issued(seconds: int) -> None:
+    profile = policy.gateway("camden", "k7q2m9xd4t", timedelta(seconds=seconds))
+    key = KeyKind.P256.generate()
+    made = build_certificate(profile, key.public_key(), key, None, NOW)
+    issued = int(NOW.timestamp())
+    assert made.not_valid_before_utc < NOW
+    assert not renewal_due(made, issued + seconds * 3 // 5)
+    assert renewal_due(made, issued + seconds * 2 // 3)
+
+
+def test_revoked_and_held_are_told_apart() -> None:
+    reasons = [policy.RevokedEntry(1, NOW, hold).reason() for hold in (True, False)]
+    assert reasons == [x509.ReasonFlags.certificate_hold, x509.ReasonFlags.privilege_withdrawn]
+
+
 def test_certificate_never_outlives_its_issuer() -> None:
     ends = NOW + timedelta(days=2)
     assert LEAVES["gateway"].validity(NOW, issuer_ends=ends).ends == ends
@@ -122,7 +150,7 @@ def test_issuer_that_has_ended_issues_nothing() -> None:
 
 @pytest.mark.parametrize("bad", ["", "Camden", "-camden", "cam/den", "a" * 33, "cam den", "_x"])
 def test_tenant_that_no_topic_can_hold_is_refused(bad: str) -> None:
-    for ask in (policy.council_root, policy.key_set_signer):
+    for ask in (policy.council_root, policy.key_set_signer, policy.configuration_signer):
         with pytest.raises(PolicyError, match="tenant"):
             ask(bad)
     with pytest.raises(PolicyError, match="tenant"):
