@@ -2,7 +2,8 @@
 
 Finds a broker's program, chooses free ports, writes the configuration, starts it, waits until
 it serves and stops it. Production brokers are started by their own service units from the
-same renderings (`files.write_configuration`); nothing here speaks MQTT.
+same renderings (`files.write_configuration`); while a broker runs, one's own or not, it is
+changed by `keeper`.
 
 Run by root, Mosquitto would drop to the user `mosquitto`, who cannot enter root's directories
 to read keys readable by root alone. This broker listens on loopback only and belongs to
@@ -12,47 +13,42 @@ whoever runs the demo, so it stays that user, root included; a rendering for pro
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import socket
 import subprocess
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from broker_config.files import BrokerKind, write_configuration
+from broker_config.broker_log import BrokerLog
+from broker_config.errors import BrokerError
+from broker_config.files import MAIN_FILES, BrokerKind, write
+from broker_config.keeper import Applied, Keeper, hang_up
 from broker_config.network import BrokerCertificates, BrokerPaths, Network, NetworkError
+
+__all__ = [
+    "BrokerError",
+    "EmbeddedBroker",
+    "Endpoint",
+    "default_kind",
+    "find_mosquitto",
+    "find_nats",
+    "mosquitto_prefix",
+    "start_broker",
+]
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
-RELOAD_SECONDS = 10.0
 
 _POLL_SECONDS = 0.01
 _LAST_LINES = 12
 _START_TRIES = 5  # a free port may be taken before the broker gets to it
 _LOOPBACK = "127.0.0.1"
-
-_PATTERNS = {  # what each broker says: it serves, it has reloaded, it could not
-    BrokerKind.MOSQUITTO: (
-        re.compile(r"mosquitto version \S+ running"),
-        re.compile(r"Reloading config\."),
-        re.compile(r": Error: "),
-    ),
-    BrokerKind.NATS: (
-        re.compile(r"Server is ready"),
-        re.compile(r"Reloaded server configuration"),
-        re.compile(r"Failed to reload"),
-    ),
-}
-
-
-class BrokerError(Exception):
-    """The broker could not be found, started or reloaded; the message shows its own words."""
 
 
 class _PortTakenError(BrokerError):
@@ -97,7 +93,11 @@ def default_kind() -> BrokerKind:
 
 
 def start_broker(
-    kind: str, network: Network, directory: Path, certificates: BrokerCertificates
+    kind: str,
+    network: Network,
+    directory: Path,
+    certificates: BrokerCertificates,
+    revocation_lists: Mapping[str, bytes] | None = None,
 ) -> "EmbeddedBroker":
     """Start a broker on loopback and return it serving.
 
@@ -105,6 +105,8 @@ def start_broker(
     are taken as they are. directory: keeps configuration, data and log; starting again over
     it brings the broker's sessions and retained messages back. It belongs to one broker at a
     time: one that a killed run left behind there is ended first.
+    revocation_lists: DER by tenant. Mosquitto will check the list of a council that has one
+    here, and of no other, for as long as it runs.
 
     Raises:
         BrokerError: no such program here, or it did not start; with its last lines.
@@ -118,7 +120,12 @@ def start_broker(
     while True:
         tries -= 1
         broker = EmbeddedBroker(
-            wanted, program, _with_ports(network), directory.absolute(), certificates
+            wanted,
+            program,
+            _with_ports(network),
+            directory.absolute(),
+            certificates,
+            revocation_lists or {},
         )
         try:
             broker.start()
@@ -142,27 +149,27 @@ _HOW_TO_GET = {
 class EmbeddedBroker:
     """A broker process over a directory; also a context manager that stops it.
 
-    network: the description it runs, with the ports chosen. `pid` is that of the process.
+    network: the description it runs, with the ports chosen. revocation_lists: those it was
+    given, DER by tenant. `pid` is that of the process.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made by `start_broker` alone
         self,
         kind: BrokerKind,
         program: Path,
         network: Network,
         directory: Path,
         certificates: BrokerCertificates,
+        revocation_lists: Mapping[str, bytes],
     ) -> None:
         self.kind = kind
         self.network = network
+        self.revocation_lists = dict(revocation_lists)
         self.log = directory / "broker.log"
         self._program = program
         self._directory = directory
-        self._paths = BrokerPaths(
-            configuration=directory / "configuration",
-            data=directory / "data",
-            certificates=certificates,
-        )
+        self._said = BrokerLog(kind, self.log)
+        self._keeper = self._make_keeper(certificates)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -207,29 +214,12 @@ class EmbeddedBroker:
         """
         if self._process is not None:
             raise BrokerError(f"{self.kind} is running already, as process {self.pid}")
-        main = self._write()
+        rendering = self._keeper.render(self.network, self.revocation_lists)
+        main = self.paths.configuration / rendering.main
         self._end_orphan(main)
-        self._directory.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
-            begins = log.tell()
-            self._process = subprocess.Popen(  # noqa: S603 - a program found by this module
-                [self._program, "-c", main],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self._directory,
-                start_new_session=True,  # Ctrl-C at the terminal ends the clients first
-            )
-        self._pid_file().write_text(str(self._process.pid), encoding="ascii")
-        serves, _, _ = _PATTERNS[self.kind]
-        try:
-            self._wait_for(lambda: serves.search(self._said(begins)) is not None, START_SECONDS)
-        except BrokerError as error:
-            self.kill()
-            said = self._said(begins)
-            taken = "address already in use" in said.lower()
-            lines = "\n".join(f"  | {line}" for line in said.splitlines()[-_LAST_LINES:])
-            raise (_PortTakenError if taken else BrokerError)(f"{error}\n{lines}") from None
+        write(rendering, self.paths)
+        self._run(main)
+        self._keeper.record_taken(self.network, self.revocation_lists)
 
     def stop(self) -> None:
         """Ask the broker to save and end, and wait; harmless if it is not running."""
@@ -240,54 +230,102 @@ class EmbeddedBroker:
         self._end(signal.SIGKILL)
 
     def restart(
-        self, network: Network | None = None, certificates: BrokerCertificates | None = None
+        self,
+        network: Network | None = None,
+        certificates: BrokerCertificates | None = None,
+        revocation_lists: Mapping[str, bytes] | None = None,
     ) -> None:
         """Stop if running and start again, same ports and directory.
 
-        network, certificates: what to run from now on, e.g. with a new council; unchanged if
-        None. Ports that are 0 stay what they were, and are chosen free for a new council.
+        network, certificates, revocation_lists: what to run from now on, e.g. with a new
+        council; unchanged if None. Ports that are 0 stay what they were, and are chosen free
+        for a new council. With none of them the broker starts over its files as they stand,
+        which another process may have changed meanwhile.
         """
         self.stop()
+        if network is None and certificates is None and revocation_lists is None:
+            self._run(self.paths.configuration / MAIN_FILES[self.kind])
+            return
         if network is not None:
             self.network = _with_ports(_keep_ports(network, self.network))
         if certificates is not None:
-            self._paths = replace(self._paths, certificates=certificates)
+            self._keeper = self._make_keeper(certificates)
+        if revocation_lists is not None:
+            self.revocation_lists = dict(revocation_lists)
         self.start()
 
-    def reload(self, network: Network) -> None:
+    def reload(
+        self, network: Network, revocation_lists: Mapping[str, bytes] | None = None
+    ) -> Applied:
         """Admit and expel gateways without disturbing the others.
 
-        Returns once the broker has taken the change. Mosquitto leaves the connection of an
-        expelled gateway open, but refuses what it sends; NATS closes it.
+        revocation_lists: DER by tenant, those that changed; the others stay as they are.
+        Returns once the broker has taken the change and the sessions of those expelled are
+        over.
 
         Raises:
-            NetworkError: councils or ports differ, which needs `restart`.
+            NetworkError: councils or ports differ, or a council had no revocation list when
+                the broker started, which needs `restart`.
             BrokerError: the broker refused the change, or is not running.
         """
         changed = _keep_ports(network, self.network)
-        if (changed.councils, changed.service_port, changed.bind) != (
+        lists = self.revocation_lists | dict(revocation_lists or {})
+        if (changed.councils, _ports(changed), changed.bind, lists.keys()) != (
             self.network.councils,
-            self.network.service_port,
+            _ports(self.network),
             self.network.bind,
+            self.revocation_lists.keys(),
         ):
-            raise NetworkError("councils and ports cannot change while the broker runs: restart it")
-        pid = self.pid
+            raise NetworkError(
+                "councils, their ports and which of them have a revocation list cannot change "
+                "while the broker runs: restart it"
+            )
+        _ = self.pid  # or say that it does not run
+        applied = self._keeper.apply(changed, lists)
         self.network = changed
-        self._write()
-        begins = self.log.stat().st_size
-        os.kill(pid, signal.SIGHUP)
-        _, reloaded, failed = _PATTERNS[self.kind]
-        self._wait_for(
-            lambda: bool(reloaded.search(self._said(begins)) or failed.search(self._said(begins))),
-            RELOAD_SECONDS,
-        )
-        said = self._said(begins)
-        if failed.search(said):
-            raise BrokerError(f"{self.kind} refused its new configuration:\n{said}")
+        self.revocation_lists = lists
+        return applied
 
-    def _write(self) -> Path:
-        run_as = "root" if os.geteuid() == 0 else "mosquitto"
-        return write_configuration(self.kind, self.network, self._paths, run_as=run_as)
+    @property
+    def paths(self) -> BrokerPaths:
+        """Where the broker's files lie."""
+        return self._keeper.paths
+
+    def _run(self, main: Path) -> None:
+        """Start the process over the files as they stand and wait until it serves."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        begins = self._said.mark()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - a program found by this module
+                [self._program, "-c", main],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._directory,
+                start_new_session=True,  # Ctrl-C at the terminal ends the clients first
+            )
+        self._pid_file().write_text(str(self._process.pid), encoding="ascii")
+        try:
+            self._wait_for(lambda: self._said.serves(begins), START_SECONDS)
+        except BrokerError as error:
+            self.kill()
+            said = self._said.said(begins)
+            taken = "address already in use" in said.lower()
+            lines = "\n".join(f"  | {line}" for line in said.splitlines()[-_LAST_LINES:])
+            raise (_PortTakenError if taken else BrokerError)(f"{error}\n{lines}") from None
+
+    def _make_keeper(self, certificates: BrokerCertificates) -> Keeper:
+        return Keeper(
+            self.kind,
+            BrokerPaths(
+                configuration=self._directory / "configuration",
+                data=self._directory / "data",
+                certificates=certificates,
+            ),
+            reload=hang_up(self.kind, self._pid_file()),
+            log=self._said,
+            run_as="root" if os.geteuid() == 0 else "mosquitto",
+        )
 
     def _endpoint(self, port: int) -> Endpoint:
         version = "5" if self.kind is BrokerKind.MOSQUITTO else "3.1.1"
@@ -297,11 +335,6 @@ class EmbeddedBroker:
         if tenant not in self.network.tenants:
             known = ", ".join(self.network.tenants)
             raise NetworkError(f"{tenant!r} is no council here; described are: {known}")
-
-    def _said(self, begins: int) -> str:
-        with self.log.open("rb") as log:
-            log.seek(begins)
-            return log.read().decode(errors="replace")
 
     def _wait_for(self, holds: Callable[[], bool], seconds: float) -> None:
         process = self._process
@@ -355,7 +388,11 @@ def _runs_on(pid: int, main: Path) -> bool:
 
 
 def _ports(network: Network) -> list[int]:
-    return [network.service_port, *(council.port for council in network.councils)]
+    return [
+        network.service_port,
+        network.keeper_port,
+        *(council.port for council in network.councils),
+    ]
 
 
 def _with_ports(network: Network) -> Network:
@@ -366,6 +403,7 @@ def _with_ports(network: Network) -> Network:
         host=_LOOPBACK,
         bind=_LOOPBACK,
         service_port=network.service_port or next(free),
+        keeper_port=network.keeper_port or next(free),
         councils=tuple(
             replace(council, port=council.port or next(free)) for council in network.councils
         ),
@@ -380,6 +418,7 @@ def _keep_ports(network: Network, before: Network) -> Network:
         host=before.host,
         bind=before.bind,
         service_port=network.service_port or before.service_port,
+        keeper_port=network.keeper_port or before.keeper_port,
         councils=tuple(
             replace(council, port=council.port or held.get(council.tenant, 0))
             for council in network.councils

@@ -5,12 +5,21 @@ gateway's user name is its certificate's whole subject, which the name constrain
 council's root (`enrolment.policy`) keep inside that council; a service's is its CN. Either
 is also the client id, which no client can choose for itself.
 
+A council's listener checks the council's certificate revocation list. Mosquitto reads it again
+when it is told to reload, and lets go of nobody: whoever is connected stays so, mute once left
+out of the access list. Therefore one more listener, on loopback, trusts a single certificate,
+the keeper's, whose bearer may choose any client id: to come under somebody else's ends that
+session (`broker_config.keeper`). Nothing may be published or read there.
+
 There is one access list for all listeners, not one each: with per_listener_settings
 Mosquitto 2.0.12 and later keep nothing for clients that are away, since an absent client
 has no listener whose list could allow it. Running the broker is `broker_config.embedded`.
 """
 
+from pathlib import Path
+
 from broker_config.network import (
+    KEEPER,
     MAX_PACKET_BYTES,
     TOPIC_ROOT,
     BrokerPaths,
@@ -22,6 +31,9 @@ from broker_config.network import (
 )
 
 MAIN_FILE = "mosquitto.conf"
+KEEPER_CERTIFICATE_FILE = "keeper.pem"  # put there by `broker_config.keeper_credential`
+
+LOOPBACK = "127.0.0.1"
 
 _ACCESS_FILE = "access.acl"
 
@@ -63,8 +75,7 @@ keyfile {key}
 tls_version tlsv1.3
 require_certificate true
 {user_from} true
-use_username_as_clientid true
-"""
+{further}"""
 
 
 def render(network: Network, paths: BrokerPaths, *, run_as: str = "mosquitto") -> dict[str, str]:
@@ -83,33 +94,78 @@ def render(network: Network, paths: BrokerPaths, *, run_as: str = "mosquitto") -
         max_packet=MAX_PACKET_BYTES,
     )
     listeners = [
-        _listener(network, paths, None),
-        *(_listener(network, paths, council) for council in network.councils),
+        _service_listener(network, paths),
+        _keeper_listener(network, paths),
+        *(_council_listener(council, network, paths) for council in network.councils),
     ]
     return {MAIN_FILE: settings + "".join(listeners), _ACCESS_FILE: _access(network)}
 
 
-def _listener(network: Network, paths: BrokerPaths, council: Council | None) -> str:
-    """Render a council's listener, or the services' for None."""
-    port = council.port if council else network.service_port
-    name = council.name if council else "The services"
+def _service_listener(network: Network, paths: BrokerPaths) -> str:
+    return _listener(
+        "The services",
+        network.service_port,
+        paths,
+        bind=network.bind,
+        root=paths.certificates.service_root,
+        user_from="use_identity_as_username",
+        further="use_username_as_clientid true\n",
+    )
+
+
+def _keeper_listener(network: Network, paths: BrokerPaths) -> str:
+    """Render the listener where client ids are free to choose, for one certificate alone."""
+    return _listener(
+        "The keeper",
+        network.keeper_port,
+        paths,
+        bind=LOOPBACK,
+        root=paths.configuration / KEEPER_CERTIFICATE_FILE,
+        user_from="use_identity_as_username",
+    )
+
+
+def _council_listener(council: Council, network: Network, paths: BrokerPaths) -> str:
+    revoked = paths.certificates.revocation_lists.get(council.tenant)
+    return _listener(
+        council.name,
+        council.port,
+        paths,
+        bind=network.bind,
+        root=paths.certificates.council_roots[council.tenant],
+        user_from="use_subject_as_username",
+        further="use_username_as_clientid true\n" + (f"crlfile {revoked}\n" if revoked else ""),
+    )
+
+
+def _listener(
+    name: str,
+    port: int,
+    paths: BrokerPaths,
+    *,
+    bind: str,
+    root: Path,
+    user_from: str,
+    further: str = "",
+) -> str:
     if not port:
         raise NetworkError(f"{name}: port = 0 is no listener; give it a port of its own")
-    held = paths.certificates
     return _LISTENER.format(
         comment=name,
         port=port,
-        bind=network.bind,
-        root=held.council_roots[council.tenant] if council else held.service_root,
-        certificate=held.server_certificate,
-        key=held.server_key,
-        user_from="use_subject_as_username" if council else "use_identity_as_username",
+        bind=bind,
+        root=root,
+        certificate=paths.certificates.server_certificate,
+        key=paths.certificates.server_key,
+        user_from=user_from,
+        further=further,
     )
 
 
 def _access(network: Network) -> str:
     """Grant each its own topics by name: one left out of the description is mute."""
-    users = [_service_access(service) for service in network.services]
+    users = [f"\nuser {KEEPER}\n"]  # no topic follows: it may do nothing either
+    users += [_service_access(service) for service in network.services]
     users += [_gateway_access(gateway) for gateway in network.gateways]
     return "# Whoever is not named here may do nothing.\n" + "".join(users)
 

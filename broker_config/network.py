@@ -7,6 +7,7 @@ or the other is told (`mosquitto`, `nats`). Topics are those of the envelope, se
     host = "broker.example.org"     # what gateways and services connect to
     bind = "0.0.0.0"                # optional: the address listened on
     service_port = 8883             # on NATS the port of everyone
+    keeper_port = 8882              # Mosquitto: on loopback, where sessions are ended
 
     [[council]]
     tenant = "camden"
@@ -28,7 +29,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from device_protocol.errors import TopicError
 
 MAX_PACKET_BYTES = 66_560  # the largest message D, 65 536 bytes, its topic and the heads
 TOPIC_ROOT = f"snaas/{topics.VERSION}"
+KEEPER = "keeper"  # the name under which live sessions are ended; no service may bear it
 
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _GSS = re.compile(r"[A-Z][0-9]{8}")
@@ -89,6 +91,8 @@ class Network:
 
     host: DNS name or address that gateways connect to. bind: address listened on.
     service_port: listener of the services, on NATS of everyone; 0 = any free one.
+    keeper_port: Mosquitto's listener on loopback where `broker_config.keeper` ends live
+        sessions; NATS needs none. 0 = any free one.
 
     Raises:
         NetworkError: naming each bad value, where it stands and what would be right.
@@ -100,6 +104,7 @@ class Network:
     gateways: tuple[Gateway, ...] = ()
     services: tuple[Service, ...] = ()
     service_port: int = 0
+    keeper_port: int = 0
     bind: str = "0.0.0.0"  # noqa: S104 - gateways come from outside; embedded brokers use loopback
 
     def __post_init__(self) -> None:
@@ -137,12 +142,18 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerCertificates:
-    """The files a broker's listeners need. council_roots: by tenant."""
+    """The files a broker's listeners need. council_roots: by tenant.
+
+    service_root: what clients of the services' listener, and the broker's own certificate,
+    lead to. revocation_lists: by tenant, PEM. A council that has none is checked against
+    none; a council whose list is missing as a file, or has expired, is locked out whole.
+    """
 
     service_root: Path
     server_certificate: Path
     server_key: Path
     council_roots: Mapping[str, Path]
+    revocation_lists: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +214,7 @@ def parse(text: str) -> Network:
             _service(_fields(row, f"[[service]] {number}", _SERVICE_KEYS))
             for number, row in enumerate(fields.get("service", []), 1)
         ),
-        **{key: fields[key] for key in ("service_port", "bind") if key in fields},
+        **{key: fields[key] for key in ("service_port", "keeper_port", "bind") if key in fields},
     )
 
 
@@ -214,6 +225,7 @@ def dump(network: Network) -> str:
         f"host = {_quoted(network.host)}",
         f"bind = {_quoted(network.bind)}",
         f"service_port = {network.service_port}",
+        f"keeper_port = {network.keeper_port}",
     ]
     for council in network.councils:
         lines += [
@@ -242,6 +254,7 @@ _NETWORK_KEYS: Mapping[str, tuple[type, bool]] = {  # key -> (type, must stand t
     "host": (str, True),
     "bind": (str, False),
     "service_port": (int, False),
+    "keeper_port": (int, False),
     "council": (list, True),
     "gateway": (list, False),
     "service": (list, False),
@@ -323,6 +336,8 @@ def _council_mistakes(council: Council) -> Iterator[str]:
 def _service_mistakes(service: Service, network: Network) -> Iterator[str]:
     if not _SERVICE.fullmatch(service.name):
         yield f"service name = {service.name!r} is not of the form {_SERVICE.pattern}"
+    if service.name == KEEPER:
+        yield f"service name = {KEEPER!r} is taken: live sessions are ended under it"
     if not service.tenants:
         yield f"service {service.name!r}: tenants is empty; name the councils it takes in"
     yield from _unknown_tenants(f"service {service.name!r}", service.tenants, network)
@@ -330,7 +345,7 @@ def _service_mistakes(service: Service, network: Network) -> Iterator[str]:
 
 
 def _port_mistakes(network: Network) -> Iterator[str]:
-    ports = {"service_port": network.service_port}
+    ports = {"service_port": network.service_port, "keeper_port": network.keeper_port}
     ports |= {f"council {council.tenant!r}: port": council.port for council in network.councils}
     for where, port in ports.items():
         if not 0 <= port <= 65535:  # noqa: PLR2004 - the largest port there is

@@ -55,8 +55,9 @@ def test_missing_broker_says_how_to_get_it(bare: Path, kind: str, remedy: str) -
 
 def test_ports_left_open_are_chosen_free_and_distinct_on_loopback() -> None:
     chosen = embedded._with_ports(NETWORK)
-    ports = [chosen.service_port, *(council.port for council in chosen.councils)]
-    assert len(set(ports)) == 2
+    ports = [chosen.service_port, chosen.keeper_port]
+    ports += [council.port for council in chosen.councils]
+    assert len(set(ports)) == 3
     assert all(ports)
     assert (chosen.host, chosen.bind) == ("127.0.0.1", "127.0.0.1")
     assert embedded._with_ports(chosen) == chosen

@@ -33,6 +33,7 @@ NETWORK = Network(
     host="broker.example.org",
     bind="192.0.2.1",
     service_port=8883,
+    keeper_port=8882,
     councils=(
         Council(tenant="camden", gss="E09000007", name="Camden", port=8884),
         Council(tenant="leeds", gss="E08000035", name="Leeds", port=8885),
@@ -48,6 +49,7 @@ PATHS = BrokerPaths(
         server_certificate=Path("/pki/server.pem"),
         server_key=Path("/pki/server.key"),
         council_roots={"camden": Path("/pki/camden.pem"), "leeds": Path("/pki/leeds.pem")},
+        revocation_lists={"camden": Path("/lists/camden.crl")},
     ),
 )
 
@@ -206,6 +208,7 @@ def listeners() -> dict[int, dict[str, str]]:
 def test_each_council_has_a_listener_that_trusts_its_root_alone() -> None:
     roots = {port: settings["cafile"] for port, settings in listeners().items()}
     assert roots == {
+        8882: "/etc/broker/keeper.pem",
         8883: "/pki/service-root.pem",
         8884: "/pki/camden.pem",
         8885: "/pki/leeds.pem",
@@ -214,14 +217,31 @@ def test_each_council_has_a_listener_that_trusts_its_root_alone() -> None:
 
 def test_every_mosquitto_listener_demands_a_certificate_over_tls_1_3() -> None:
     for port, settings in listeners().items():
-        assert settings["address"] == "192.0.2.1"
         assert settings["tls_version"] == "tlsv1.3"
         assert settings["require_certificate"] == "true"
-        assert settings["use_username_as_clientid"] == "true"
         assert settings["certfile"] == "/pki/server.pem"
-        assert settings["keyfile"] == "/pki/server.key"
         by_name, by_subject = "use_identity_as_username", "use_subject_as_username"
-        assert (by_name in settings, by_subject in settings) == (port == 8883, port != 8883)
+        services = port in {8882, 8883}
+        assert (by_name in settings, by_subject in settings) == (services, not services)
+
+
+def test_client_ids_are_free_for_the_keeper_alone_and_on_loopback_alone() -> None:
+    free = {
+        port: settings["address"]
+        for port, settings in listeners().items()
+        if settings.get("use_username_as_clientid") != "true"
+    }
+    assert free == {8882: "127.0.0.1"}
+    assert {settings["address"] for settings in listeners().values()} == {"127.0.0.1", "192.0.2.1"}
+
+
+def test_keeper_has_no_rights() -> None:
+    assert mosquitto_rights()["keeper"] == Rights((), ())
+
+
+def test_listener_checks_the_list_of_its_council_where_there_is_one() -> None:
+    lists = {port: settings.get("crlfile") for port, settings in listeners().items()}
+    assert lists == {8882: None, 8883: None, 8884: "/lists/camden.crl", 8885: None}
 
 
 def test_mosquitto_becomes_the_user_it_is_told() -> None:
@@ -268,6 +288,9 @@ def test_port_left_open_cannot_be_rendered() -> None:
         nats.render(replace(NETWORK, service_port=0), PATHS)
     with pytest.raises(NetworkError, match="The services: port = 0"):
         mosquitto.render(replace(NETWORK, service_port=0), PATHS)
+    with pytest.raises(NetworkError, match="The keeper: port = 0"):
+        mosquitto.render(replace(NETWORK, keeper_port=0), PATHS)
+    assert nats.render(replace(NETWORK, keeper_port=0), PATHS)
     first, second = NETWORK.councils
     with pytest.raises(NetworkError, match="Camden: port = 0"):
         mosquitto.render(replace(NETWORK, councils=(replace(first, port=0), second)), PATHS)

@@ -1,0 +1,355 @@
+"""Keeping a running broker to the network description: its files, a reload, sessions ended.
+
+A broker checks a certificate when a client connects and never again. So after the reload that
+leaves a gateway out, its live session is ended: NATS does it by itself; on Mosquitto the keeper
+comes under the gateway's client id, which ends the older session of that id, and goes.
+
+Which gateways belong in the description, and when, its user decides; starting and stopping a
+broker of one's own is `embedded`. Nothing is published or read here.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TypeAlias
+
+import paho.mqtt.client as mqtt
+from cryptography import x509
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.reasoncodes import ReasonCode
+
+from broker_config import mosquitto
+from broker_config.atomic_files import write_atomically
+from broker_config.broker_log import BrokerLog
+from broker_config.errors import BrokerError, BrokerRefusedError
+from broker_config.files import FILE_MODE, BrokerKind, Rendering, render, write
+from broker_config.keeper_credential import keeper_credential
+from broker_config.network import KEEPER, BrokerPaths, Gateway, Network
+
+Act: TypeAlias = Callable[[], None]
+"""Makes the broker reload, or restart; raises BrokerError when it cannot."""
+
+RELOAD_SECONDS = 10.0
+
+_RECORD_FILE = "taken.json"
+_CONNECT_SECONDS = 5.0
+_COMMAND_SECONDS = 60.0
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not listened on
+_PROGRAMS = {BrokerKind.MOSQUITTO: "mosquitto", BrokerKind.NATS: "nats-server"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What `Keeper.apply` did.
+
+    changed: whether the broker had to be told anything.
+    ended: devices that were left out since the last time, whose sessions are over.
+    not_listening: councils whose listener does not answer. Mosquitto opens listeners only when
+        it starts: restart it.
+    """
+
+    changed: bool
+    ended: tuple[str, ...] = ()
+    not_listening: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Record:
+    """What the broker has taken; kept beside its files, so that a crash forgets nothing.
+
+    fingerprint: of the rendering, empty while it has not been taken.
+    gateways: whoever may hold a session.
+    listed_at: when the revocation list of each council was issued.
+    """
+
+    fingerprint: str = ""
+    gateways: tuple[Gateway, ...] = ()
+    listed_at: Mapping[str, datetime] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        return json.dumps(
+            {
+                "fingerprint": self.fingerprint,
+                "gateways": [[each.tenant, each.device] for each in self.gateways],
+                "listed_at": {tenant: at.isoformat() for tenant, at in self.listed_at.items()},
+            }
+        ).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "_Record":
+        found = json.loads(text)
+        return cls(
+            fingerprint=found["fingerprint"],
+            gateways=tuple(Gateway(tenant, device) for tenant, device in found["gateways"]),
+            listed_at={
+                tenant: datetime.fromisoformat(at) for tenant, at in found["listed_at"].items()
+            },
+        )
+
+
+class Keeper:
+    """Keeps one running broker to what it is given. Blocking; for one thread at a time.
+
+    paths, run_as, copy_certificates: see `files.render`.
+    reload: makes the broker read its files again, e.g. `hang_up` or `command`.
+    restart: makes it start anew, for listeners it cannot open otherwise; None: somebody else's
+        business, and `Applied.not_listening` says when.
+    log: where the broker writes, if that can be read: then a refused reload is noticed.
+    """
+
+    def __init__(
+        self,
+        kind: BrokerKind,
+        paths: BrokerPaths,
+        *,
+        reload: Act,
+        restart: Act | None = None,
+        log: BrokerLog | None = None,
+        run_as: str = "mosquitto",
+        copy_certificates: bool = False,
+    ) -> None:
+        self.kind = kind
+        self.paths = paths
+        self.run_as = run_as
+        self._copy_certificates = copy_certificates
+        self._reload = reload
+        self._restart = restart
+        self._log = log
+        self._not_listening: tuple[str, ...] | None = None
+
+    def render(self, network: Network, revocation_lists: Mapping[str, bytes]) -> Rendering:
+        """Return the files the broker is kept to.
+
+        Raises:
+            NetworkError, OSError: as `files.render`.
+        """
+        return render(
+            self.kind,
+            network,
+            self.paths,
+            run_as=self.run_as,
+            revocation_lists=revocation_lists,
+            copy_certificates=self._copy_certificates,
+        )
+
+    def apply(self, network: Network, revocation_lists: Mapping[str, bytes]) -> Applied:
+        """Make the broker admit and refuse what it should, and end sessions that must not be.
+
+        revocation_lists: DER by tenant (RFC 5280); one for every council at all times.
+        Returns once it holds. To be called again, with the same or newer facts, after any error:
+        what was left undone is done then.
+
+        Raises:
+            NetworkError: the network cannot be rendered; nothing was touched.
+            BrokerRefusedError: the broker runs on as before, and its old files are back.
+            BrokerError: the broker could not be reached. The new files stand, whole.
+            OSError: a file cannot be read or written.
+        """
+        rendering = self.render(network, revocation_lists)
+        record = self._record()
+        if record.fingerprint == rendering.fingerprint and self._on_disk(rendering):
+            return Applied(changed=False, not_listening=self._still_not_listening(network))
+        removed = tuple(each for each in record.gateways if each not in set(network.gateways))
+        self._write_record(
+            _Record(gateways=(*network.gateways, *removed), listed_at=record.listed_at)
+        )
+        self._take(rendering, network)
+        not_listening = self._open_listeners(network)
+        if self.kind is BrokerKind.MOSQUITTO:
+            self.end_sessions(network, removed)
+        self.record_taken(network, revocation_lists)
+        return Applied(
+            changed=True,
+            ended=tuple(each.device for each in removed),
+            not_listening=not_listening,
+        )
+
+    def listed_at(self) -> dict[str, datetime]:
+        """Return when each council's list that the broker holds was issued, by tenant."""
+        return dict(self._record().listed_at)
+
+    def record_taken(self, network: Network, revocation_lists: Mapping[str, bytes]) -> None:
+        """Note that the broker holds exactly this, and no session of anybody else."""
+        lists = {
+            tenant: x509.load_der_x509_crl(der).last_update_utc
+            for tenant, der in revocation_lists.items()
+        }
+        fingerprint = self.render(network, revocation_lists).fingerprint
+        self._write_record(
+            _Record(fingerprint=fingerprint, gateways=network.gateways, listed_at=lists)
+        )
+
+    def end_sessions(self, network: Network, gateways: Iterable[Gateway]) -> None:
+        """End the sessions of these gateways on Mosquitto, with what waited there for them.
+
+        Raises:
+            BrokerError: the broker did not let us come under their client ids.
+        """
+        for gateway in gateways:
+            self._come_and_go(network, gateway.subject)
+
+    def _take(self, rendering: Rendering, network: Network) -> None:
+        """Write the files and have the broker take them; put the old ones back if it refuses."""
+        before = self._old_files(rendering)
+        write(rendering, self.paths)
+        mark = self._log.mark() if self._log else 0
+        self._reload()
+        if self.kind is BrokerKind.MOSQUITTO:
+            # One thread does everything there: whoever is let in after the signal was sent
+            # is let in by a broker that has reloaded.
+            self._come_and_go(network, KEEPER)
+        if self._log is None:
+            return
+        try:
+            self._log.wait_until_reloaded(mark, RELOAD_SECONDS)
+        except BrokerRefusedError:
+            for name, content in before.items():
+                write_atomically(self.paths.configuration / name, content, FILE_MODE)
+            raise
+
+    def _open_listeners(self, network: Network) -> tuple[str, ...]:
+        """Return whose listener does not answer, after a restart if there is one to make."""
+        closed = self._closed_listeners(network)
+        if closed and self._restart is not None:
+            self._restart()
+            ends = time.monotonic() + RELOAD_SECONDS
+            while (closed := self._closed_listeners(network)) and time.monotonic() < ends:
+                time.sleep(0.05)
+        self._not_listening = closed
+        return closed
+
+    def _still_not_listening(self, network: Network) -> tuple[str, ...]:
+        if self._not_listening != ():
+            self._not_listening = self._closed_listeners(network)
+        return self._not_listening
+
+    def _closed_listeners(self, network: Network) -> tuple[str, ...]:
+        if self.kind is BrokerKind.NATS:
+            return ()
+        address = _ANY_ADDRESS.get(network.bind, network.bind)
+        return tuple(
+            council.tenant for council in network.councils if not _answers(address, council.port)
+        )
+
+    def _come_and_go(self, network: Network, client_id: str) -> None:
+        credential = keeper_credential(self.paths.configuration)
+        try:
+            context = ssl.create_default_context(cafile=self.paths.certificates.service_root)
+            context.load_cert_chain(credential.certificate, credential.key)
+            _connect_and_leave(context, network.keeper_port, client_id)
+        except (OSError, ValueError) as error:
+            raise BrokerError(
+                f"the broker's listener for the keeper, {mosquitto.LOOPBACK}:"
+                f"{network.keeper_port}, did not let it in: {error}. A broker that was started "
+                "before its present configuration was first written must be restarted"
+            ) from error
+
+    def _on_disk(self, rendering: Rendering) -> bool:
+        return self._old_files(rendering) == rendering.files
+
+    def _old_files(self, rendering: Rendering) -> dict[str, bytes]:
+        found = {}
+        for name in rendering.files:
+            with contextlib.suppress(FileNotFoundError):
+                found[name] = (self.paths.configuration / name).read_bytes()
+        return found
+
+    def _record(self) -> _Record:
+        try:
+            return _Record.from_json((self.paths.configuration / _RECORD_FILE).read_bytes())
+        except FileNotFoundError:
+            return _Record()
+        except (ValueError, KeyError, TypeError) as error:
+            path = self.paths.configuration / _RECORD_FILE
+            raise BrokerError(
+                f"{path} is damaged: {error}. Remove it and restart the broker, which ends "
+                "every session it might have named"
+            ) from error
+
+    def _write_record(self, record: _Record) -> None:
+        write_atomically(self.paths.configuration / _RECORD_FILE, record.to_json(), FILE_MODE)
+
+
+def hang_up(kind: BrokerKind, pid_file: Path) -> Act:
+    """Return what sends SIGHUP to the broker whose process id stands in `pid_file`."""
+
+    def act() -> None:
+        try:
+            pid = int(pid_file.read_text(encoding="ascii"))
+            program = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise BrokerError(f"{kind} does not run, by {pid_file}: {error}") from error
+        if program != _PROGRAMS[kind]:
+            raise BrokerError(
+                f"{kind} does not run: {pid_file} names process {pid}, which is {program}"
+            )
+        try:
+            os.kill(pid, signal.SIGHUP)
+        except OSError as error:
+            raise BrokerError(f"{kind}, process {pid}, takes no signal: {error}") from error
+
+    return act
+
+
+def command(arguments: Sequence[str]) -> Act:
+    """Return what runs a program, e.g. ("systemctl", "reload", "mosquitto")."""
+
+    def act() -> None:
+        shown = " ".join(arguments)
+        try:
+            done = subprocess.run(  # noqa: S603 - the operator's own command, no shell
+                arguments, capture_output=True, timeout=_COMMAND_SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise BrokerError(f"`{shown}` failed: {error}") from error
+        if done.returncode:
+            said = (done.stderr or done.stdout).decode(errors="replace").strip()
+            raise BrokerError(f"`{shown}` ended with exit code {done.returncode}: {said}")
+
+    return act
+
+
+def _answers(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), _CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _connect_and_leave(context: ssl.SSLContext, port: int, client_id: str) -> None:
+    """Begin a session that replaces whatever `client_id` had, and leave none behind.
+
+    Raises:
+        OSError: refused, or no answer in time.
+        ValueError: the broker's certificate leads elsewhere than the service root.
+    """
+    answers: list[ReasonCode] = []
+    client = mqtt.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        protocol=mqtt.MQTTv5,
+        reconnect_on_failure=False,
+    )
+    client.tls_set_context(context)
+    client.connect_timeout = _CONNECT_SECONDS
+    client.on_connect = lambda _client, _data, _flags, reason, _properties: answers.append(reason)
+    client.connect(mosquitto.LOOPBACK, port, clean_start=True)  # session expiry 0: none is left
+    try:
+        ends = time.monotonic() + _CONNECT_SECONDS
+        while not answers:
+            if client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS or time.monotonic() > ends:
+                raise ConnectionError("no answer to CONNECT")
+        if answers[0].is_failure:
+            raise ConnectionError(f"CONNECT was answered {answers[0]}")
+    finally:
+        client.disconnect()
