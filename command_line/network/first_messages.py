@@ -1,0 +1,139 @@
+"""A new council's recipients, first key set (message R) and first, empty, revocation list.
+
+The enrolment service makes all that follow. Without these a council could not be served before it
+has started, and a broker would lock the council out for want of a list.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+
+from command_line.network import recipient_keys
+from command_line.network.directory import NetworkDirectory
+from device_protocol.key_set import KeySet, Recipient, certificate_chain, sign_key_set
+from device_protocol.keys import RecipientPublicKey
+from enrolment.authority import Authority
+from storage import recipients, registry
+from storage.certificates import put_revocation_list, revocation_lists
+from storage.database import Connection
+
+MAIN: Final = "main"
+REGION: Final = "region"
+RECIPIENT_LIFETIME: Final = timedelta(days=400)
+KEY_SET_SOFT_LIFE: Final = timedelta(days=30)
+KEY_SET_HARD_LIFE: Final = timedelta(days=60)
+BACKDATED: Final = timedelta(minutes=5)
+"""A gateway's clock may be a little behind the centre's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a council has now. anything: whether something of it is new."""
+
+    key_set_version: int
+    anything: bool
+
+
+async def make(
+    conn: Connection,
+    authority: Authority,
+    directory: NetworkDirectory,
+    *,
+    tenant: str,
+    actor: str,
+) -> Made:
+    """Make what the council still lacks of the three, in the caller's transaction.
+
+    Raises:
+        CredentialError: a key cannot be read.
+    """
+    now = datetime.now(UTC).replace(microsecond=0)
+    anything = await _add_recipients(conn, directory, tenant=tenant, actor=actor, now=now)
+    key_sets = await registry.newest_key_sets(conn)
+    if tenant in key_sets:
+        version = await registry.next_key_set_version(conn, tenant) - 1
+    else:
+        version = await _sign_key_set(conn, authority, tenant=tenant, now=now)
+        anything = True
+    if tenant not in await revocation_lists(conn):
+        await _issue_revocation_list(conn, authority, tenant=tenant, now=now)
+        anything = True
+    return Made(version, anything)
+
+
+async def _add_recipients(
+    conn: Connection, directory: NetworkDirectory, *, tenant: str, actor: str, now: datetime
+) -> bool:
+    """List the region's keys for the council if it has none of them; return whether it had none.
+
+    A key that another council's gateways no longer seal to is on its way out, and left out.
+    """
+    rows = await recipients.recipients(conn)
+    if any(row.tenant == tenant and row.role == REGION for row in rows):
+        return False
+    retired = {row.kid for row in rows if row.retired_at is not None}
+    for file in recipient_keys.read_all(directory.recipients):
+        if file.kid not in retired:
+            await recipients.add_recipient(
+                conn,
+                tenant=tenant,
+                group=MAIN,
+                role=REGION,
+                cose_key=file.cose_key,
+                valid_from=now - BACKDATED,
+                valid_until=now + RECIPIENT_LIFETIME,
+                actor=actor,
+            )
+    return True
+
+
+async def _sign_key_set(
+    conn: Connection, authority: Authority, *, tenant: str, now: datetime
+) -> int:
+    groups: dict[str, list[Recipient]] = {}
+    for row in await recipients.recipients(conn, tenant):
+        if row.retired_at is None:
+            groups.setdefault(row.group, []).append(
+                Recipient(
+                    key=RecipientPublicKey.from_cose_key(row.cose_key),
+                    role=row.role,
+                    valid_from=_unix(row.valid_from),
+                    valid_until=_unix(row.valid_until),
+                )
+            )
+    [suites] = [each.suites for each in await registry.councils(conn) if each.tenant == tenant]
+    key_set = KeySet(
+        version=await registry.next_key_set_version(conn, tenant),
+        issued_at=_unix(now),
+        soft_expiry=_unix(now + KEY_SET_SOFT_LIFE),
+        hard_expiry=_unix(now + KEY_SET_HARD_LIFE),
+        suites=suites,
+        groups={group: tuple(listed) for group, listed in groups.items()},
+    )
+    signer, chain = authority.sign_as_key_set_signer(tenant)
+    message = sign_key_set(
+        key_set, tenant=tenant, signer=signer, chain=certificate_chain(chain[:1])
+    )
+    await registry.add_key_set(conn, tenant=tenant, key_set=key_set, message=message)
+    return key_set.version
+
+
+async def _issue_revocation_list(
+    conn: Connection, authority: Authority, *, tenant: str, now: datetime
+) -> None:
+    message = authority.issue_revocation_list(tenant, number=1, revoked=(), now=now)
+    signed = x509.load_der_x509_crl(message)
+    await put_revocation_list(
+        conn,
+        tenant=tenant,
+        number=1,
+        this_update=signed.last_update_utc,
+        next_update=signed.next_update_utc or now,
+        message=message,
+    )
+
+
+def _unix(moment: datetime) -> int:
+    return int(moment.timestamp())

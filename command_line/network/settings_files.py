@@ -1,0 +1,155 @@
+"""The settings files of the central processes, as `kerbstone network init` first writes them.
+
+They belong to the operator from then on: what is there is kept. Only a new council on NATS, where
+ingest needs a connection of its own for each, is added at the end of a file that exists.
+"""
+
+import ipaddress
+import secrets
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from broker_config.files import BrokerKind
+from command_line.network.directory import INGEST, PRIVATE, Description, NetworkDirectory
+from command_line.network.options import InitOptions
+from command_line.toml_text import toml_text
+from enrolment.authority import Authority
+from enrolment.files import write_atomically
+
+EVERYONE: Final = "+"
+
+_LOOPBACK: Final = "127.0.0.1"
+_DATA: Final = {
+    BrokerKind.MOSQUITTO: Path("/var/lib/mosquitto"),
+    BrokerKind.NATS: Path("/var/lib/nats"),
+}
+_RELOAD: Final = {
+    BrokerKind.MOSQUITTO: ("systemctl", "reload", "mosquitto"),
+    BrokerKind.NATS: ("systemctl", "reload", "nats-server"),
+}
+
+
+def write(
+    directory: NetworkDirectory, options: InitOptions, described: Description, authority: Authority
+) -> list[Path]:
+    """Write the settings files that are missing, or all if told so; return those written."""
+    documents = {
+        directory.ingest_settings: _ingest(directory, options, described, authority),
+        directory.serve_settings: _serve(directory, options, authority),
+        directory.analytics_settings: _database(directory),
+        directory.enrolment_settings: _enrolment(directory, options),
+    }
+    written = []
+    for path, document in documents.items():
+        if options.replace_settings or not path.exists():
+            whole = _merged(document, options.settings.get(path.stem, {}))
+            write_atomically(path, toml_text(whole).encode(), PRIVATE)
+            written.append(path)
+    return written
+
+
+def add_connection(
+    directory: NetworkDirectory, described: Description, authority: Authority, tenant: str
+) -> bool:
+    """Give ingest a connection for a new council where it needs one; return whether it did.
+
+    A file in which the operator lists connections by hand gets the new one like any other.
+    """
+    file = directory.ingest_settings
+    text = file.read_text(encoding="utf-8")
+    served = {row.get("tenant", EVERYONE) for row in tomllib.loads(text).get("broker", [])}
+    if EVERYONE in served or tenant in served:
+        return False
+    connection = _connection(described, authority, BrokerKind.NATS, tenant)
+    added = text.rstrip("\n") + "\n" + toml_text({"broker": [connection]})
+    write_atomically(file, added.encode(), PRIVATE)
+    return True
+
+
+def _database(directory: NetworkDirectory) -> dict[str, Any]:
+    return {"dsn_file": directory.database_file}
+
+
+def _ingest(
+    directory: NetworkDirectory,
+    options: InitOptions,
+    described: Description,
+    authority: Authority,
+) -> dict[str, Any]:
+    if options.broker is BrokerKind.MOSQUITTO:
+        tenants = [EVERYONE]
+    else:
+        tenants = [council.tenant for council in described.councils]
+    return {
+        **_database(directory),
+        "service_key_file": directory.service_key,
+        "recipient_key_directory": directory.recipients,
+        "broker": [_connection(described, authority, options.broker, tenant) for tenant in tenants],
+    }
+
+
+def _connection(
+    described: Description, authority: Authority, kind: BrokerKind, tenant: str
+) -> dict[str, Any]:
+    everyone = tenant == EVERYONE
+    files = authority.service_client(INGEST, "" if everyone else tenant)
+    return {
+        "name": "all" if everyone else tenant,
+        "host": _near(described),
+        "port": described.service_port,
+        "mqtt_version": "5" if kind is BrokerKind.MOSQUITTO else "3.1.1",
+        # On NATS whoever knows a client id of the same council could end its session.
+        "client_id": INGEST if everyone else f"{INGEST}-{tenant}-{secrets.token_hex(8)}",
+        "ca_file": authority.region_root(),
+        "certificate_file": files.certificate,
+        "key_file": files.key,
+        "tenant": tenant,
+    }
+
+
+def _near(described: Description) -> str:
+    """Return where a process on the broker's own machine reaches it."""
+    bound = ipaddress.ip_address(described.bind)
+    return _LOOPBACK if bound.is_unspecified or bound.is_loopback else described.host
+
+
+def _serve(
+    directory: NetworkDirectory, options: InitOptions, authority: Authority
+) -> dict[str, Any]:
+    return {**_database(directory)}
+
+
+def _enrolment(directory: NetworkDirectory, options: InitOptions) -> dict[str, Any]:
+    broker: dict[str, Any] = {
+        "kind": options.broker.value,
+        "configuration_directory": directory.broker,
+        "data_directory": options.broker_data or _DATA[options.broker],
+    }
+    if options.pid_file is not None:
+        broker["pid_file"] = options.pid_file
+    else:
+        broker["reload_command"] = list(options.reload_command or _RELOAD[options.broker])
+    document: dict[str, Any] = {
+        **_database(directory),
+        "host": options.bind,
+        "port": options.enrolment_port,
+        "public_url": options.public_url,
+        "authority_directory": directory.authority,
+        "network_file": directory.network_file,
+        "broker": broker,
+    }
+    if options.passphrase_file is not None:
+        document["passphrase_file"] = options.passphrase_file.absolute()
+    return document
+
+
+def _merged(document: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `document` with `more` in it; tables are merged key by key."""
+    merged = dict(document)
+    for key, value in more.items():
+        held = merged.get(key)
+        both = isinstance(held, Mapping) and isinstance(value, Mapping)
+        merged[key] = {**held, **value} if both and held is not None else value
+    return merged
