@@ -68,12 +68,15 @@ class Snapshot:
         key_sets: Mapping[str, bytes],
         tenants: Iterable[str],
     ) -> Self:
-        """Return the snapshot of these rows."""
+        """Return the snapshot of these rows, without gateways that were invited and never enrolled.
+
+        Whoever speaks in the name of one of those is unknown.
+        """
         of_gateway: dict[int, dict[str, Stream]] = {}
         for row in streams:
             found = of_gateway.setdefault(row.gateway_id, {})
             found[f"{row.sensor}:{row.short_name}"] = _stream(row)
-        rows = list(gateways)
+        rows = [row for row in gateways if row.status != "invited"]
         return cls(
             devices={(row.tenant, row.device): _device(row) for row in rows},
             gateways={

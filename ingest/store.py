@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 APPLICATION_NAME: Final = "kerbstone ingest store"
 _BACKOFF_SECONDS: Final = (0.05, 5.0)
 _SETTLE_SECONDS: Final = 0.1
+_LARGEST_VERSION: Final = (1 << 63) - 1  # of what the database holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,7 @@ class Store:
             ),
             received_at=accepted.delivery.received_at,
             closes_at=epoch.closes_at,
+            key_set_version=_storable_version(accepted.announcement.key_set_version),
             previous=_storable(accepted.announcement.previous),
         )
 
@@ -201,6 +203,11 @@ class Store:
 def _storable(previous: tuple[int, int] | None) -> tuple[int, int] | None:
     """Return how the epoch before ended, unless no epoch can have ended so."""
     return previous if previous is not None and previous[1] <= MAX_SEQ else None
+
+
+def _storable_version(version: int) -> int | None:
+    """Return the key set version a gateway names, unless no set can have it."""
+    return version if version <= _LARGEST_VERSION else None
 
 
 async def _retry_held(

@@ -15,6 +15,7 @@ class NewEpoch:
     """An accepted announcement (message K). Times are Unix seconds.
 
     sealed_key: epoch key and base IV under the service key. closes_at: exp + max_delay.
+    key_set_version: of the recipients it was sealed for; None if no key set can have it.
     previous: counter and last seq of the epoch before it (field 8), where the gateway said so.
     """
 
@@ -27,6 +28,7 @@ class NewEpoch:
     sealed_key: bytes
     received_at: int
     closes_at: int
+    key_set_version: int | None
     previous: tuple[int, int] | None
 
 
@@ -90,6 +92,7 @@ async def insert_epochs(conn: Connection, epochs: Sequence[NewEpoch]) -> frozens
                 "sealed_key": epoch.sealed_key,
                 "received_at": epoch.received_at,
                 "closes_at": epoch.closes_at,
+                "key_set_version": epoch.key_set_version,
             },
         )
         if cursor.rowcount == 0:

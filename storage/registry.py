@@ -1,7 +1,11 @@
 """Who and what there is: councils, gateways, their keys, their key sets and their datastreams.
 
-Provisioning writes here, ingest reads here and follows changes. What a gateway describes is
-written by `storage.descriptions`.
+Provisioning and administration write here; ingest and the enrolment service read here and follow
+changes. What a gateway describes is written by `storage.descriptions`; how one comes to be
+invited is `storage.invitations`, and its certificates are `storage.certificates`.
+
+Whoever changes anything about a gateway that exists locks its row first (`lock_gateway`): so what
+is done to one gateway at the same time is done one after the other, and nobody deadlocks.
 """
 
 from collections.abc import AsyncGenerator
@@ -10,14 +14,23 @@ from datetime import datetime
 from typing import Final, Literal
 
 from psycopg import sql
+from psycopg.rows import class_row
 
 from device_protocol.key_set import KeySet
 from device_protocol.keys import VerifyingKey
+from storage import audit
 from storage.database import Connection, connect, query
 
 CHANNEL: Final = "kerbstone_registry"
 
 Status = Literal["active", "suspended", "revoked"]
+"""What a gateway can be made; a new one is also "invited" until its first certificate."""
+
+_ACTIONS: Final[dict[Status, str]] = {
+    "active": "gateway.resume",
+    "suspended": "gateway.suspend",
+    "revoked": "gateway.revoke",
+}
 
 
 class UnknownCouncilError(LookupError):
@@ -32,6 +45,36 @@ class TakenError(ValueError):
     """A device id belongs to another council, or a key to another gateway."""
 
 
+class RevokedForGoodError(ValueError):
+    """The gateway was revoked, which is never undone: its site is invited again instead."""
+
+
+class NotEnrolledError(ValueError):
+    """The gateway was invited and never enrolled: it can be revoked, not suspended or resumed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CouncilRow:
+    """A council. suites: of the envelope, that its gateways may use (message R, field 7)."""
+
+    id: int
+    tenant: str
+    gss: str
+    name: str
+    suites: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedGateway:
+    """A gateway whose row the transaction holds. status: also "invited"."""
+
+    id: int
+    tenant: str
+    device: str
+    status: str
+    site: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKeyRow:
     """A key that may sign for a gateway, from valid_from until its certificate's notAfter."""
@@ -44,7 +87,10 @@ class SigningKeyRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayRow:
-    """A gateway as ingest must know it. description_sha256: of the last one taken whole."""
+    """A gateway as ingest must know it. description_sha256: of the last one taken whole.
+
+    status: one of `Status`, or "invited".
+    """
 
     id: int
     council_id: int
@@ -78,7 +124,7 @@ async def add_council(conn: Connection, *, gss: str, tenant: str, name: str) -> 
     row = await cursor.fetchone()
     if row is None:
         raise RuntimeError("add_council returned no row")
-    await _announce(conn, "")
+    await announce(conn, "")
     return int(row[0])
 
 
@@ -89,17 +135,14 @@ async def add_gateway(conn: Connection, *, tenant: str, device: str, label: str 
         UnknownCouncilError: nobody has the short name `tenant`.
         TakenError: the device belongs to another council.
     """
-    cursor = await conn.execute("SELECT id FROM council WHERE tenant = %s", (tenant,))
-    council = await cursor.fetchone()
-    if council is None:
-        raise UnknownCouncilError(f"no council is called {tenant!r}")
+    council = await find_council(conn, tenant)
     cursor = await conn.execute(
-        query("add_gateway"), {"council_id": council[0], "device": device, "label": label}
+        query("add_gateway"), {"council_id": council, "device": device, "label": label}
     )
     row = await cursor.fetchone()
     if row is None:
         raise TakenError(f"device {device!r} belongs to another council than {tenant!r}")
-    await _announce(conn, device)
+    await announce(conn, device)
     return int(row[0])
 
 
@@ -139,21 +182,62 @@ async def add_signing_key(
         " WHERE id = %s",
         (valid_until, gateway[0]),
     )
-    await _announce(conn, device)
+    await announce(conn, device)
 
 
-async def set_gateway_status(conn: Connection, *, device: str, status: Status) -> None:
-    """Suspend, revoke or readmit a gateway; ingest refuses it within a second of the commit.
+async def lock_gateway(conn: Connection, device: str) -> LockedGateway:
+    """Return a gateway as it is now; nobody else changes it before the transaction ends.
 
     Raises:
         UnknownGatewayError: no such device.
     """
-    cursor = await conn.execute(
-        "UPDATE gateway SET status = %s WHERE device = %s", (status, device)
-    )
-    if cursor.rowcount == 0:
+    async with conn.cursor(row_factory=class_row(LockedGateway)) as cursor:
+        await cursor.execute(query("lock_gateway"), {"device": device})
+        found = await cursor.fetchone()
+    if found is None:
         raise UnknownGatewayError(f"no gateway is called {device!r}")
-    await _announce(conn, device)
+    return found
+
+
+async def set_gateway_status(
+    conn: Connection, *, device: str, status: Status, actor: str, reason: str = ""
+) -> None:
+    """Suspend, resume ("active") or revoke a gateway; ingest obeys within a second of the commit.
+
+    Does nothing if it is so already. Revoking also withdraws an invitation that is still open.
+
+    Raises:
+        UnknownGatewayError: no such device.
+        RevokedForGoodError: it was revoked before.
+        NotEnrolledError: it never enrolled, and is to be something else than revoked.
+    """
+    async with conn.transaction():
+        gateway = await lock_gateway(conn, device)
+        if gateway.status == status:
+            return
+        if gateway.status == "revoked":
+            raise RevokedForGoodError(f"gateway {device!r} was revoked; invite its site again")
+        if gateway.status == "invited" and status != "revoked":
+            raise NotEnrolledError(f"gateway {device!r} was invited and has not enrolled")
+        await conn.execute(
+            "UPDATE gateway SET status = %s, status_at = now(), status_reason = %s WHERE id = %s",
+            (status, reason, gateway.id),
+        )
+        if status == "revoked":
+            await conn.execute(
+                "UPDATE enrolment_token SET withdrawn_at = now()"
+                " WHERE gateway_id = %s AND withdrawn_at IS NULL",
+                (gateway.id,),
+            )
+        await audit.record(
+            conn,
+            actor=actor,
+            tenant=gateway.tenant,
+            action=_ACTIONS[status],
+            subject=device,
+            detail={"from": gateway.status, "reason": reason},
+        )
+        await announce(conn, device)
 
 
 async def next_key_set_version(conn: Connection, tenant: str) -> int:
@@ -193,13 +277,35 @@ async def add_key_set(conn: Connection, *, tenant: str, key_set: KeySet, message
     )
     if cursor.rowcount == 0:
         raise UnknownCouncilError(f"no council is called {tenant!r}")
-    await _announce(conn, "")
+    await announce(conn, "")
 
 
 async def newest_key_sets(conn: Connection) -> dict[str, bytes]:
     """Return the newest message R of every council that has one, by short name."""
     cursor = await conn.execute(query("newest_key_sets"))
     return dict(await cursor.fetchall())
+
+
+async def councils(conn: Connection) -> list[CouncilRow]:
+    """Return every council, by name."""
+    cursor = await conn.execute("SELECT id, tenant, gss, name, suites FROM council ORDER BY name")
+    return [
+        CouncilRow(id=council_id, tenant=tenant, gss=gss, name=name, suites=tuple(suites))
+        for council_id, tenant, gss, name, suites in await cursor.fetchall()
+    ]
+
+
+async def find_council(conn: Connection, tenant: str) -> int:
+    """Return the id of the council with this short name.
+
+    Raises:
+        UnknownCouncilError: nobody has it.
+    """
+    cursor = await conn.execute("SELECT id FROM council WHERE tenant = %s", (tenant,))
+    row = await cursor.fetchone()
+    if row is None:
+        raise UnknownCouncilError(f"no council is called {tenant!r}")
+    return int(row[0])
 
 
 async def tenants(conn: Connection) -> list[str]:
@@ -274,6 +380,6 @@ async def changes(dsn: str, *, application_name: str) -> AsyncGenerator[str, Non
             yield notification.payload
 
 
-async def _announce(conn: Connection, device: str) -> None:
+async def announce(conn: Connection, device: str) -> None:
     """Tell listeners at commit that something about `device`, or anything at all, changed."""
     await conn.execute("SELECT pg_notify(%s, %s)", (CHANNEL, device))

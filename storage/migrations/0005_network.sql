@@ -70,6 +70,7 @@ CREATE TABLE recipient (
 
 -- Which key set each epoch was sealed for; null for epochs older than this column.
 ALTER TABLE epoch ADD COLUMN key_set_version bigint;
+CREATE INDEX ON epoch (gateway_id, received_at);
 
 -- Settings asked for (message C). What became of them the gateway reports as readings of its own health.
 CREATE TABLE gateway_configuration (

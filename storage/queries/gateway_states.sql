@@ -1,4 +1,4 @@
--- How each gateway fares: last word, waiting readings, and what of the expected arrived in the last 24 whole
+-- How each gateway that ever enrolled fares: last word, waiting readings, and what of the expected arrived in the last 24 whole
 -- hours. A stream younger than that is judged from its first hour on, and a burst never makes up for a silent hour.
 -- Of means one is expected for every interval that they are means over, however often they come.
 WITH stream AS (
@@ -85,4 +85,5 @@ LEFT JOIN LATERAL (
     FROM signing_key
     WHERE signing_key.gateway_id = gateway.id
 ) AS signer ON true
+WHERE gateway.status <> 'invited'
 ORDER BY gateway_seen.last_message_at NULLS FIRST, council.name, gateway.device

@@ -1,9 +1,20 @@
+-- The gateway that now works at the site of a revoked one takes over what that one described.
 INSERT INTO thing AS kept (council_id, gateway_id, urn, name, description, properties, approved)
 SELECT id, %(gateway_id)s, %(urn)s, %(name)s, %(description)s, %(properties)s,
        NOT descriptions_need_approval
   FROM council
  WHERE id = %(council_id)s
     ON CONFLICT (urn) DO UPDATE
-   SET name = excluded.name, description = excluded.description, properties = excluded.properties
+   SET gateway_id = excluded.gateway_id,
+       name = excluded.name,
+       description = excluded.description,
+       properties = excluded.properties
  WHERE kept.gateway_id = excluded.gateway_id
+    OR EXISTS (SELECT
+                 FROM gateway AS heir
+                 JOIN gateway AS gone USING (council_id, site)
+                WHERE heir.id = excluded.gateway_id
+                  AND heir.status = 'active'
+                  AND gone.id = kept.gateway_id
+                  AND gone.status = 'revoked')
 RETURNING id

@@ -106,25 +106,34 @@ async def test_councils_and_both_kinds_of_key_are_served(region: Region) -> None
     assert await region.count("observation") == 3
 
 
-async def test_revoked_gateway_is_refused_within_a_second(region: Region) -> None:
+async def test_suspended_or_revoked_gateway_is_refused_within_a_second(region: Region) -> None:
+    def refused() -> float:
+        return metric("ingest_envelopes_total", outcome="quarantined", reason="revoked")
+
+    async def become(status: registry.Status) -> None:
+        await registry.set_gateway_status(
+            region.conn, device=DEVICE, status=status, actor="operator test"
+        )
+        await asyncio.sleep(0.9)
+
     async with region.ingest(), region.gateway() as gateway:
         await begin(gateway)
-        before = metric("ingest_envelopes_total", outcome="quarantined", reason="revoked")
-        await registry.set_gateway_status(region.conn, device=DEVICE, status="revoked")
-        await asyncio.sleep(0.9)
+        before = refused()
+        await become("suspended")
         await gateway.publish(gateway.gateway.report([reading(1, time=minutes(0))]))
-        await eventually(
-            lambda: (
-                metric("ingest_envelopes_total", outcome="quarantined", reason="revoked")
-                == before + 1
-            )
-        )
+        await eventually(lambda: refused() == before + 1)
         assert await region.count("observation") == 0
         assert await region.count("quarantine WHERE reason = 'revoked'") == 1
-        await registry.set_gateway_status(region.conn, device=DEVICE, status="active")
-        await asyncio.sleep(0.9)
+        await become("active")
+        stored = metric("ingest_readings_total", outcome="stored", reason="")
         await gateway.publish(gateway.gateway.report([reading(1, time=minutes(0))]))
-        await eventually(lambda: metric("ingest_readings_total", outcome="stored", reason="") > 0)
+        await eventually(
+            lambda: metric("ingest_readings_total", outcome="stored", reason="") == stored + 1
+        )
+        await become("revoked")
+        await gateway.publish(gateway.gateway.report([reading(2, time=minutes(1))]))
+        await eventually(lambda: refused() == before + 2)
+        assert await region.count("observation") == 1
 
 
 async def test_gateway_enrolled_while_running_is_admitted(region: Region) -> None:

@@ -605,4 +605,6 @@ async def test_gateway_belongs_to_one_council(centre: Centre) -> None:
     with pytest.raises(registry.UnknownCouncilError):
         await registry.add_gateway(centre.conn, tenant="atlantis", device="x", label="")
     with pytest.raises(registry.UnknownGatewayError):
-        await registry.set_gateway_status(centre.conn, device="nobody", status="revoked")
+        await registry.set_gateway_status(
+            centre.conn, device="nobody", status="revoked", actor="operator test"
+        )

@@ -378,6 +378,7 @@ async def _first_epoch(
         sealed_key=b"sealed",
         received_at=now,
         closes_at=now + 604_800,
+        key_set_version=announced.key_set_version,
         previous=None,
     )
     batch = SignedBatch(

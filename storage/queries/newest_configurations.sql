@@ -1,0 +1,13 @@
+SELECT tenant, device, newest.message
+  FROM gateway
+  JOIN council ON council.id = council_id
+ CROSS JOIN LATERAL (
+       SELECT message, expires_at
+         FROM gateway_configuration
+        WHERE gateway_id = gateway.id
+          AND message IS NOT NULL
+        ORDER BY version DESC
+        LIMIT 1
+       ) AS newest
+ WHERE newest.expires_at > now()
+   AND status <> 'revoked'
