@@ -21,6 +21,8 @@ IV = 5
 PARTIAL_IV = 6
 X5CHAIN = 33
 EPHEMERAL_KEY = -1
+ENCAPSULATED_KEY = -4
+"""`ek` of COSE-HPKE, whose numbers are not assigned yet."""
 
 # Algorithms (RFC 9053, RFC 9864)
 A256GCM = 3
@@ -29,6 +31,8 @@ CHACHA20_POLY1305 = 24
 ESP256 = -9
 ED25519 = -19
 ECDH_ES_HKDF_256 = -25
+HPKE_MLKEM768_X25519 = -65601
+"""HPKE with KEM 0x647a, HKDF-SHA256 and AES-256-GCM; for private use until one is assigned."""
 
 CONTENT_ALGORITHMS = frozenset({CHACHA20_POLY1305, A256GCM})
 SIGNATURE_ALGORITHMS = frozenset({ED25519, ESP256})
@@ -37,6 +41,7 @@ NONCE_BYTES = 12
 CONTENT_KEY_BYTES = 32
 
 _ENCRYPT0, _MAC0, _SIGN1, _ENCRYPT = 16, 17, 18, 96
+_ENCRYPT0_HEAD = b"\xd0"  # the only deterministic head of tag 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,11 @@ def decode_sign1(data: bytes, *, tagged: bool = True) -> Sign1:
         cbor.octets(payload),
         cbor.octets(signature),
     )
+
+
+def is_encrypt0(data: bytes) -> bool:
+    """Tell whether this can only be a tagged COSE_Encrypt0, by its first byte."""
+    return data[:1] == _ENCRYPT0_HEAD
 
 
 def decode_encrypt0(data: bytes, *, tagged: bool = True) -> Encrypt0:

@@ -1,6 +1,7 @@
 """The keys of the envelope and their names (envelope, section 4).
 
-A key that signs or verifies is Ed25519 or P-256; a recipient's key is X25519 or P-256. Each is
+A key that signs or verifies is Ed25519 or P-256; a recipient's key is X25519, P-256 or, in
+suite 3, X-Wing. Each is
 written as a deterministic COSE_Key of its required public members only, and its `kid` is the
 first 8 bytes of the SHA-256 over that (RFC 9679). Reading key files is not done here.
 """
@@ -23,13 +24,18 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from device_protocol import cbor, cose
 from device_protocol.errors import SignatureError, StructureError, UnwrapError
+from device_protocol.hybrid import PUBLIC_BYTES, HybridPrivateKey, HybridPublicKey
 
 KID_BYTES = 8
 SIGNATURE_BYTES = 64
 
+X25519, P256, X_WING = "x25519", "p-256", "x-wing"
+"""Kinds of recipients' keys."""
+
 KTY = 1
+_ALG, _PUB = 3, -1
 _CRV, _X, _Y = -1, -2, -3
-_OKP, _EC2 = 1, 2
+_OKP, _EC2, _AKP = 1, 2, 7
 _P256, _X25519, _ED25519 = 1, 4, 6
 _COORDINATE_BYTES = 32
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -53,7 +59,7 @@ class VerifyingKey:
         self.kid = thumbprint(self.cose_key)
 
     @classmethod
-    def from_public(cls, key: PublicKeyTypes) -> Self:
+    def from_public(cls, key: PublicKeyTypes | HybridPublicKey) -> Self:
         """Take an Ed25519 or P-256 key.
 
         Raises:
@@ -131,23 +137,27 @@ class SigningKey:
 
 
 class RecipientPublicKey:
-    """A key that epoch keys are wrapped to; see `VerifyingKey` for its attributes."""
+    """A key that epoch keys are delivered to; see `VerifyingKey` for its other attributes.
 
-    __slots__ = ("_key", "cose_key", "kid")
+    kind: X25519, P256 or X_WING; the last `seal`s, the others `agree`.
+    """
 
-    def __init__(self, key: X25519PublicKey | ec.EllipticCurvePublicKey) -> None:
+    __slots__ = ("_key", "cose_key", "kid", "kind")
+
+    def __init__(self, key: X25519PublicKey | ec.EllipticCurvePublicKey | HybridPublicKey) -> None:
         self._key = key
         self.cose_key = cbor.encode(members(key))
         self.kid = thumbprint(self.cose_key)
+        self.kind = _kind(key)
 
     @classmethod
-    def from_public(cls, key: PublicKeyTypes) -> Self:
-        """Take an X25519 or P-256 key.
+    def from_public(cls, key: PublicKeyTypes | HybridPublicKey) -> Self:
+        """Take an X25519, P-256 or X-Wing key.
 
         Raises:
             StructureError: a key of another kind.
         """
-        if not isinstance(key, X25519PublicKey | ec.EllipticCurvePublicKey):
+        if not isinstance(key, X25519PublicKey | ec.EllipticCurvePublicKey | HybridPublicKey):
             raise StructureError(f"{type(key).__name__} cannot receive here")
         return cls(key)
 
@@ -156,7 +166,7 @@ class RecipientPublicKey:
         """Read a COSE_Key.
 
         Raises:
-            EncodingError, StructureError: not an X25519 or P-256 key of section 4's form.
+            EncodingError, StructureError: not an X25519, P-256 or X-Wing key of section 4's form.
         """
         return cls.from_public(public_key(cbor.decode(encoded)))
 
@@ -164,12 +174,27 @@ class RecipientPublicKey:
         """Return a new ephemeral key's members and the secret it shares with this key.
 
         The ephemeral private key is forgotten when this returns.
+
+        Raises:
+            TypeError: an X-Wing key, which has no such agreement.
         """
+        if isinstance(self._key, HybridPublicKey):
+            raise TypeError("an X-Wing key seals")
         if isinstance(self._key, X25519PublicKey):
             x25519 = X25519PrivateKey.from_private_bytes(random(_COORDINATE_BYTES))
             return members(x25519.public_key()), x25519.exchange(self._key)
         p256 = ec.derive_private_key(_draw_scalar(random), ec.SECP256R1())
         return members(p256.public_key()), p256.exchange(ec.ECDH(), self._key)
+
+    def seal(self, plaintext: bytes, info: bytes) -> tuple[bytes, bytes]:
+        """Return an encapsulated key and what is sealed under it; see `hybrid`.
+
+        Raises:
+            TypeError: not an X-Wing key.
+        """
+        if not isinstance(self._key, HybridPublicKey):
+            raise TypeError(f"a {self.kind} key agrees")
+        return self._key.seal(plaintext, info)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RecipientPublicKey) and other.cose_key == self.cose_key
@@ -182,24 +207,34 @@ class RecipientPublicKey:
 
 
 class RecipientKey:
-    """A private key that opens the epoch keys wrapped to it."""
+    """A private key that opens the epoch keys delivered to it; `kind` as of its public half."""
 
-    __slots__ = ("_key", "cose_key", "kid")
+    __slots__ = ("_key", "cose_key", "kid", "kind")
 
-    def __init__(self, key: X25519PrivateKey | ec.EllipticCurvePrivateKey) -> None:
+    def __init__(
+        self, key: X25519PrivateKey | ec.EllipticCurvePrivateKey | HybridPrivateKey
+    ) -> None:
         public = RecipientPublicKey.from_public(key.public_key())
         self._key = key
         self.cose_key = public.cose_key
         self.kid = public.kid
+        self.kind = public.kind
 
     @classmethod
-    def from_private(cls, key: X25519PrivateKey | ec.EllipticCurvePrivateKey) -> Self:
-        """Take an X25519 or P-256 key.
+    def from_private(
+        cls, key: X25519PrivateKey | ec.EllipticCurvePrivateKey | HybridPrivateKey
+    ) -> Self:
+        """Take an X25519, P-256 or X-Wing key.
 
         Raises:
             StructureError: a key on another curve.
         """
         return cls(key)
+
+    @property
+    def private(self) -> X25519PrivateKey | ec.EllipticCurvePrivateKey | HybridPrivateKey:
+        """The key itself, for whoever keeps it."""
+        return self._key
 
     def public(self) -> RecipientPublicKey:
         """Return the half to publish in a key set."""
@@ -225,6 +260,17 @@ class RecipientKey:
             return mine.exchange(ec.ECDH(), theirs)
         raise UnwrapError("the ephemeral key is on another curve")
 
+    def open(self, encapsulated: bytes, ciphertext: bytes, info: bytes) -> bytes:
+        """Return what was sealed to this key; see `hybrid`.
+
+        Raises:
+            AeadError: it was sealed to another, or for another purpose.
+            UnwrapError: not an X-Wing key.
+        """
+        if not isinstance(self._key, HybridPrivateKey):
+            raise UnwrapError(f"sealed to a {self.kind} key")
+        return self._key.open(encapsulated, ciphertext, info)
+
     def __repr__(self) -> str:
         return f"RecipientKey({self.kid.hex()})"
 
@@ -235,13 +281,15 @@ def thumbprint(encoded: bytes) -> bytes:
 
 
 def members(
-    key: Ed25519PublicKey | X25519PublicKey | ec.EllipticCurvePublicKey,
+    key: Ed25519PublicKey | X25519PublicKey | ec.EllipticCurvePublicKey | HybridPublicKey,
 ) -> dict[int, object]:
     """Return the members of a key's COSE_Key.
 
     Raises:
         StructureError: a key on another curve.
     """
+    if isinstance(key, HybridPublicKey):
+        return {KTY: _AKP, _ALG: cose.HPKE_MLKEM768_X25519, _PUB: key.public_bytes_raw()}
     if isinstance(key, Ed25519PublicKey):
         return {KTY: _OKP, _CRV: _ED25519, _X: key.public_bytes_raw()}
     if isinstance(key, X25519PublicKey):
@@ -273,12 +321,16 @@ def check_members(item: object) -> dict[int, object]:
     return found
 
 
-def public_key(item: object) -> Ed25519PublicKey | X25519PublicKey | ec.EllipticCurvePublicKey:
+def public_key(
+    item: object,
+) -> Ed25519PublicKey | X25519PublicKey | ec.EllipticCurvePublicKey | HybridPublicKey:
     """Return the key a decoded COSE_Key stands for.
 
     Raises:
         StructureError: not of the form of section 4, or a point off the curve.
     """
+    if type(item) is dict and item.get(KTY) == _AKP:
+        return _hybrid(item)
     found = check_members(item)
     x = cbor.octets(found[_X])
     match found[KTY], found[_CRV], found.get(_Y):
@@ -292,6 +344,20 @@ def public_key(item: object) -> Ed25519PublicKey | X25519PublicKey | ec.Elliptic
             except ValueError as error:
                 raise StructureError("a point off the curve") from error
     raise StructureError(f"key type {found[KTY]} on curve {found[_CRV]}")
+
+
+def _hybrid(item: object) -> HybridPublicKey:
+    """Read an algorithm key pair (RFC 9964, section 3), of which there is one kind here."""
+    found = cbor.fields(item, (KTY, _ALG, _PUB))
+    if cbor.integer(found[_ALG]) != cose.HPKE_MLKEM768_X25519:
+        raise StructureError(f"algorithm key pair for {found[_ALG]}")
+    return HybridPublicKey(cbor.octets(found[_PUB], PUBLIC_BYTES))
+
+
+def _kind(key: X25519PublicKey | ec.EllipticCurvePublicKey | HybridPublicKey) -> str:
+    if isinstance(key, HybridPublicKey):
+        return X_WING
+    return X25519 if isinstance(key, X25519PublicKey) else P256
 
 
 def _draw_scalar(random: Callable[[int], bytes]) -> int:

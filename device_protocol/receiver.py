@@ -9,6 +9,7 @@ Where the text leaves a choice, this is the one made (the vectors agree):
 - A partial IV that is empty is a matter of its form (403), not of structure (102).
 - What belongs to "signer" in K's procedure is what D's spells out: 203, 204, 400.
 - The boxes of an announcement are checked for their form together with its other fields.
+- An announcement in suite 3 delivers to everybody by it: its key is as safe as the weakest box.
 """
 
 import hashlib
@@ -94,10 +95,11 @@ class OpenEpoch:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a tenant allows."""
+    """What a tenant allows; by default suites 1 and 2."""
 
     content_algorithms: frozenset[int] = cose.CONTENT_ALGORITHMS
     signature_algorithms: frozenset[int] = cose.SIGNATURE_ALGORITHMS
+    delivery_algorithms: frozenset[int] = frozenset({cose.ECDH_ES_HKDF_256})
     max_delay_seconds: int = 604_800
     window: int = 1024
     content_formats: frozenset[int] = frozenset({60, 112})
@@ -178,6 +180,7 @@ def open_announcement(
     _check_counter(body, sha256, channel)
     _check_clock(body, policy, now)
     box, recipient = _find_box(boxes, recipients)
+    _check_delivery(box, boxes, policy)
     aad = associated_data.wrapped(*place, body.counter, body.epoch_id)
     key = delivery.unwrap(box, recipient, epoch_id=body.epoch_id, external_aad=aad)
     _check_allowed(key.content_algorithm, policy.content_algorithms)
@@ -430,9 +433,20 @@ def _check_clock(body: AnnouncementBody, policy: Policy, now: int) -> None:
         raise ClockError(f"issued {ahead} s ahead of the time of receipt")
 
 
+def _check_delivery(own: delivery.Box, boxes: Iterable[delivery.Box], policy: Policy) -> None:
+    """Refuse what the tenant does not allow, and suite 3 beside a box that undoes it.
+
+    The algorithms of somebody else's box are that receiver's business otherwise.
+    """
+    _check_allowed(own.algorithm, policy.delivery_algorithms)
+    if own.algorithm == cose.HPKE_MLKEM768_X25519:
+        for box in boxes:
+            _check_allowed(box.algorithm, frozenset({cose.HPKE_MLKEM768_X25519}))
+
+
 def _find_box(
-    boxes: Iterable[delivery.Wrapped], recipients: Mapping[bytes, RecipientKey]
-) -> tuple[delivery.Wrapped, RecipientKey]:
+    boxes: Iterable[delivery.Box], recipients: Mapping[bytes, RecipientKey]
+) -> tuple[delivery.Box, RecipientKey]:
     for box in boxes:
         recipient = recipients.get(box.kid)
         if recipient is not None:
