@@ -1,7 +1,9 @@
 """What time it is on a machine that may have no battery-backed clock, and how far to trust it.
 
-The floor below which the clock is known to be wrong is kept on disk here. Times of readings
-that were already taken are never rewritten.
+The floor below which the clock is known to be wrong is kept on disk here: the latest of when
+this program was built, the time last saved, and the beginnings of certificates that were
+verified. How TLS obeys it is told in `edge_agent.tls`. Times of readings that were already taken
+are never rewritten.
 """
 
 import ctypes
@@ -66,6 +68,10 @@ class Clock:
     def quality(self) -> ClockQuality:
         """Return how this machine knows the time; NONE while it stands before the floor."""
         return ClockQuality.NONE if self._is_off() else self._source()
+
+    def is_floor_only(self) -> bool:
+        """Tell whether `unix()` only says that it is at least so late."""
+        return self.quality() is ClockQuality.NONE
 
     def save_floor(self) -> None:
         """Keep the present time as the floor of the next start.

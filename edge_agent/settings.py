@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from device_protocol.first_boot import FirstBootError, check_url
 from runtime.metrics import MetricsSettings
 from runtime.settings import SettingsError, load, setting
 
@@ -41,6 +42,43 @@ class TrustSettings:
     council_root_file: Path = setting(
         "Root certificate of the council, PEM; anchor of the list of recipients (message R)."
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrolmentSettings:
+    """How this gateway's certificate is renewed; see `edge_agent.renewal`."""
+
+    url: str = setting(
+        "The council's certificate service, https://host:port/.well-known/est/council; empty: "
+        "certificates are not renewed here.",
+        default="",
+        pattern=r"(https://\S+)?",
+    )
+    directory: Path | None = setting(
+        "The directory that `kerbstone agent enrol` made; the files above are those in its "
+        "`current`.",
+        default=None,
+    )
+
+    def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
+        """Refuse a service that is none, or one without a directory."""
+        if not self.url:
+            return
+        try:
+            check_url(self.url)
+        except FirstBootError as error:
+            yield ("url",), str(error).removeprefix("url: ")
+        if self.directory is None:
+            yield ("directory",), "must be set where there is a url"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignerSettings:
+    """A PKCS #11 token for the key that signs readings; see `edge_agent.signer`."""
+
+    module: Path = setting("The token's PKCS #11 library.", must_exist=True)
+    label: str = setting("The token's label.", pattern=r".+")
+    pin_file: Path = setting("File that holds the user PIN.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +276,8 @@ class AgentSettings:
     state_directory: Path = setting("Where spool and counters are kept; made if missing.")
     broker: BrokerSettings
     trust: TrustSettings
+    enrolment: EnrolmentSettings = EnrolmentSettings()
+    signer: SignerSettings | None = None
     spool: SpoolSettings = SpoolSettings()
     uplink: UplinkSettings = UplinkSettings()
     health: HealthSettings = HealthSettings()
