@@ -87,13 +87,17 @@ class KeySet:
             except TopicError as error:
                 raise StructureError(str(error)) from error
 
-    def recipients(self, group: str, now: int) -> tuple[RecipientPublicKey, ...]:
-        """Return the keys to wrap a new epoch of `group` to at `now`; none if it is unknown."""
+    def valid(self, group: str, now: int) -> tuple[Recipient, ...]:
+        """Return the recipients of `group` whose time `now` is; none if it is unknown."""
         return tuple(
-            recipient.key
+            recipient
             for recipient in self.groups.get(group, ())
             if recipient.valid_from <= now <= recipient.valid_until
         )
+
+    def recipients(self, group: str, now: int) -> tuple[RecipientPublicKey, ...]:
+        """Return the keys of `valid`, of every kind there is."""
+        return tuple(recipient.key for recipient in self.valid(group, now))
 
 
 def sign_key_set(

@@ -41,7 +41,13 @@ async def run(settings: AgentSettings) -> None:
         facts = _first_facts(settings, clock)
         health = Health(settings, clock)
         root = settings.trust.council_root_file
-        key_sets = KeySets(directory, tenant=settings.tenant, council_root_file=root, clock=clock)
+        key_sets = KeySets(
+            directory,
+            tenant=settings.tenant,
+            council_root_file=root,
+            clock=clock,
+            suite_3=settings.uplink.suite_3,
+        )
         sealer = _sealer(settings, clock)
         async with open_spool(
             directory / "spool.sqlite", settings.spool, clock=clock, gap_record=health.gap_record

@@ -137,6 +137,11 @@ class UplinkSettings:
         minimum=0.1,
         maximum=3600.0,
     )
+    suite_3: bool = setting(
+        "Deliver epoch keys by X-Wing, which withstands quantum computers (suite 3, "
+        "experimental), where the council's list of recipients allows it.",
+        default=False,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
