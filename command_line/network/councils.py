@@ -9,7 +9,6 @@ import difflib
 import json
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from typing import Final
 
@@ -25,7 +24,6 @@ from command_line.network.setup import open_authority, operator
 from dashboard import BOUNDARIES
 from enrolment.authority import Authority
 from storage import audit, recipients, registry
-from storage.database import Connection
 from storage.network_view import gateway_facts
 
 CLASSICAL_SUITES: Final = (1, 2)
@@ -143,7 +141,7 @@ async def choose_suites(
     """
     suites = (*CLASSICAL_SUITES, POST_QUANTUM_SUITE) if post_quantum else CLASSICAL_SUITES
     async with directory.connection() as conn, conn.transaction():
-        await registry.council_id(conn, tenant)
+        await registry.find_council(conn, tenant)
         await recipients.set_suites(conn, tenant=tenant, suites=suites, actor=actor or operator())
     return suites
 

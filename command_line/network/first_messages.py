@@ -75,13 +75,13 @@ async def _add_recipients(
         return False
     retired = {row.kid for row in rows if row.retired_at is not None}
     for file in recipient_keys.read_all(directory.recipients):
-        if file.kid not in retired:
+        if file.key.kid not in retired:
             await recipients.add_recipient(
                 conn,
                 tenant=tenant,
                 group=MAIN,
                 role=REGION,
-                cose_key=file.cose_key,
+                cose_key=file.key.cose_key,
                 valid_from=now - BACKDATED,
                 valid_until=now + RECIPIENT_LIFETIME,
                 actor=actor,

@@ -110,7 +110,7 @@ async def listed(
     """
     async with directory.connection() as conn:
         if tenant is not None:
-            await registry.council_id(conn, tenant)
+            await registry.find_council(conn, tenant)
         found = await gateway_facts(conn, tenant=tenant)
     return [each for each in found if status in (None, each.status)]
 

@@ -37,7 +37,7 @@ def write(
     """Write the settings files that are missing, or all if told so; return those written."""
     documents = {
         directory.ingest_settings: _ingest(directory, options, described, authority),
-        directory.serve_settings: _serve(directory, options, authority),
+        directory.serve_settings: _database(directory),
         directory.analytics_settings: _database(directory),
         directory.enrolment_settings: _enrolment(directory, options),
     }
@@ -113,12 +113,6 @@ def _near(described: Description) -> str:
     """Return where a process on the broker's own machine reaches it."""
     bound = ipaddress.ip_address(described.bind)
     return _LOOPBACK if bound.is_unspecified or bound.is_loopback else described.host
-
-
-def _serve(
-    directory: NetworkDirectory, options: InitOptions, authority: Authority
-) -> dict[str, Any]:
-    return {**_database(directory)}
 
 
 def _enrolment(directory: NetworkDirectory, options: InitOptions) -> dict[str, Any]:

@@ -180,10 +180,10 @@ def _make_centre(directory: NetworkDirectory, options: InitOptions) -> list[Path
     if not directory.service_key.exists():
         write_atomically(directory.service_key, secrets.token_hex(32).encode(), PRIVATE)
         made.append(directory.service_key)
-    held = {file.key_type for file in recipient_keys.read_all(directory.recipients)}
-    for key_type in recipient_keys.DEFAULT_KEY_TYPES:
-        if key_type not in held:
-            file = recipient_keys.make(directory.recipients, key_type, prefix="main")
+    held = {file.key.kind for file in recipient_keys.read_all(directory.recipients)}
+    for kind in recipient_keys.DEFAULT_KINDS:
+        if kind not in held:
+            file = recipient_keys.make(directory.recipients, kind, prefix="main")
             made.append(file.path)
     if _named_database(directory) != options.dsn:
         write_atomically(directory.database_file, options.dsn.encode() + b"\n", PRIVATE)
