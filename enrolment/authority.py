@@ -28,6 +28,7 @@ from typing import TypeAlias
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509.oid import NameOID
 
 from broker_config.network import BrokerCertificates
 from device_protocol.identity import renewal_due
@@ -54,6 +55,9 @@ from enrolment.issuing import (
 )
 
 Clock: TypeAlias = Callable[[], datetime]
+
+_REGION_ROOT = "region-root"
+_COUNCILS = "councils"
 
 
 class KeyKind(Enum):
@@ -89,6 +93,17 @@ class GatewayFiles:
     credential: CredentialFiles
     service_root: Path
     council_root: Path
+
+
+def network_of(directory: Path) -> str:
+    """Return the name of the network whose authority `directory` holds, from its region root.
+
+    Raises:
+        CredentialError: there is none.
+    """
+    root = read_certificate(CredentialFiles.named(directory / _REGION_ROOT).certificate)
+    [name] = root.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    return str(name.value)
 
 
 class Authority:
@@ -184,6 +199,11 @@ class Authority:
         _check_says(files.certificate, profile)
         return files.certificate
 
+    def council_roots(self) -> dict[str, Path]:
+        """Return the root of every council that has one, by tenant; makes none."""
+        found = (self._directory / _COUNCILS).glob("*/root.pem")
+        return {path.parent.name: path for path in sorted(found)}
+
     def holds_council(self, tenant: str) -> bool:
         """Tell whether this council has a root; makes none, whatever is asked."""
         try:
@@ -274,13 +294,13 @@ class Authority:
         )
 
     def _region_root_files(self) -> CredentialFiles:
-        return CredentialFiles.named(self._directory / "region-root")
+        return CredentialFiles.named(self._directory / _REGION_ROOT)
 
     def _service_root_files(self) -> CredentialFiles:
         return CredentialFiles.named(self._directory / "service-root")
 
     def _council_root_files(self, tenant: str) -> CredentialFiles:
-        return CredentialFiles.named(self._directory / "councils" / tenant / "root")
+        return CredentialFiles.named(self._directory / _COUNCILS / tenant / "root")
 
     def _check_beginning(self) -> None:
         """Let a region root be made only where nothing hangs on another."""
