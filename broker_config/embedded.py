@@ -28,7 +28,7 @@ from typing import Self
 from broker_config.broker_log import BrokerLog
 from broker_config.errors import BrokerError
 from broker_config.files import MAIN_FILES, BrokerKind, write
-from broker_config.keeper import Applied, Keeper, hang_up
+from broker_config.keeper import Applied, Keeper
 from broker_config.network import BrokerCertificates, BrokerPaths, Network, NetworkError
 
 __all__ = [
@@ -219,7 +219,7 @@ class EmbeddedBroker:
         self._end_orphan(main)
         write(rendering, self.paths)
         self._run(main)
-        self._keeper.record_taken(self.network, self.revocation_lists)
+        self._keeper.record_start(self.network, self.revocation_lists)
 
     def stop(self) -> None:
         """Ask the broker to save and end, and wait; harmless if it is not running."""
@@ -322,7 +322,7 @@ class EmbeddedBroker:
                 data=self._directory / "data",
                 certificates=certificates,
             ),
-            reload=hang_up(self.kind, self._pid_file()),
+            pid_file=self._pid_file(),
             log=self._said,
             run_as="root" if os.geteuid() == 0 else "mosquitto",
         )

@@ -12,12 +12,11 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -39,11 +38,13 @@ Act: TypeAlias = Callable[[], None]
 """Makes the broker reload, or restart; raises BrokerError when it cannot."""
 
 RELOAD_SECONDS = 10.0
+RESTART_SECONDS = 30.0
 
 _RECORD_FILE = "taken.json"
 _CONNECT_SECONDS = 5.0
 _COMMAND_SECONDS = 60.0
-_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not listened on
+_POLL_SECONDS = 0.05
+_STARTED_FIELD = 19  # of /proc/<pid>/stat behind the name: when it started, in ticks after boot
 _PROGRAMS = {BrokerKind.MOSQUITTO: "mosquitto", BrokerKind.NATS: "nats-server"}
 
 
@@ -53,13 +54,13 @@ class Applied:
 
     changed: whether the broker had to be told anything.
     ended: devices that were left out since the last time, whose sessions are over.
-    not_listening: councils whose listener does not answer. Mosquitto opens listeners only when
-        it starts: restart it.
+    restart_needed: Mosquitto opens listeners, and learns which of them have a revocation list,
+        only when it starts. What it can take while it runs it has taken.
     """
 
     changed: bool
     ended: tuple[str, ...] = ()
-    not_listening: tuple[str, ...] = ()
+    restart_needed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +70,13 @@ class _Record:
     fingerprint: of the rendering, empty while it has not been taken.
     gateways: whoever may hold a session.
     listed_at: when the revocation list of each council was issued.
+    outdated: the process, by `_identity`, that runs with listeners of an older description.
     """
 
     fingerprint: str = ""
     gateways: tuple[Gateway, ...] = ()
     listed_at: Mapping[str, datetime] = field(default_factory=dict)
+    outdated: str = ""
 
     def to_json(self) -> bytes:
         return json.dumps(
@@ -81,6 +84,7 @@ class _Record:
                 "fingerprint": self.fingerprint,
                 "gateways": [[each.tenant, each.device] for each in self.gateways],
                 "listed_at": {tenant: at.isoformat() for tenant, at in self.listed_at.items()},
+                "outdated": self.outdated,
             }
         ).encode()
 
@@ -93,6 +97,7 @@ class _Record:
             listed_at={
                 tenant: datetime.fromisoformat(at) for tenant, at in found["listed_at"].items()
             },
+            outdated=found["outdated"],
         )
 
 
@@ -100,9 +105,10 @@ class Keeper:
     """Keeps one running broker to what it is given. Blocking; for one thread at a time.
 
     paths, run_as, copy_certificates: see `files.render`.
-    reload: makes the broker read its files again, e.g. `hang_up` or `command`.
+    pid_file: names the broker's process; None where it cannot be seen from here.
+    reload: makes the broker read its files again; None sends SIGHUP to the process.
     restart: makes it start anew, for listeners it cannot open otherwise; None: somebody else's
-        business, and `Applied.not_listening` says when.
+        business, and `Applied.restart_needed` says when.
     log: where the broker writes, if that can be read: then a refused reload is noticed.
     """
 
@@ -111,20 +117,23 @@ class Keeper:
         kind: BrokerKind,
         paths: BrokerPaths,
         *,
-        reload: Act,
+        pid_file: Path | None,
+        reload: Act | None = None,
         restart: Act | None = None,
         log: BrokerLog | None = None,
         run_as: str = "mosquitto",
         copy_certificates: bool = False,
     ) -> None:
+        if reload is None and pid_file is None:
+            raise ValueError("there is neither a pid_file nor another way to reload the broker")
         self.kind = kind
         self.paths = paths
         self.run_as = run_as
         self._copy_certificates = copy_certificates
-        self._reload = reload
+        self._pid_file = pid_file
+        self._reload = reload or hang_up(kind, pid_file or Path())
         self._restart = restart
         self._log = log
-        self._not_listening: tuple[str, ...] | None = None
 
     def render(self, network: Network, revocation_lists: Mapping[str, bytes]) -> Rendering:
         """Return the files the broker is kept to.
@@ -156,37 +165,39 @@ class Keeper:
         """
         rendering = self.render(network, revocation_lists)
         record = self._record()
-        if record.fingerprint == rendering.fingerprint and self._on_disk(rendering):
-            return Applied(changed=False, not_listening=self._still_not_listening(network))
+        outdated = record.outdated if record.outdated == self._identity() else ""
+        before = self._on_disk(rendering)
+        if record.fingerprint == rendering.fingerprint and before == rendering.files:
+            return Applied(changed=False, restart_needed=bool(outdated))
         removed = tuple(each for each in record.gateways if each not in set(network.gateways))
-        self._write_record(
-            _Record(gateways=(*network.gateways, *removed), listed_at=record.listed_at)
+        relisten = before.get(rendering.main, b"") != rendering.files[rendering.main]
+        if relisten and self.kind is BrokerKind.MOSQUITTO:
+            outdated = self._identity()
+        pending = replace(
+            record, fingerprint="", gateways=(*network.gateways, *removed), outdated=outdated
         )
-        self._take(rendering, network)
-        not_listening = self._open_listeners(network)
+        self._write_record(pending)
+        self._take(rendering, before, network)
+        if outdated and self._restart is not None:
+            self._restart_and_wait(network)
+            outdated = ""
         if self.kind is BrokerKind.MOSQUITTO:
             self.end_sessions(network, removed)
-        self.record_taken(network, revocation_lists)
+        self._record_taken(rendering, network, revocation_lists, outdated)
         return Applied(
             changed=True,
             ended=tuple(each.device for each in removed),
-            not_listening=not_listening,
+            restart_needed=bool(outdated),
         )
 
     def listed_at(self) -> dict[str, datetime]:
         """Return when each council's list that the broker holds was issued, by tenant."""
         return dict(self._record().listed_at)
 
-    def record_taken(self, network: Network, revocation_lists: Mapping[str, bytes]) -> None:
-        """Note that the broker holds exactly this, and no session of anybody else."""
-        lists = {
-            tenant: x509.load_der_x509_crl(der).last_update_utc
-            for tenant, der in revocation_lists.items()
-        }
-        fingerprint = self.render(network, revocation_lists).fingerprint
-        self._write_record(
-            _Record(fingerprint=fingerprint, gateways=network.gateways, listed_at=lists)
-        )
+    def record_start(self, network: Network, revocation_lists: Mapping[str, bytes]) -> None:
+        """Note that the broker was started over exactly these files, with no session yet."""
+        rendering = self.render(network, revocation_lists)
+        self._record_taken(rendering, network, revocation_lists, outdated="")
 
     def end_sessions(self, network: Network, gateways: Iterable[Gateway]) -> None:
         """End the sessions of these gateways on Mosquitto, with what waited there for them.
@@ -197,9 +208,8 @@ class Keeper:
         for gateway in gateways:
             self._come_and_go(network, gateway.subject)
 
-    def _take(self, rendering: Rendering, network: Network) -> None:
+    def _take(self, rendering: Rendering, before: Mapping[str, bytes], network: Network) -> None:
         """Write the files and have the broker take them; put the old ones back if it refuses."""
-        before = self._old_files(rendering)
         write(rendering, self.paths)
         mark = self._log.mark() if self._log else 0
         self._reload()
@@ -216,29 +226,17 @@ class Keeper:
                 write_atomically(self.paths.configuration / name, content, FILE_MODE)
             raise
 
-    def _open_listeners(self, network: Network) -> tuple[str, ...]:
-        """Return whose listener does not answer, after a restart if there is one to make."""
-        closed = self._closed_listeners(network)
-        if closed and self._restart is not None:
+    def _restart_and_wait(self, network: Network) -> None:
+        if self._restart is not None:
             self._restart()
-            ends = time.monotonic() + RELOAD_SECONDS
-            while (closed := self._closed_listeners(network)) and time.monotonic() < ends:
-                time.sleep(0.05)
-        self._not_listening = closed
-        return closed
-
-    def _still_not_listening(self, network: Network) -> tuple[str, ...]:
-        if self._not_listening != ():
-            self._not_listening = self._closed_listeners(network)
-        return self._not_listening
-
-    def _closed_listeners(self, network: Network) -> tuple[str, ...]:
-        if self.kind is BrokerKind.NATS:
-            return ()
-        address = _ANY_ADDRESS.get(network.bind, network.bind)
-        return tuple(
-            council.tenant for council in network.councils if not _answers(address, council.port)
-        )
+        ends = time.monotonic() + RESTART_SECONDS
+        while True:
+            try:
+                return self._come_and_go(network, KEEPER)
+            except BrokerError:
+                if time.monotonic() > ends:
+                    raise
+                time.sleep(_POLL_SECONDS)
 
     def _come_and_go(self, network: Network, client_id: str) -> None:
         credential = keeper_credential(self.paths.configuration)
@@ -253,15 +251,23 @@ class Keeper:
                 "before its present configuration was first written must be restarted"
             ) from error
 
-    def _on_disk(self, rendering: Rendering) -> bool:
-        return self._old_files(rendering) == rendering.files
-
-    def _old_files(self, rendering: Rendering) -> dict[str, bytes]:
+    def _on_disk(self, rendering: Rendering) -> dict[str, bytes]:
+        """Return what the files of a rendering hold now; those that are missing are left out."""
         found = {}
         for name in rendering.files:
             with contextlib.suppress(FileNotFoundError):
                 found[name] = (self.paths.configuration / name).read_bytes()
         return found
+
+    def _identity(self) -> str:
+        """Return what tells this run of the broker from every other, "" if that is unknown."""
+        try:
+            pid = int(self._pid_file.read_text(encoding="ascii")) if self._pid_file else 0
+            status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return ""
+        started = status.rpartition(")")[2].split()[_STARTED_FIELD]
+        return f"{pid} {started}"
 
     def _record(self) -> _Record:
         try:
@@ -274,6 +280,26 @@ class Keeper:
                 f"{path} is damaged: {error}. Remove it and restart the broker, which ends "
                 "every session it might have named"
             ) from error
+
+    def _record_taken(
+        self,
+        rendering: Rendering,
+        network: Network,
+        revocation_lists: Mapping[str, bytes],
+        outdated: str,
+    ) -> None:
+        lists = {
+            tenant: x509.load_der_x509_crl(der).last_update_utc
+            for tenant, der in revocation_lists.items()
+        }
+        self._write_record(
+            _Record(
+                fingerprint=rendering.fingerprint,
+                gateways=network.gateways,
+                listed_at=lists if self.kind is BrokerKind.MOSQUITTO else {},
+                outdated=outdated,
+            )
+        )
 
     def _write_record(self, record: _Record) -> None:
         write_atomically(self.paths.configuration / _RECORD_FILE, record.to_json(), FILE_MODE)
@@ -316,14 +342,6 @@ def command(arguments: Sequence[str]) -> Act:
             raise BrokerError(f"`{shown}` ended with exit code {done.returncode}: {said}")
 
     return act
-
-
-def _answers(address: str, port: int) -> bool:
-    try:
-        socket.create_connection((address, port), _CONNECT_SECONDS).close()
-    except OSError:
-        return False
-    return True
 
 
 def _connect_and_leave(context: ssl.SSLContext, port: int, client_id: str) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from broker_config.network import (
     KEEPER,
     MAX_PACKET_BYTES,
+    PID_FILE,
     TOPIC_ROOT,
     BrokerPaths,
     Council,
@@ -42,6 +43,7 @@ _GLOBAL = """\
 user {run_as}
 allow_anonymous false
 acl_file {acl}
+pid_file {pid}
 
 persistence true
 persistence_location {data}/
@@ -90,6 +92,7 @@ def render(network: Network, paths: BrokerPaths, *, run_as: str = "mosquitto") -
     settings = _GLOBAL.format(
         run_as=run_as,
         acl=paths.configuration / _ACCESS_FILE,
+        pid=paths.data / PID_FILE,
         data=paths.data,
         max_packet=MAX_PACKET_BYTES,
     )

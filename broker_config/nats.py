@@ -15,6 +15,7 @@ from pathlib import Path
 
 from broker_config.network import (
     MAX_PACKET_BYTES,
+    PID_FILE,
     TOPIC_ROOT,
     BrokerPaths,
     Council,
@@ -34,6 +35,7 @@ _DELIVERY = "$MQTT.sub.>"  # where JetStream hands a QoS 1 subscription its mess
 _SERVER = """\
 # Written from the network description; changes here are lost.
 server_name: kerbstone
+pid_file: {pid}
 # Native NATS clients are not wanted: loopback, and every user below is MQTT only.
 listen: "127.0.0.1:-1"
 max_payload: {max_payload}
@@ -85,6 +87,7 @@ def render(network: Network, paths: BrokerPaths) -> dict[str, str]:
     server = _SERVER.format(
         max_payload=MAX_PACKET_BYTES,
         data=_path(paths.data),
+        pid=_path(paths.data / PID_FILE),
         tls=tls,
         listen=json.dumps(f"{_bracketed(network.bind)}:{network.service_port}"),
         mqtt_tls=_indented(tls, 2),

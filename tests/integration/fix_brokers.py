@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiomqtt
@@ -19,6 +20,8 @@ from broker_config.embedded import EmbeddedBroker, Endpoint, start_broker
 from broker_config.files import BrokerKind
 from broker_config.network import Council, Gateway, Network, Service
 from enrolment.authority import Authority, CredentialFiles, GatewayFiles, KeyKind, enrol_locally
+from enrolment.files import read_certificate
+from enrolment.policy import RevokedEntry
 from runtime.tls import client_context
 
 COUNCILS = (
@@ -46,6 +49,7 @@ class City:
 
     def __post_init__(self) -> None:
         self._ids = itertools.count(1)
+        self._lists = itertools.count(2)
 
     def tenant_of(self, device: str) -> str:
         """Return the council a gateway was enrolled in."""
@@ -59,6 +63,27 @@ class City:
         (self.directory / "gateways" / device / "tenant").write_text(tenant)
         self.gateways[device] = files
         return files
+
+    def revocation_list(
+        self, tenant: str, *devices: str, hold: bool = False, now: datetime | None = None
+    ) -> dict[str, bytes]:
+        """Return a council's next revocation list, naming these gateways' certificates.
+
+        now: when it is issued; this moment if None.
+        """
+        moment = now or datetime.now(UTC)
+        revoked = [
+            RevokedEntry(
+                read_certificate(self.gateways[device].credential.certificate).serial_number,
+                moment,
+                hold,
+            )
+            for device in devices
+        ]
+        der = self.authority.issue_revocation_list(
+            tenant, number=next(self._lists), revoked=revoked, now=moment
+        )
+        return {tenant: der}
 
     def service(self, tenant: str, name: str = "ingest") -> CredentialFiles:
         """Return a service's certificate as the broker at hand wants it."""
@@ -136,7 +161,12 @@ def _run_city(kind: str, directory: Path) -> Iterator[City]:
         ),
     )
     certificates = authority.broker_certificates(tenants)
-    with start_broker(kind, network, directory / "broker", certificates) as broker:
+    issued = datetime.now(UTC) - timedelta(seconds=1)  # of two lists, the later one is believed
+    lists = {
+        tenant: authority.issue_revocation_list(tenant, number=1, revoked=(), now=issued)
+        for tenant in tenants
+    }
+    with start_broker(kind, network, directory / "broker", certificates, lists) as broker:
         city = City(broker, authority, directory, {})
         for gateway, key_kind in GATEWAYS.items():
             city.enrol(gateway.tenant, gateway.device, key_kind)
