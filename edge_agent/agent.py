@@ -16,6 +16,7 @@ from edge_agent.group_commit import open_spool
 from edge_agent.health import Health
 from edge_agent.key_sets import KeySets
 from edge_agent.keystore import Keystore
+from edge_agent.renewal import Renewal
 from edge_agent.reports import Reports
 from edge_agent.sealer import Sealer
 from edge_agent.sensors import Surroundings
@@ -52,14 +53,22 @@ async def run(settings: AgentSettings) -> None:
         async with open_spool(
             directory / "spool.sqlite", settings.spool, clock=clock, gap_record=health.gap_record
         ) as spool:
+            keystore = Keystore(settings, clock)
             uplink = Uplink(
                 settings,
-                keystore=Keystore(settings.broker, settings.device),
+                keystore=keystore,
                 key_sets=key_sets,
                 sealer=sealer,
                 spool=spool,
                 clock=clock,
                 facts=facts,
+            )
+            renewal = Renewal(
+                settings,
+                keystore=keystore,
+                clock=clock,
+                facts=facts,
+                on_new_identity=uplink.certificate_replaced,
             )
             reports = Reports(settings, facts=facts, spool=spool, key_sets=key_sets, clock=clock)
             surroundings = Surroundings(clock, directory)
@@ -69,6 +78,7 @@ async def run(settings: AgentSettings) -> None:
                     async with asyncio.TaskGroup() as tasks:
                         tasks.create_task(spool.run(), name="spool")
                         tasks.create_task(uplink.run(), name="uplink")
+                        tasks.create_task(renewal.run(), name="renewal")
                         tasks.create_task(health.report(spool), name="health")
                         tasks.create_task(reports.run(), name="reports")
                         for sensor in settings.sensor:
@@ -76,6 +86,7 @@ async def run(settings: AgentSettings) -> None:
                             tasks.create_task(collecting, name=f"sensor {sensor.urn}")
                 finally:
                     sealer.close()
+                    keystore.close()
                     log.info("agent stopped", extra={"device": settings.device})
 
 

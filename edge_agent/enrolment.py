@@ -88,31 +88,29 @@ def enrol(
 
     Raises:
         EnrolmentError: no certificate came; what was in use before still is.
-        HardwareError: the token cannot be used.
-        OSError: the directory cannot be written.
+        OSError: the directory cannot be written, or the token cannot be used.
     """
     store = IdentityDirectory(directory)
-    origin = _origin(first_boot)
     clock = clock or Clock(directory / _CLOCK_FILE)
-    enrolled = Enrolled(first_boot.tenant, first_boot.device, directory, was_already=True)
-    if _is_done(store, origin):
+    with store.locked():
+        held = _held_origin(store, first_boot)
+        is_done = held is not None and _digest_of_token(first_boot) in held.spent_tokens
+        if not is_done:
+            if keep_invitation:
+                store.keep_invitation(first_boot)
+            key = _pending_key(store, first_boot, kind)
+            generation = store.begin()
+            generation.put(identity.REGION_ROOT, _pem(_region_root(first_boot, store, clock)))
+            client = _certify(generation, first_boot, key, clock)
+            if token is not None:
+                add_signing_certificate(generation, client, token, first_boot.device, clock)
+            generation.put_origin(_origin(first_boot, held))
+            store.commit(generation)
+            clock.save_floor()
+            if token is not None:
+                forget_old_keys(store, token)
         store.tidy(first_boot)
-        return enrolled
-    if keep_invitation:
-        store.keep_invitation(first_boot)
-    key = _pending_key(store, first_boot, kind)
-    generation = store.begin()
-    generation.put(identity.REGION_ROOT, _pem(_region_root(first_boot, store, clock)))
-    client = _certify(generation, first_boot, key, clock)
-    if token is not None:
-        add_signing_certificate(generation, client, token, origin.device, clock)
-    generation.put_origin(origin)
-    store.commit(generation)
-    clock.save_floor()
-    store.tidy(first_boot)
-    if token is not None:
-        forget_old_keys(store, token)
-    return Enrolled(first_boot.tenant, first_boot.device, directory)
+    return Enrolled(first_boot.tenant, first_boot.device, directory, was_already=is_done)
 
 
 def new_key(kind: KeyKind) -> PrivateKey:
@@ -146,7 +144,7 @@ def add_signing_certificate(
     """Make a key in the token, have it certified, and add its certificate to `generation`.
 
     Raises:
-        EnrolmentError, HardwareError, OSError: it failed.
+        EnrolmentError, OSError: it failed.
     """
     key = token.generate()
     certificate = client.renew(certificate_request(key, device))
@@ -159,7 +157,7 @@ def forget_old_keys(store: IdentityDirectory, token: HardwareToken) -> None:
     """Destroy the token's keys that neither the identity in use nor the one before has.
 
     Raises:
-        HardwareError: it failed.
+        OSError: it failed.
     """
     kept = []
     for generation in store.generations():
@@ -202,36 +200,39 @@ def check_certificate(
         )
 
 
-def _origin(first_boot: FirstBoot) -> Origin:
+def _origin(first_boot: FirstBoot, before: Origin | None) -> Origin:
     return Origin(
         tenant=first_boot.tenant,
         device=first_boot.device,
         url=first_boot.url,
-        region_root_sha256=first_boot.region_root_sha256.hex(),
-        token_sha256=token_sha256(first_boot.token).hex(),
+        spent_tokens=(*(before.spent_tokens if before else ()), _digest_of_token(first_boot)),
     )
 
 
-def _is_done(store: IdentityDirectory, origin: Origin) -> bool:
-    """Tell whether the identity in use came from this invitation.
+def _digest_of_token(first_boot: FirstBoot) -> str:
+    return token_sha256(first_boot.token).hex()
+
+
+def _held_origin(store: IdentityDirectory, first_boot: FirstBoot) -> Origin | None:
+    """Return how the identity in use came about, if there is one and it says so.
 
     Raises:
         WrongDirectoryError: it is another gateway's.
     """
     current = store.current()
     if current is None:
-        return False
+        return None
     try:
         held = current.origin()
     except (OSError, ValueError):
-        return False  # damaged: enrolling anew repairs it
-    if (held.tenant, held.device) != (origin.tenant, origin.device):
+        return None  # damaged: enrolling anew repairs it
+    if (held.tenant, held.device) != (first_boot.tenant, first_boot.device):
         raise WrongDirectoryError(
             f"{store.path} is of gateway {held.device} ({held.tenant}), the invitation of "
-            f"{origin.device} ({origin.tenant}); enrol into another directory, and give the new "
-            "gateway a state directory of its own"
+            f"{first_boot.device} ({first_boot.tenant}); enrol into another directory, and give "
+            "the new gateway a state directory of its own"
         )
-    return held.token_sha256 == origin.token_sha256
+    return held
 
 
 def _pending_key(store: IdentityDirectory, first_boot: FirstBoot, kind: KeyKind) -> PrivateKey:
@@ -276,7 +277,7 @@ def _certify(
     check_certificate(certificate, key, first_boot.device, council_root, clock)
     generation.put(identity.COUNCIL_ROOT, _pem(council_root))
     generation.put_key(key)
-    generation.put(identity.CERTIFICATE, _pem(certificate))
+    generation.put_certificate(certificate)
     mutual = mutual_client(generation, first_boot.url, clock)
     generation.put(identity.SITE, mutual.document(identity.SITE))
     return mutual

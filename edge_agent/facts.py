@@ -26,7 +26,9 @@ class Facts:
     """The whole agent; times in Unix seconds, None where there is none.
 
     connection_since: last change of `connected`. connection_error: why it is not, if known.
-    certificate_not_after: of the certificate in use. waiting_for: what keeps readings from
+    certificate_not_after: of the certificate in use. renewals: since the start, by outcome.
+    renewal_problem: why there is no newer certificate though one is due, and what to do;
+    "" if nothing is wrong. waiting_for: what keeps readings from
     being sealed, "" if nothing. messages: by outcome, since the start.
     """
 
@@ -37,6 +39,8 @@ class Facts:
     last_acknowledgement_at: float | None = None
     last_refusal: int = 0
     certificate_not_after: int | None = None
+    renewals: dict[str, int] = field(default_factory=dict)
+    renewal_problem: str = ""
     key_set_version: int | None = None
     key_set_is_stale: bool = False
     epoch_counter: int = 0

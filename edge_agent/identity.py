@@ -15,12 +15,16 @@ into a generation is decided in `edge_agent.enrolment` and `edge_agent.renewal`;
 outlive a new identity (spool, epoch counter) is not here.
 """
 
+import fcntl
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -48,15 +52,22 @@ _CURRENT: Final = "current"
 PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey
 
 
+class BusyError(OSError):
+    """Another process is enrolling or renewing in this directory: try again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """How an identity came about; the token's digest tells a repetition from a new invitation."""
+    """How an identity came about.
+
+    url: of the certificate service that said so. spent_tokens: digests of all tokens it has
+    used, in hexadecimal: an invitation of old is not followed again.
+    """
 
     tenant: str
     device: str
     url: str
-    region_root_sha256: str
-    token_sha256: str
+    spent_tokens: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +112,14 @@ class Generation:
         """
         self.put(KEY, _pem(key))
 
+    def put_certificate(self, certificate: x509.Certificate) -> None:
+        """Add the certificate for TLS, durably.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        self.put(CERTIFICATE, certificate.public_bytes(Encoding.PEM))
+
     def put_origin(self, origin: Origin) -> None:
         """Add how it came about.
 
@@ -115,9 +134,10 @@ class Generation:
         Raises:
             OSError, ValueError: it does not say so.
         """
+        found = self.document(ENROLMENT)
         try:
-            return Origin(**self.document(ENROLMENT))
-        except TypeError as error:
+            return Origin(**(found | {"spent_tokens": tuple(found["spent_tokens"])}))
+        except (KeyError, TypeError) as error:
             raise ValueError(f"{ENROLMENT}: {error}") from error
 
     def document(self, name: str) -> dict[str, Any]:
@@ -149,6 +169,22 @@ class IdentityDirectory:
         self.first_boot_file = path / FIRST_BOOT
         self._generations = path / "generations"
         self._pending = path / "pending"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep all others from changing the directory meanwhile.
+
+        Raises:
+            BusyError: somebody is changing it.
+            OSError: it cannot be written.
+        """
+        durable.make_directory(self.path)
+        with (self.path / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BusyError(f"{self.path} is just being changed by another process") from error
+            yield
 
     def current(self) -> Generation | None:
         """Return the identity in use, under a path that stays good when another takes over."""

@@ -1,23 +1,34 @@
 """Who this gateway is: its certificate and private key, read from their files when they change.
 
-The certificate's key is also the key that signs readings. Asking for certificates is not done
-here; a renewal is noticed because the files have changed.
+The certificate's key is also the key that signs readings, unless the settings name a token that
+holds one (see `edge_agent.signer`). Asking for certificates is not done here; a renewal is
+noticed because the files have changed.
 """
 
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+)
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from device_protocol.errors import RejectionError
 from device_protocol.identity import device_of
 from device_protocol.keys import SigningKey, VerifyingKey
-from edge_agent.settings import BrokerSettings
-from runtime.tls import client_context
+from edge_agent.clock import Clock
+from edge_agent.settings import AgentSettings
+from edge_agent.tls import mutual_context
+
+if TYPE_CHECKING:
+    from edge_agent.signer import HardwareToken
+
+_SIGNING_CERTIFICATE = "signing.pem"
 
 
 class NoIdentityError(Exception):
@@ -28,7 +39,7 @@ class NoIdentityError(Exception):
 class Identity:
     """A usable certificate and key.
 
-    not_before, not_after: the certificate's, Unix seconds.
+    not_before, not_after: the certificate's, Unix seconds; of two, the shorter time.
     tls: for connections to the broker under this certificate.
     """
 
@@ -39,11 +50,13 @@ class Identity:
 
 
 class Keystore:
-    """The certificate and key files of one device."""
+    """The certificate and key files of one device, and its token if it has one."""
 
-    def __init__(self, settings: BrokerSettings, device: str) -> None:
+    def __init__(self, settings: AgentSettings, clock: Clock) -> None:
         self._settings = settings
-        self._device = device
+        self._broker = settings.broker
+        self._clock = clock
+        self._token: HardwareToken | None = None
 
     def load(self) -> Identity:
         """Read the files.
@@ -51,41 +64,98 @@ class Keystore:
         Raises:
             NoIdentityError: one is missing or unusable, or they are not of this device.
         """
-        settings = self._settings
+        certificate_file, key_file = self._files()
         try:
-            certificate = x509.load_pem_x509_certificate(settings.certificate_file.read_bytes())
-            key = load_pem_private_key(settings.key_file.read_bytes(), password=None)
-            device = device_of(certificate)
-            public = VerifyingKey.from_public(certificate.public_key())
-        except (OSError, ValueError, TypeError, RejectionError) as error:
+            certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+            key = load_pem_private_key(key_file.read_bytes(), password=None)
+        except (OSError, ValueError, TypeError) as error:
             raise NoIdentityError(str(error)) from error
-        if device != self._device:
-            raise NoIdentityError(f"the certificate is {device}'s, this is {self._device}")
         if not isinstance(key, Ed25519PrivateKey | EllipticCurvePrivateKey):
             raise NoIdentityError(f"a {type(key).__name__} cannot sign readings")
-        signer = SigningKey.from_private(key)
-        if signer.kid != public.kid:
-            raise NoIdentityError("the key is not the certificate's")
+        signer = self._signer(certificate, key)
+        certificates = [certificate]
+        if self._settings.signer is not None:
+            signing = certificate_file.with_name(_SIGNING_CERTIFICATE)
+            signer, signing_certificate = self._signer_in_token(signing)
+            certificates.append(signing_certificate)
         try:
-            tls = client_context(
-                ca_file=settings.ca_file,
-                certificate_file=settings.certificate_file,
-                key_file=settings.key_file,
+            tls = mutual_context(
+                ca_file=self._broker.ca_file,
+                certificate_file=certificate_file,
+                key_file=key_file,
+                clock=self._clock,
             )
         except OSError as error:
             raise NoIdentityError(f"TLS: {error}") from error
         return Identity(
             signer=signer,
-            not_before=int(certificate.not_valid_before_utc.timestamp()),
-            not_after=int(certificate.not_valid_after_utc.timestamp()),
+            not_before=int(max(each.not_valid_before_utc.timestamp() for each in certificates)),
+            not_after=int(min(each.not_valid_after_utc.timestamp() for each in certificates)),
             tls=tls,
         )
 
     def stamp(self) -> tuple[int, ...]:
         """Return what differs once a file has been replaced; zeros for a missing one."""
         return tuple(
-            _modified(path) for path in (self._settings.certificate_file, self._settings.key_file)
+            _modified(path) for path in (self._broker.certificate_file, self._broker.key_file)
         )
+
+    def token(self) -> "HardwareToken | None":
+        """Return the token that the settings name, opened.
+
+        Raises:
+            OSError: it cannot be used.
+        """
+        if self._token is None and self._settings.signer is not None:
+            from edge_agent.signer import HardwareToken  # noqa: PLC0415  # only with a token
+
+            self._token = HardwareToken(self._settings.signer, self._settings.device)
+        return self._token
+
+    def close(self) -> None:
+        """Log out of the token, if it was used."""
+        token, self._token = self._token, None
+        if token is not None:
+            token.close()
+
+    def _files(self) -> tuple[Path, Path]:
+        """Return both files under a name that stays theirs when a renewal replaces them."""
+        certificate, key = self._broker.certificate_file, self._broker.key_file
+        if certificate.parent != key.parent:
+            return certificate, key
+        directory = certificate.parent.resolve()
+        return directory / certificate.name, directory / key.name
+
+    def _signer(
+        self, certificate: x509.Certificate, key: Ed25519PrivateKey | EllipticCurvePrivateKey
+    ) -> SigningKey:
+        """Return what signs with `key`, if `certificate` is this device's and the key's."""
+        try:
+            device = device_of(certificate)
+            public = VerifyingKey.from_public(certificate.public_key())
+            signer = SigningKey.from_private(key)
+        except (ValueError, TypeError, RejectionError) as error:
+            raise NoIdentityError(str(error)) from error
+        if device != self._settings.device:
+            raise NoIdentityError(f"the certificate is {device}'s, this is {self._settings.device}")
+        if signer.kid != public.kid:
+            raise NoIdentityError("the key is not the certificate's")
+        return signer
+
+    def _signer_in_token(self, file: Path) -> tuple[SigningKey, x509.Certificate]:
+        try:
+            certificate = x509.load_pem_x509_certificate(file.read_bytes())
+            public_key = certificate.public_key()
+            if not isinstance(public_key, EllipticCurvePublicKey):
+                raise NoIdentityError(f"{file} is not of a P-256 key")
+            token = self.token()
+            if token is None:
+                raise NoIdentityError("the settings name no token")
+            key = token.find(public_key)
+        except (OSError, ValueError) as error:
+            self.close()  # perhaps another session fares better
+            raise NoIdentityError(str(error)) from error
+        return self._signer(certificate, key), certificate
 
 
 def _modified(path: Path) -> int:

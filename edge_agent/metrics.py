@@ -44,6 +44,12 @@ class AgentMetrics:
             own = [each.failures for each in facts.adapters.values() if each.adapter == name]
             failures.add_metric([name], sum(own))
         yield failures
+        renewals = CounterMetricFamily(
+            "edge_certificate_renewals", "Attempts at a new certificate.", labels=["outcome"]
+        )
+        for outcome, count in facts.renewals.items():
+            renewals.add_metric([outcome], count)
+        yield renewals
         yield _gauge("edge_epoch_counter", "Counter of the present epoch.", facts.epoch_counter)
         yield _gauge(
             "edge_rolled_back", "Whether the centre knew a higher counter.", facts.rolled_back

@@ -60,6 +60,11 @@ class EnrolmentSettings:
         default=None,
     )
 
+    key: Literal["ed25519", "p-256"] = setting(
+        "Kind of the keys it makes; where hardware holds the key for readings, only TLS's.",
+        default="ed25519",
+    )
+
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         """Refuse a service that is none, or one without a directory."""
         if not self.url:

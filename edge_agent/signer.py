@@ -24,7 +24,7 @@ at a message every 10 s is of no weight.
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NoReturn
 
 from cryptography.hazmat.primitives import hashes
@@ -43,8 +43,8 @@ _ID_BYTES: Final = 8
 _BITS: Final = 256
 
 
-class HardwareError(Exception):
-    """The token cannot be used; the message says why."""
+class HardwareError(OSError):
+    """The token cannot be used, perhaps only now; the message says why."""
 
 
 class HardwareToken:
@@ -71,8 +71,8 @@ class HardwareToken:
             raise HardwareError(f"token {settings.label}: {error}") from error
 
     def close(self) -> None:
-        """Log out."""
-        with self._lock, self._trouble():
+        """Log out; a session that is already gone is none of our business any more."""
+        with self._lock, suppress(self._pkcs11.PKCS11Error):
             self._session.close()
 
     def generate(self) -> "HardwareKey":

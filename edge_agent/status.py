@@ -84,6 +84,8 @@ class Status:
         if facts["waiting_for"]:
             yield self._row("Waiting", facts["waiting_for"])
         yield self._row("Certificate", self._certificate(facts["certificate_not_after"]))
+        if facts.get("renewal_problem"):  # not written by releases before
+            yield self._row("", f"NOT RENEWED: {facts['renewal_problem']}")
         yield self._row("Key set", self._key_set(facts))
         yield self._row("Clock", _CLOCKS[facts["clock"]])
         if facts["rolled_back"]:
@@ -108,8 +110,10 @@ class Status:
     def _certificate(self, not_after: int | None) -> str:
         if not_after is None:
             return "NONE USABLE"
-        word = "ENDED" if not_after < self.read_at else "ends"
-        return f"{word} {self._moment(not_after, '')}"
+        moment = self._moment(not_after, "")
+        if not_after < self.read_at:
+            return f"ENDED {moment}: NEEDS A NEW INVITATION"
+        return f"ends {moment}"
 
     def _key_set(self, facts: dict[str, Any]) -> str:
         if facts["key_set_version"] is None:

@@ -9,7 +9,9 @@ the broker at a time. Runs over MQTT 5 and 3.1.1.
 import asyncio
 import logging
 import sqlite3
+import ssl
 from collections.abc import Awaitable, Coroutine
+from contextlib import suppress
 from typing import Any, Final, Self, TypeVar
 
 import aiomqtt
@@ -27,6 +29,7 @@ from edge_agent.keystore import Identity, Keystore, NoIdentityError
 from edge_agent.sealer import Outgoing, Sealer
 from edge_agent.settings import AgentSettings, BrokerSettings
 from edge_agent.spool import Priority
+from edge_agent.tls import check_peer
 from runtime.backoff import FullJitter
 
 log = logging.getLogger(__name__)
@@ -92,6 +95,17 @@ class Connection(aiomqtt.Client):
         except BaseException:
             self._client.disconnect()
             raise
+
+    def check_server(self, clock: Clock) -> None:
+        """Return if the broker's certificate may be of now, where TLS could not tell.
+
+        Raises:
+            OSError: it cannot, or the connection is gone.
+        """
+        peer = self._client.socket()
+        if not isinstance(peer, ssl.SSLSocket):
+            raise ConnectionError("the connection is gone")
+        check_peer(peer, clock)
 
     async def __aexit__(self, *exception: Any) -> None:  # noqa: PYI036  # aiomqtt's signature
         """Disconnect.
@@ -183,7 +197,12 @@ class Uplink:
         self._slots = asyncio.Semaphore(_PUBLISHES_AT_ONCE)
         self._epoch_changes = asyncio.Lock()
         self._wake = asyncio.Event()
+        self._look_at_certificate = asyncio.Event()
         spool.on_commit = self._wake.set
+
+    def certificate_replaced(self) -> None:
+        """Look at the certificate's files now, rather than within half a minute."""
+        self._look_at_certificate.set()
 
     async def run(self) -> None:
         """Connect, send and receive; connect again after every outage, until cancelled."""
@@ -202,6 +221,7 @@ class Uplink:
         identity = await asyncio.to_thread(self._keystore.load)
         self._use(identity)
         async with Connection(self._settings.broker, identity, self._settings.device) as connection:
+            connection.check_server(self._clock)
             await self._subscribe(connection)
             self._note_connection(connected=True)
             self._slots = asyncio.Semaphore(_PUBLISHES_AT_ONCE)
@@ -232,7 +252,10 @@ class Uplink:
     async def _watch_certificate(self, stamp: tuple[int, ...]) -> None:
         """Raise when the certificate's files have changed and are usable."""
         while True:
-            await asyncio.sleep(_WATCH_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_WATCH_SECONDS):
+                    await self._look_at_certificate.wait()
+            self._look_at_certificate.clear()
             if self._keystore.stamp() == stamp:
                 continue
             try:

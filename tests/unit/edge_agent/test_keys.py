@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from device_protocol.keys import RecipientKey, SigningKey
 from edge_agent.clock import Clock
 from edge_agent.key_sets import KeySets, NoRecipientsError
 from edge_agent.keystore import Keystore, NoIdentityError
-from edge_agent.settings import BrokerSettings
+from edge_agent.settings import AgentSettings
 from enrolment.authority import Authority, GatewayFiles, KeyKind, enrol_locally
 from tests.simulators.centre import key_set_of
 from tests.unit.edge_agent.conftest import FakeTime
@@ -138,25 +139,33 @@ def files(authority: Authority, tmp_path: Path) -> GatewayFiles:
     return enrol_locally(authority, "camden", DEVICE, tmp_path / "gateway")
 
 
-def keystore(files: GatewayFiles, device: str = DEVICE) -> Keystore:
-    settings = BrokerSettings(
-        host="localhost",
-        port=8883,
-        ca_file=files.service_root,
-        certificate_file=files.credential.certificate,
-        key_file=files.credential.key,
-    )
-    return Keystore(settings, device)
+@pytest.fixture
+def keystore(settings: AgentSettings, clock: Clock) -> Callable[..., Keystore]:
+    def keystore(files: GatewayFiles, device: str = DEVICE) -> Keystore:
+        broker = replace(
+            settings.broker,
+            ca_file=files.service_root,
+            certificate_file=files.credential.certificate,
+            key_file=files.credential.key,
+        )
+        return Keystore(replace(settings, device=device, broker=broker), clock)
+
+    return keystore
 
 
-def test_the_signing_key_is_the_certificates(files: GatewayFiles) -> None:
+def test_the_signing_key_is_the_certificates(
+    files: GatewayFiles, keystore: Callable[..., Keystore]
+) -> None:
     identity = keystore(files).load()
     assert identity.signer.algorithm == -19
     assert identity.not_before < identity.not_after
 
 
 def test_what_is_missing_or_somebody_elses_is_no_identity(
-    files: GatewayFiles, authority: Authority, tmp_path: Path
+    files: GatewayFiles,
+    authority: Authority,
+    tmp_path: Path,
+    keystore: Callable[..., Keystore],
 ) -> None:
     other = enrol_locally(authority, "camden", "other", tmp_path / "other", kind=KeyKind.P256)
     with pytest.raises(NoIdentityError, match="this is other"):
@@ -172,7 +181,12 @@ def test_what_is_missing_or_somebody_elses_is_no_identity(
         keystore(files).load()
 
 
-def test_a_renewal_is_noticed(files: GatewayFiles, authority: Authority, tmp_path: Path) -> None:
+def test_a_renewal_is_noticed(
+    files: GatewayFiles,
+    authority: Authority,
+    tmp_path: Path,
+    keystore: Callable[..., Keystore],
+) -> None:
     before = keystore(files).stamp()
     assert keystore(files).stamp() == before
     enrol_locally(authority, "camden", DEVICE, tmp_path / "gateway")

@@ -83,7 +83,7 @@ def test_a_party_that_rotates_its_classic_key_does_not_switch_it_off(choose: Cho
 
 def test_a_council_that_allows_nothing_else_gets_nothing_else(choose: Choose) -> None:
     assert choose((3,), *REGION, ("council", keys.X25519)) == {("region", keys.X_WING)}
-    with pytest.raises(NoRecipientsError, match="0 recipients .* suite 3"):
+    with pytest.raises(NoRecipientsError, match=r"0 recipients .* suite 3"):
         choose((3,), ("council", keys.X25519))
     with pytest.raises(NoRecipientsError, match="does not allow suite 1"):
         choose((3,), *REGION, suite_3=False)

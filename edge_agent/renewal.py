@@ -1,0 +1,233 @@
+"""Keeping the certificate young: a fresh key and certificate once two thirds of life have passed.
+
+A task of the agent. It also follows an invitation that lies in the identity's directory, so that
+a gateway cut short while enrolling goes on by itself, and one whose certificate has ended is
+mended by putting a new invitation there. What may go wrong on the way leaves the present
+identity as it is; the uplink notices a new one and begins a new epoch under it.
+
+An ended certificate is still tried, seldom: perhaps it is this clock that is wrong, and only the
+service can tell.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from device_protocol.first_boot import FirstBoot, FirstBootError
+from device_protocol.identity import renewal_due
+from edge_agent import identity
+from edge_agent.clock import Clock
+from edge_agent.enrolment import (
+    KeyKind,
+    add_signing_certificate,
+    check_certificate,
+    enrol,
+    forget_old_keys,
+    mutual_client,
+    new_key,
+)
+from edge_agent.est import EnrolmentError, UnreachableError, UnusableError, certificate_request
+from edge_agent.facts import Facts
+from edge_agent.identity import Generation, IdentityDirectory
+from edge_agent.keystore import Keystore
+from edge_agent.settings import AgentSettings
+from edge_agent.signer import HardwareToken
+from runtime.backoff import FullJitter
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS: Final = 60.0  # how soon an invitation, or a clock put right, is noticed
+_FIRST_RETRY_PART: Final = 1 / 3000  # of a certificate's life...
+_FIRST_RETRY_SECONDS: Final = 60.0
+_RETRY_PART: Final = 1 / 30  # ...so that there are ten tries or more in its last third
+_RETRY_SECONDS: Final = 3600.0
+
+
+def renew(
+    directory: Path,
+    url: str,
+    *,
+    kind: KeyKind,
+    clock: Clock,
+    token: HardwareToken | None = None,
+) -> Generation:
+    """Get a certificate for a fresh key under the present one, and put both into use.
+
+    Raises:
+        EnrolmentError: none came; what was in use still is.
+        OSError: the directory cannot be written, or the token cannot be used.
+    """
+    store = IdentityDirectory(directory)
+    with store.locked():
+        current = store.current()
+        if current is None:
+            raise UnusableError("there is no certificate to renew")
+        device = _origin(current).device
+        root = x509.load_pem_x509_certificate(current.council_root_file.read_bytes())
+        key = new_key(kind)
+        generation = store.begin()
+        current.hand_on(generation)
+        certificate = mutual_client(current, url, clock).renew(certificate_request(key, device))
+        check_certificate(certificate, key, device, root, clock)
+        generation.put_key(key)
+        generation.put_certificate(certificate)
+        if token is not None:
+            client = mutual_client(generation, url, clock)
+            add_signing_certificate(generation, client, token, device, clock)
+        store.commit(generation)
+        clock.save_floor()
+        store.tidy()
+        if token is not None:
+            forget_old_keys(store, token)
+    return generation
+
+
+class Renewal:
+    """The task; does nothing where the settings name no certificate service.
+
+    on_new_identity: called once another identity is in use.
+    """
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        keystore: Keystore,
+        clock: Clock,
+        facts: Facts,
+        on_new_identity: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._keystore = keystore
+        self._clock = clock
+        self._facts = facts
+        self._on_new_identity = on_new_identity
+        self._directory = settings.enrolment.directory or Path()
+        self._store = IdentityDirectory(self._directory)
+        self._retries: FullJitter | None = None
+
+    async def run(self) -> None:
+        """Look, act, wait; until cancelled."""
+        if not self._settings.enrolment.url:
+            return
+        while True:
+            seconds = await self._look()
+            await asyncio.sleep(seconds)
+
+    async def _look(self) -> float:
+        """Do what is due, and return after how many seconds to look again."""
+        certificate = self._certificate()
+        try:
+            invitation = self._store.invitation()
+        except (FirstBootError, OSError) as problem:
+            self._note(f"the invitation in {self._directory} cannot be followed: {problem}")
+            invitation = None
+        if invitation is not None:
+            return await self._try(lambda: self._follow(invitation), certificate)
+        if certificate is None:
+            self._note(
+                "there is no certificate: ask the council for an invitation, then use "
+                "`kerbstone agent enrol`"
+            )
+            return _LOOK_SECONDS
+        now = self._clock.unix()
+        self._facts.certificate_not_after = int(certificate.not_valid_after_utc.timestamp())
+        if renewal_due(certificate, int(now)):
+            return await self._try(self._renew, certificate)
+        self._note("")
+        return min(_seconds_until_due(certificate, now), _LOOK_SECONDS)
+
+    async def _try(self, work: Callable[[], None], certificate: x509.Certificate | None) -> float:
+        retries = self._retries = self._retries or _retries(certificate)
+        try:
+            await asyncio.to_thread(work)
+        except (EnrolmentError, OSError) as problem:
+            self._count("failed")
+            self._note(self._words(problem, certificate))
+            asked = problem.wait_seconds if isinstance(problem, UnreachableError) else 0.0
+            return max(retries.next(), asked)
+        self._retries = None
+        self._count("renewed")
+        self._note("")
+        self._on_new_identity()
+        return 0.0
+
+    def _renew(self) -> None:
+        enrolment = self._settings.enrolment
+        renew(
+            self._directory,
+            enrolment.url,
+            kind=enrolment.key,
+            clock=self._clock,
+            token=self._keystore.token(),
+        )
+
+    def _follow(self, invitation: FirstBoot) -> None:
+        enrol(
+            invitation,
+            self._directory,
+            kind=self._settings.enrolment.key,
+            clock=self._clock,
+            token=self._keystore.token(),
+            keep_invitation=False,
+        )
+
+    def _certificate(self) -> x509.Certificate | None:
+        try:
+            content = self._settings.broker.certificate_file.read_bytes()
+            return x509.load_pem_x509_certificate(content)
+        except (OSError, ValueError):
+            return None
+
+    def _words(self, problem: Exception, certificate: x509.Certificate | None) -> str:
+        if certificate is None or certificate.not_valid_after_utc > self._clock.now():
+            return str(problem)
+        return (
+            f"the certificate ended {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC and "
+            "needs a new invitation: ask the council for one, then use `kerbstone agent enrol` "
+            f"({problem})"
+        )
+
+    def _count(self, outcome: str) -> None:
+        self._facts.renewals[outcome] = self._facts.renewals.get(outcome, 0) + 1
+        if outcome == "renewed":
+            log.info("certificate renewed")
+
+    def _note(self, problem: str) -> None:
+        if problem and not self._facts.renewal_problem:
+            log.warning("certificate not renewed", extra={"problem": problem})
+        self._facts.renewal_problem = problem
+
+
+def _origin(generation: Generation) -> identity.Origin:
+    try:
+        return generation.origin()
+    except (OSError, ValueError) as error:
+        raise UnusableError(f"{generation.directory} is damaged: {error}") from error
+
+
+def _seconds_until_due(certificate: x509.Certificate, now: float) -> float:
+    begins, ends = _life(certificate)
+    return max(0.1, begins + (ends - begins) * 2 / 3 - now)
+
+
+def _retries(certificate: x509.Certificate | None) -> FullJitter:
+    """Return waits that suit a certificate's length of life."""
+    if certificate is None:
+        return FullJitter(1.0, _FIRST_RETRY_SECONDS)
+    begins, ends = _life(certificate)
+    life = ends - begins
+    return FullJitter(
+        min(life * _FIRST_RETRY_PART, _FIRST_RETRY_SECONDS), min(life * _RETRY_PART, _RETRY_SECONDS)
+    )
+
+
+def _life(certificate: x509.Certificate) -> tuple[float, float]:
+    return (
+        certificate.not_valid_before_utc.timestamp(),
+        certificate.not_valid_after_utc.timestamp(),
+    )
