@@ -106,7 +106,7 @@ def read_sites(text: str) -> tuple[list[Site], list[BadRow]]:
 
 def _delimiter(text: str) -> str:
     """Return what separates the names of the columns, of which none holds either sign."""
-    header = text.lstrip("\r\n").partition("\n")[0]
+    header = next((line for line in text.splitlines() if line.strip()), "")
     return max(_DELIMITERS, key=header.count)
 
 
@@ -128,12 +128,13 @@ def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _columns(header: Sequence[str]) -> list[str]:
-    columns = [name.lower() for name in header]
-    while columns and not columns[-1]:  # spreadsheets write empty columns at the right
-        columns.pop()
-    named = ", ".join(repr(name) for name in columns) or "nothing"
+    names = list(header)
+    while names and not names[-1]:  # spreadsheets write empty columns at the right
+        names.pop()
+    columns = [name.lower() for name in names]
+    named = ", ".join(repr(name) for name in names) or "nothing"
     wanted = f"wanted: {', '.join(COLUMNS)}, of which only site is obligatory"
-    if strange := [name for name in columns if name not in COLUMNS]:
+    if strange := [name for name in names if name.lower() not in COLUMNS]:
         unknown = ", ".join(repr(name) for name in strange)
         raise SiteListError(f"the first line names {named}; unknown: {unknown}; {wanted}")
     if "site" not in columns:
