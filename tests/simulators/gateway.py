@@ -65,6 +65,7 @@ class SimulatedGateway:
     """One gateway and group.
 
     clock: the quality it announces. counter: of the newest epoch, 0 before the first.
+    key_set_version: of the set that named `recipients`.
     """
 
     tenant: str
@@ -74,6 +75,7 @@ class SimulatedGateway:
     group: str = "main"
     clock: int = 2
     counter: int = 0
+    key_set_version: int = 1
 
     def __post_init__(self) -> None:
         self.epoch: Epoch | None = None
@@ -107,7 +109,7 @@ class SimulatedGateway:
             issued_at=now if issued_at is None else issued_at,
             lifetime_seconds=lifetime_seconds,
             clock=self.clock,
-            key_set_version=1,
+            key_set_version=self.key_set_version,
             recipients=self.recipients if recipients is None else recipients,
             signer=self.signer,
             previous=previous,
