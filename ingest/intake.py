@@ -1,4 +1,6 @@
-"""Connections to brokers: messages in, acknowledgements and key sets out. The only MQTT here.
+"""Connections to brokers: messages in, acknowledgements out, and what councils have signed.
+
+The only MQTT here.
 
 aiomqtt keeps the session and its timers. Messages are taken from paho's own callback, not from
 aiomqtt's queue: the queue costs more than the rest of the way (a task for every message) and
@@ -13,9 +15,9 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import aiomqtt
 from paho.mqtt.client import Client as PahoClient
@@ -29,9 +31,12 @@ from ingest.inbox import Inbox
 from ingest.metrics import ACKNOWLEDGEMENTS, BROKER_UP, PAUSES, UNREADABLE
 from ingest.settings import BrokerSettings
 from runtime.backoff import FullJitter
+from runtime.cancellation import stoppable
 from runtime.tls import client_context
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 OUTAGES: Final = (aiomqtt.MqttError, OSError)
 _TIMEOUT_SECONDS: Final = 30.0
@@ -49,10 +54,22 @@ class Publication:
     retained: bool = False
 
 
+class _Client(aiomqtt.Client):
+    """One connection, which never loses a cancellation (see `runtime.cancellation`)."""
+
+    async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109  # aiomqtt's signature
+        try:
+            async with asyncio.timeout(self.timeout if timeout is None else timeout):
+                return await fut
+        except TimeoutError as error:
+            raise aiomqtt.MqttError("the broker did not answer in time") from error
+
+
 class Intake:
     """One broker connection, kept up for as long as `run` runs.
 
-    greetings: what is published, retained, whenever the connection is made: message R by topic.
+    greetings: what is published, retained, whenever the connection is made: messages R and C of
+        a council, by topic.
     """
 
     def __init__(
@@ -67,6 +84,7 @@ class Intake:
         self._outgoing: dict[Hashable, Publication] = {}
         self._wake = asyncio.Event()
         self._greeted: dict[str, bytes] = {}
+        self._is_up = False
 
     @property
     def name(self) -> str:
@@ -79,11 +97,11 @@ class Intake:
         ACKNOWLEDGEMENTS.inc()
 
     def greet(self) -> None:
-        """Publish, retained, the key sets that this connection has not carried yet."""
+        """Publish, retained, what this connection has not carried yet."""
         for topic, message in self._greetings(self._settings.tenant).items():
             if self._greeted.get(topic) != message:
                 self._greeted[topic] = message
-                self._publish(("key set", topic), Publication(topic, message, retained=True))
+                self._publish(("retained", topic), Publication(topic, message, retained=True))
 
     def _publish(self, key: Hashable, publication: Publication) -> None:
         self._outgoing[key] = publication
@@ -96,16 +114,11 @@ class Intake:
         failing = False
         while True:
             await self._inbox.room.wait()
+            self._is_up = False
             try:
-                async with await self._client() as client:
-                    await self._subscribe(client)
-                    log.info("broker connected", extra={"connection": self.name})
-                    failing = False
-                    up.set(1)
-                    backoff.reset()
-                    await self._session(client)
+                await stoppable(self._hold_connection(), name=f"connection {self.name}")
             except* OUTAGES as errors:
-                if not failing:
+                if self._is_up or not failing:
                     log.warning(
                         "broker connection lost",
                         extra={"connection": self.name, "error": _first(errors)},
@@ -113,9 +126,19 @@ class Intake:
                 failing = True
             finally:
                 up.set(0)
+            if self._is_up:
+                backoff.reset()
             await asyncio.sleep(backoff.next())
 
-    async def _client(self) -> aiomqtt.Client:
+    async def _hold_connection(self) -> None:
+        async with await self._client() as client:
+            await self._subscribe(client)
+            log.info("broker connected", extra={"connection": self.name})
+            self._is_up = True
+            BROKER_UP.labels(self.name).set(1)
+            await self._session(client)
+
+    async def _client(self) -> "_Client":
         """Return a client for one connection; certificates are read anew, they get renewed."""
         settings = self._settings
         tls = await asyncio.to_thread(
@@ -124,7 +147,7 @@ class Intake:
             certificate_file=settings.certificate_file,
             key_file=settings.key_file,
         )
-        client = aiomqtt.Client(
+        client = _Client(
             settings.host,
             settings.port,
             identifier=settings.client_id,
@@ -142,13 +165,24 @@ class Intake:
         except UnicodeDecodeError:
             UNREADABLE.inc()
             return
+        if not self._serves(topic):
+            return
         self._inbox.put(
             Delivery(self.name, topic, bytes(message.payload), message.retain, int(time.time()))
         )
 
+    def _serves(self, topic: str) -> bool:
+        """Tell whether a topic's group is one of ours; a kept session may bring others."""
+        groups = self._settings.groups
+        return not groups or topic.rpartition("/")[2] in groups
+
     async def _subscribe(self, client: aiomqtt.Client) -> None:
         prefix = f"snaas/1/{self._settings.tenant}/+"
-        granted = await client.subscribe([(f"{prefix}/k/+", 1), (f"{prefix}/d/+", 1)])
+        groups = self._settings.groups
+        if groups:  # the broker may keep a session of ours in which all were served
+            await client.unsubscribe([f"{prefix}/k/+", f"{prefix}/d/+"])
+        wanted = [(f"{prefix}/{kind}/{group}", 1) for group in groups or ("+",) for kind in "kd"]
+        granted = await client.subscribe(wanted)
         codes = [code.value if isinstance(code, ReasonCode) else code for code in granted]
         if any(code >= _REFUSED for code in codes):
             raise aiomqtt.MqttError(f"subscription refused: {codes}")

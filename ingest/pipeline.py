@@ -7,9 +7,13 @@ before. Only an announcement or a description makes the next batch wait for COMM
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, NoReturn
 
+from device_protocol.errors import NotRecipientError
+from device_protocol.keys import RecipientKey
 from ingest.acknowledgements import send_acknowledgements
 from ingest.admission import Admission, Rules
 from ingest.delivery import Delivery
@@ -27,6 +31,7 @@ from ingest.store import Store, Stored
 _SLICE: Final = 5  # messages admitted before other tasks get their turn
 _EXPIRY_SECONDS: Final = 1.0
 _HOUSEKEEPING_SECONDS: Final = 30
+_MOST_NOT_FOR_US: Final = 1000
 
 
 class Pipeline:
@@ -46,6 +51,7 @@ class Pipeline:
         rules: Rules,
         batch_max_messages: int,
         batch_max_wait_seconds: float,
+        ask_for_recipients: Callable[[], None],
     ) -> None:
         self._inbox = inbox
         self._intakes = intakes
@@ -55,6 +61,8 @@ class Pipeline:
         self._rules = rules
         self._max_messages = batch_max_messages
         self._max_wait_seconds = batch_max_wait_seconds
+        self._ask_for_recipients = ask_for_recipients
+        self._not_for_us: deque[Delivery] = deque(maxlen=_MOST_NOT_FOR_US)
         self._handover: asyncio.Queue[Outcome] = asyncio.Queue(1)  # full: admission waits
         self._kept_house_at = 0
         self.newest = NewestObservations()
@@ -85,6 +93,12 @@ class Pipeline:
             ]
             send_acknowledgements(due, self._intakes)
             self._handover.task_done()
+
+    def use_recipients(self, recipients: Mapping[bytes, RecipientKey]) -> None:
+        """Open with these keys from now on, also what came too early for the new ones."""
+        self._rules = replace(self._rules, recipients=recipients)
+        while self._not_for_us:
+            self._inbox.put(self._not_for_us.popleft())
 
     async def _next_batch(self, deferred: Sequence[Delivery]) -> Outcome:
         """Admit until the batch is full, or its first message has waited long enough."""
@@ -125,10 +139,18 @@ class Pipeline:
                     accepted.channel, epoch_id, accepted.counter_before, accepted.sha256_before
                 )
         report(outcome, stored, self.counts)
+        self._keep_what_is_not_for_us(outcome)
         self.newest.note(outcome.columns, stored.contradictions)
         for described in outcome.descriptions:
             await self._learn((described.origin.tenant, described.origin.device))
         self.last_heard.update(outcome.last_heard)
+
+    def _keep_what_is_not_for_us(self, outcome: Outcome) -> None:
+        """Keep announcements that no key of ours opens, in case a new one has just come."""
+        for refusal in outcome.refusals:
+            if refusal.code == NotRecipientError.code:
+                self._not_for_us.append(refusal.delivery)
+                self._ask_for_recipients()
 
     async def _learn(self, device: DeviceKey) -> None:
         """Take in what a gateway has described, also for its readings that came too early."""

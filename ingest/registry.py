@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 from device_protocol import topics
 from ingest.snapshot import Snapshot
 from runtime.backoff import FullJitter
-from storage import registry
+from storage import configurations, registry
 from storage.database import OUTAGES, Connection, Pool
 
 log = logging.getLogger(__name__)
@@ -25,13 +25,23 @@ class Registry:
         self._pool = pool
         self.snapshot = Snapshot()
 
-    def key_sets(self, tenant: str) -> dict[str, bytes]:
-        """Return the newest message R of a council, or with "+" of all, by its topic."""
-        return {
+    def retained(self, tenant: str) -> dict[str, bytes]:
+        """Return what gateways of a council, or with "+" of all, find at the broker, by topic.
+
+        The newest message R of the council, and of each gateway the newest message C.
+        """
+        snapshot = self.snapshot
+        key_sets = {
             topics.key_set(found): message
-            for found, message in self.snapshot.key_sets.items()
+            for found, message in snapshot.key_sets.items()
             if tenant in ("+", found)
         }
+        wanted = {
+            topics.configuration(found, device): message
+            for (found, device), message in snapshot.configurations.items()
+            if tenant in ("+", found)
+        }
+        return key_sets | wanted
 
     async def refresh(self, device: str | None = None) -> None:
         """Read the registry again, or what it says of one device.
@@ -74,5 +84,6 @@ async def _load(conn: Connection, device: str | None) -> Snapshot:
         await registry.gateways(conn, device),
         await registry.streams(conn, device),
         await registry.newest_key_sets(conn),
+        await configurations.newest_configurations(conn, device),
         await registry.tenants(conn),
     )

@@ -8,19 +8,16 @@ import asyncio
 import logging
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, NoReturn
 
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-from device_protocol.keys import RecipientKey
+from device_protocol import suites
+from device_protocol.receiver import Policy
 from ingest.admission import Rules
 from ingest.epoch_keys import EpochKeys
 from ingest.inbox import Inbox
 from ingest.intake import Intake
 from ingest.pipeline import Pipeline
+from ingest.recipient_keys import RecipientKeys
 from ingest.registry import Registry
 from ingest.settings import IngestSettings
 from ingest.store import Store
@@ -33,10 +30,6 @@ log = logging.getLogger(__name__)
 _FLUSH_SECONDS: Final = 1.0
 
 
-class RecipientKeyError(Exception):
-    """A recipient key file holds something else than an X25519 or P-256 private key."""
-
-
 async def run(settings: IngestSettings) -> None:
     """Move readings from the brokers into the database until cancelled.
 
@@ -44,7 +37,8 @@ async def run(settings: IngestSettings) -> None:
         OSError, RecipientKeyError, ServiceKeyError: a key file is not what it should be.
     """
     dsn = settings.database
-    rules = read_rules(settings)
+    recipients = RecipientKeys(settings.recipient_key_files, settings.recipient_key_directory)
+    rules = read_rules(settings, recipients)
     keys = EpochKeys.from_file(settings.service_key_file)
     inbox = Inbox(settings.inbox_max_messages, settings.inbox_max_bytes)
     async with AsyncExitStack() as opened:
@@ -58,7 +52,7 @@ async def run(settings: IngestSettings) -> None:
         registry = Registry(dsn, pool)
         await registry.refresh_until_done()
         intakes = {
-            broker.name: Intake(broker, inbox, registry.key_sets) for broker in settings.broker
+            broker.name: Intake(broker, inbox, registry.retained) for broker in settings.broker
         }
         pipeline = Pipeline(
             inbox=inbox,
@@ -69,9 +63,11 @@ async def run(settings: IngestSettings) -> None:
             rules=rules,
             batch_max_messages=settings.batch_max_messages,
             batch_max_wait_seconds=settings.batch_max_wait_seconds,
+            ask_for_recipients=recipients.ask,
         )
 
-        def greet() -> None:
+        def registry_changed() -> None:
+            recipients.ask()
             for intake in intakes.values():
                 intake.greet()
 
@@ -80,7 +76,8 @@ async def run(settings: IngestSettings) -> None:
                 tasks.create_task(intake.run(), name=f"receive {intake.name}")
             tasks.create_task(pipeline.admit(), name="admit")
             tasks.create_task(pipeline.store(), name="store and acknowledge")
-            tasks.create_task(registry.follow(greet), name="follow registry")
+            tasks.create_task(registry.follow(registry_changed), name="follow registry")
+            tasks.create_task(recipients.follow(pipeline.use_recipients), name="recipient keys")
             tasks.create_task(flush(pool, pipeline), name="flush")
 
 
@@ -112,24 +109,17 @@ async def flush(pool: Pool, pipeline: Pipeline) -> NoReturn:
         await asyncio.sleep(_FLUSH_SECONDS)
 
 
-def read_rules(settings: IngestSettings) -> Rules:
+def read_rules(settings: IngestSettings, recipients: RecipientKeys) -> Rules:
     """Return what admission enforces; reads the recipient keys.
 
     Raises:
         OSError, RecipientKeyError: a key file cannot be read, or holds no such key.
     """
-    recipients = [_recipient(path) for path in settings.recipient_key_files]
     return Rules(
-        recipients={recipient.kid: recipient for recipient in recipients},
+        recipients=recipients.read(),
+        policy=Policy(
+            signature_algorithms=suites.signature_algorithms(settings.suites),
+            delivery_algorithms=suites.delivery_algorithms(settings.suites),
+        ),
         earliest=int(datetime(settings.earliest_year, 1, 1, tzinfo=UTC).timestamp()),
     )
-
-
-def _recipient(path: Path) -> RecipientKey:
-    try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except (ValueError, TypeError) as error:
-        raise RecipientKeyError(f"{path} holds no unencrypted private key") from error
-    if not isinstance(key, X25519PrivateKey | EllipticCurvePrivateKey):
-        raise RecipientKeyError(f"{path} holds neither an X25519 nor a P-256 key")
-    return RecipientKey.from_private(key)

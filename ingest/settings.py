@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from device_protocol.suites import DEFAULT as SUITES
 from runtime.metrics import MetricsSettings
 from runtime.settings import setting
 from storage.settings import DatabaseSettings, KeyPath
@@ -25,6 +26,11 @@ class BrokerSettings:
     certificate_file: Path = setting("This service's certificate, PEM.", must_exist=True)
     key_file: Path = setting("Its private key, PEM.", must_exist=True)
     tenant: str = setting("The council served; + is all.", default="+", pattern=r"\+|[a-z0-9-]+")
+    groups: tuple[str, ...] = setting(
+        "Groups of recipients served, e.g. main; by default all.",
+        default=(),
+        pattern=r"[a-z0-9][a-z0-9-]{0,15}",
+    )
     keepalive_seconds: int = setting("MQTT keep alive.", default=60, minimum=5, maximum=240)
     session_expiry_seconds: int = setting(
         "How long the broker keeps our session while we are away (MQTT 5).",
@@ -41,7 +47,20 @@ class IngestSettings(DatabaseSettings):
         "File of 32 bytes in hexadecimal; epoch keys are kept encrypted under it.", must_exist=True
     )
     recipient_key_files: tuple[Path, ...] = setting(
-        "Private keys that gateways seal to: X25519 or P-256, PEM.", must_exist=True
+        "Private keys that gateways seal to: X25519, P-256 or X-Wing, PEM.",
+        default=(),
+        must_exist=True,
+    )
+    recipient_key_directory: Path | None = setting(
+        "Directory of such keys, *.key and *.pem; it is read again when keys are rotated.",
+        default=None,
+        must_exist=True,
+    )
+    suites: tuple[int, ...] = setting(
+        "Suites of the envelope that are accepted; 3 is experimental.",
+        default=SUITES,
+        minimum=1,
+        maximum=3,
     )
     broker: tuple[BrokerSettings, ...]
     inbox_max_messages: int = setting(
@@ -62,8 +81,10 @@ class IngestSettings(DatabaseSettings):
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         """Say what does not fit together."""
         yield from DatabaseSettings.contradictions(self)
-        if not self.recipient_key_files:
-            yield ("recipient_key_files",), "name at least one key"
+        if not self.recipient_key_files and self.recipient_key_directory is None:
+            yield ("recipient_key_files",), "name at least one key, or recipient_key_directory"
+        if not self.suites:
+            yield ("suites",), "name at least one"
         if not self.broker:
             yield ("broker",), "describe at least one connection"
         names = [broker.name for broker in self.broker]

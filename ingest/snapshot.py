@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Self, TypeVar
 
 from device_protocol.keys import VerifyingKey
 from device_protocol.receiver import Device, Signer
 from standards_mapping.units import find_unit
 from storage.registry import GatewayRow, StreamRow
+
+T = TypeVar("T")
 
 DeviceKey = tuple[str, str]
 """Tenant and device."""
@@ -50,14 +52,16 @@ class Gateway:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everyone who may speak, what they may report, and the councils' newest key sets.
+    """Everyone who may speak, what they may report, and what the councils have signed for them.
 
+    key_sets: newest message R by council. configurations: newest message C by gateway.
     tenants: short names of all councils.
     """
 
     devices: Mapping[DeviceKey, Device] = field(default_factory=dict)
     gateways: Mapping[DeviceKey, Gateway] = field(default_factory=dict)
     key_sets: Mapping[str, bytes] = field(default_factory=dict)
+    configurations: Mapping[DeviceKey, bytes] = field(default_factory=dict)
     tenants: frozenset[str] = frozenset()
 
     @classmethod
@@ -66,6 +70,7 @@ class Snapshot:
         gateways: Iterable[GatewayRow],
         streams: Iterable[StreamRow],
         key_sets: Mapping[str, bytes],
+        configurations: Mapping[DeviceKey, bytes],
         tenants: Iterable[str],
     ) -> Self:
         """Return the snapshot of these rows, without gateways that were invited and never enrolled.
@@ -86,6 +91,7 @@ class Snapshot:
                 for row in rows
             },
             key_sets=key_sets,
+            configurations=configurations,
             tenants=frozenset(tenants),
         )
 
@@ -93,14 +99,9 @@ class Snapshot:
         """Return this snapshot with `device` as `fresh`, which holds it alone, has it."""
         return replace(
             self,
-            devices={
-                **{key: found for key, found in self.devices.items() if key[1] != device},
-                **fresh.devices,
-            },
-            gateways={
-                **{key: found for key, found in self.gateways.items() if key[1] != device},
-                **fresh.gateways,
-            },
+            devices=_with_device(self.devices, device, fresh.devices),
+            gateways=_with_device(self.gateways, device, fresh.gateways),
+            configurations=_with_device(self.configurations, device, fresh.configurations),
         )
 
     def known_place(self, tenant: str, device: str) -> DeviceKey:
@@ -108,6 +109,12 @@ class Snapshot:
         if (tenant, device) in self.devices:
             return tenant, device
         return (tenant, "") if tenant in self.tenants else UNKNOWN_PLACE
+
+
+def _with_device(
+    before: Mapping[DeviceKey, T], device: str, fresh: Mapping[DeviceKey, T]
+) -> dict[DeviceKey, T]:
+    return {**{key: found for key, found in before.items() if key[1] != device}, **fresh}
 
 
 def _stream(row: StreamRow) -> Stream:

@@ -122,9 +122,14 @@ async def put_signed(
         await registry.announce(conn, device)
 
 
-async def newest_configurations(conn: Connection) -> dict[tuple[str, str], bytes]:
-    """Return the newest signed message C of each gateway, unless expired, by (tenant, device)."""
-    cursor = await conn.execute(query("newest_configurations"))
+async def newest_configurations(
+    conn: Connection, device: str | None = None
+) -> dict[tuple[str, str], bytes]:
+    """Return the newest signed message C of each gateway, or of `device`, by (tenant, device).
+
+    Expired ones are left out.
+    """
+    cursor = await conn.execute(query("newest_configurations"), {"device": device})
     return {(tenant, device): message for tenant, device, message in await cursor.fetchall()}
 
 

@@ -9,5 +9,6 @@ SELECT tenant, device, newest.message
         ORDER BY version DESC
         LIMIT 1
        ) AS newest
- WHERE newest.expires_at > now()
+ WHERE (%(device)s::text IS NULL OR device = %(device)s)
+   AND newest.expires_at > now()
    AND status <> 'revoked'

@@ -5,7 +5,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -41,13 +41,13 @@ class Region:
     def settings(self, **changed: object) -> IngestSettings:
         on_nats = self.city.broker.kind is BrokerKind.NATS
         tenants = self.city.broker.network.tenants if on_nats else ("+",)
-        return IngestSettings(
+        settings = IngestSettings(
             dsn=self.dsn,
             service_key_file=self.directory / "service.key",
             recipient_key_files=(self.directory / "recipient.pem",),
             broker=tuple(self._connection(tenant) for tenant in tenants),
-            **changed,  # type: ignore[arg-type]
         )
+        return replace(settings, **changed)  # type: ignore[arg-type]
 
     def _connection(self, tenant: str) -> BrokerSettings:
         first = self.city.broker.network.tenants[0] if tenant == "+" else tenant

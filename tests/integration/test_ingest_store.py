@@ -76,6 +76,7 @@ class Centre:
             await registry.gateways(self.conn),
             await registry.streams(self.conn),
             await registry.newest_key_sets(self.conn),
+            {},
             await registry.tenants(self.conn),
         )
 
@@ -387,6 +388,19 @@ async def test_numbers_beyond_the_database_stop_nothing(centre: Centre) -> None:
     outcome, _ = await centre.take(gateway.seal(b"", huge))
     assert [refusal.reason for refusal in outcome.refusals] == ["content-format"]
     assert await centre.rows("SELECT content_format FROM signed_batch") == [((1 << 31) - 1,)]
+
+
+async def test_an_epoch_says_for_which_key_set_it_was_sealed(centre: Centre) -> None:
+    gateway = await centre.enrol("k7q2m9xd4t")
+    for version in (7, (1 << 63) - 1, 1 << 63):
+        gateway.key_set_version = version
+        await centre.take(gateway.announce(NOW))
+    assert await centre.rows("SELECT counter, key_set_version FROM epoch ORDER BY counter") == [
+        (1, 1),
+        (2, 7),
+        (3, (1 << 63) - 1),
+        (4, None),
+    ]
 
 
 async def test_long_names_are_clipped(centre: Centre, gateway: SimulatedGateway) -> None:

@@ -736,3 +736,25 @@ def test_order_and_batches_make_no_difference(order: Sequence[int], cuts: Iterab
     assert (window.contiguous, window.highest) == (8, 8)
     again = centre.admit(*shuffled)
     assert reasons(again) == ["duplicate"] * 8
+
+
+def test_a_group_of_the_council_alone_cannot_be_opened_by_the_region() -> None:
+    of_council = new_recipient_key()
+    gateway = SimulatedGateway("camden", "k7q2m9xd4t", [public(of_council)], group="council")
+    announcement, report = gateway.announce(NOW), gateway.report([reading(1)])
+    region = Centre(gateway)
+    refused = region.admit(announcement)
+    waiting = region.admit(report)
+    expired = region.admit(now=NOW + RULES.parked_seconds + 1)
+    assert [reasons(refused), reasons(waiting), reasons(expired)] == [
+        ["not-recipient"],
+        [],
+        ["unknown-epoch"],
+    ]
+    for outcome in (refused, waiting, expired):
+        assert not stored(outcome)
+        assert not outcome.signed
+        assert not outcome.quarantined
+    council = Centre(gateway, rules=Rules(recipients={of_council.kid: of_council}))
+    assert not council.admit(announcement).refusals
+    assert len(stored(council.admit(report))) == 1
