@@ -152,8 +152,8 @@ class EstClient:
             connection.connect()
             check_peer(connection.sock, self._clock)
             connection.request(method, path, body=body, headers=headers or {})
-            response = connection.getresponse()
-            content = response.read(_MOST_ANSWER_BYTES + 1)
+            with connection.getresponse() as response:
+                content = response.read(_MOST_ANSWER_BYTES + 1)
         except (ssl.SSLCertVerificationError, PeerCertificateError) as error:
             raise UntrustedError(
                 f"{place} is not believed: {_reason(error)}; check the address, and whether the "
