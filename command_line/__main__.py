@@ -29,6 +29,13 @@ COMMANDS: Final[dict[str, Command]] = {
     "agent": Command("command_line.agent", "the gateway: run, status, check-config"),
     "ingest": Command("command_line.ingest", "the centre's verifying and storing process"),
     "serve": Command("command_line.serve", "the API and the dashboard"),
+    "network": Command(
+        "command_line.network.commands",
+        "make and run the secure network: councils, gateways, keys, broker, people",
+    ),
+    "enrolment": Command(
+        "command_line.enrolment", "the certificate service: enrols gateways, holds the keys"
+    ),
     "analytics": Command("command_line.analytics", "hourly rollups and housekeeping"),
     "database": Command("command_line.database", "migrate a database; show its edition"),
     "verify": Command("command_line.verify", "check envelope vectors against this implementation"),

@@ -8,10 +8,12 @@ these up to date. Where it listens stands in `network.toml`, all else in the dat
 import difflib
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from broker_config.files import BrokerKind
 from broker_config.network import Council
 from command_line.network import first_messages, settings_files
 from command_line.network.directory import (
@@ -22,9 +24,11 @@ from command_line.network.directory import (
 )
 from command_line.network.setup import open_authority, operator
 from dashboard import BOUNDARIES
+from device_protocol.keys import X_WING, RecipientPublicKey
 from enrolment.authority import Authority
 from storage import audit, recipients, registry
 from storage.network_view import gateway_facts
+from storage.recipients import RecipientRow
 
 CLASSICAL_SUITES: Final = (1, 2)
 POST_QUANTUM_SUITE: Final = 3
@@ -38,11 +42,17 @@ class CouncilError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CouncilAdded:
-    """What `add` did. new: whether the network did not have it before. key_set_version: newest."""
+    """What `add` did.
+
+    new: whether the network did not have it before. key_set_version: newest.
+    broker_restart_needed, ingest_restart_needed: whether they must be started anew to serve it.
+    """
 
     council: Council
     new: bool
     key_set_version: int
+    broker_restart_needed: bool
+    ingest_restart_needed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +90,7 @@ async def add(
         CredentialError: a key cannot be read with this passphrase.
     """
     check_code(gss, name, unlisted=unlisted)
+    kind = settings_files.broker_kind(directory)
     with directory.locked():
         described = read_description(directory)
         council = _council(described, tenant=tenant, gss=gss, name=name, port=port)
@@ -101,9 +112,15 @@ async def add(
                     subject=tenant,
                     detail={"gss": gss, "name": name, "port": council.port},
                 )
-        settings_files.add_connection(directory, changed, authority, tenant)
+        connected = settings_files.add_connection(directory, changed, authority, tenant)
         write_description(directory, changed)
-    return CouncilAdded(council=council, new=new, key_set_version=made.key_set_version)
+    return CouncilAdded(
+        council=council,
+        new=new,
+        key_set_version=made.key_set_version,
+        broker_restart_needed=new and kind is BrokerKind.MOSQUITTO,
+        ingest_restart_needed=connected,
+    )
 
 
 async def listed(directory: NetworkDirectory) -> list[CouncilListed]:
@@ -132,16 +149,18 @@ async def choose_suites(
 ) -> tuple[int, ...]:
     """Offer a council's gateways post-quantum key delivery (suite 3), or no longer; return suites.
 
-    It begins with each gateway's next epoch, once the enrolment service has signed the key set. A
-    recipient of key type xwing must be there: `rotation.rotate_recipients` makes one.
+    It begins with each gateway's next epoch, once the enrolment service has signed the key set.
+    Every group needs a recipient with an X-Wing key: `rotation.rotate_recipients` makes one.
 
     Raises:
         UnknownCouncilError: nobody has this short name.
-        CouncilError: no recipient of the council can open what suite 3 delivers.
+        CouncilError: a group has no recipient that can open what suite 3 delivers.
     """
     suites = (*CLASSICAL_SUITES, POST_QUANTUM_SUITE) if post_quantum else CLASSICAL_SUITES
     async with directory.connection() as conn, conn.transaction():
         await registry.find_council(conn, tenant)
+        if post_quantum:
+            _check_hybrid_recipients(await recipients.recipients(conn, tenant))
         await recipients.set_suites(conn, tenant=tenant, suites=suites, actor=actor or operator())
     return suites
 
@@ -170,6 +189,21 @@ def check_code(gss: str, name: str, *, unlisted: bool = False) -> None:
         raise CouncilError(
             f"--gss {gss} is {official}, not {name}; correct one of them, or add --unlisted if "
             "the council has been renamed"
+        )
+
+
+def _check_hybrid_recipients(rows: Sequence[RecipientRow]) -> None:
+    kinds: dict[str, set[str]] = {}
+    for row in rows:
+        if row.retired_at is None:
+            kind = RecipientPublicKey.from_cose_key(row.cose_key).kind
+            kinds.setdefault(row.group, set()).add(kind)
+    lacking = sorted(group for group, held in kinds.items() if X_WING not in held)
+    if lacking:
+        remedy = f"rotate recipients --group {lacking[0]} --key-type {X_WING}"
+        raise CouncilError(
+            f"--post-quantum on: group {lacking[0]} has no recipient with an {X_WING} key; make "
+            f"one first: kerbstone network {remedy}"
         )
 
 

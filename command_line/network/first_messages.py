@@ -12,9 +12,9 @@ from cryptography import x509
 
 from command_line.network import recipient_keys
 from command_line.network.directory import NetworkDirectory
-from device_protocol.key_set import KeySet, Recipient, certificate_chain, sign_key_set
-from device_protocol.keys import RecipientPublicKey
+from device_protocol.key_set import certificate_chain, sign_key_set
 from enrolment.authority import Authority
+from enrolment.duties import CouncilFacts, key_sets_due
 from storage import recipients, registry
 from storage.certificates import put_revocation_list, revocation_lists
 from storage.database import Connection
@@ -22,8 +22,6 @@ from storage.database import Connection
 MAIN: Final = "main"
 REGION: Final = "region"
 RECIPIENT_LIFETIME: Final = timedelta(days=400)
-KEY_SET_SOFT_LIFE: Final = timedelta(days=30)
-KEY_SET_HARD_LIFE: Final = timedelta(days=60)
 BACKDATED: Final = timedelta(minutes=5)
 """A gateway's clock may be a little behind the centre's."""
 
@@ -92,32 +90,24 @@ async def _add_recipients(
 async def _sign_key_set(
     conn: Connection, authority: Authority, *, tenant: str, now: datetime
 ) -> int:
-    groups: dict[str, list[Recipient]] = {}
-    for row in await recipients.recipients(conn, tenant):
-        if row.retired_at is None:
-            groups.setdefault(row.group, []).append(
-                Recipient(
-                    key=RecipientPublicKey.from_cose_key(row.cose_key),
-                    role=row.role,
-                    valid_from=_unix(row.valid_from),
-                    valid_until=_unix(row.valid_until),
-                )
-            )
-    [suites] = [each.suites for each in await registry.councils(conn) if each.tenant == tenant]
-    key_set = KeySet(
-        version=await registry.next_key_set_version(conn, tenant),
-        issued_at=_unix(now),
-        soft_expiry=_unix(now + KEY_SET_SOFT_LIFE),
-        hard_expiry=_unix(now + KEY_SET_HARD_LIFE),
-        suites=suites,
-        groups={group: tuple(listed) for group, listed in groups.items()},
+    [council] = [each for each in await registry.councils(conn) if each.tenant == tenant]
+    facts = CouncilFacts(
+        tenant=tenant,
+        suites=council.suites,
+        recipients=await recipients.recipients(conn, tenant),
+        revoked=(),
+        revocation_list=None,
+        key_set=None,
     )
+    [due] = key_sets_due([facts], now)
     signer, chain = authority.sign_as_key_set_signer(tenant)
+    version = await registry.next_key_set_version(conn, tenant)
+    key_set = due.key_set(version, now, chain[0].not_valid_after_utc)
     message = sign_key_set(
         key_set, tenant=tenant, signer=signer, chain=certificate_chain(chain[:1])
     )
     await registry.add_key_set(conn, tenant=tenant, key_set=key_set, message=message)
-    return key_set.version
+    return version
 
 
 async def _issue_revocation_list(
@@ -133,7 +123,3 @@ async def _issue_revocation_list(
         next_update=signed.next_update_utc or now,
         message=message,
     )
-
-
-def _unix(moment: datetime) -> int:
-    return int(moment.timestamp())

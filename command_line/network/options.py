@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from broker_config.files import BrokerKind
 
+BIND: Final = "0.0.0.0"  # noqa: S104 - gateways come from outside
 SERVICE_PORT: Final = 8883
 KEEPER_PORT: Final = 8882
 ENROLMENT_PORT: Final = 8445
@@ -40,7 +41,7 @@ class InitOptions:
     name: str
     host: str
     dsn: str
-    bind: str = "0.0.0.0"  # noqa: S104 - gateways come from outside
+    bind: str = BIND
     service_port: int = SERVICE_PORT
     keeper_port: int = KEEPER_PORT
     enrolment_port: int = ENROLMENT_PORT

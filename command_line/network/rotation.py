@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from command_line.network import recipient_keys
 from command_line.network.directory import NetworkDirectory, read_description
@@ -20,9 +21,12 @@ from command_line.network.recipient_keys import RecipientFile
 from command_line.network.setup import open_authority, operator
 from device_protocol.errors import RejectionError
 from device_protocol.key_set import KeySet, open_key_set
+from device_protocol.keys import RecipientPublicKey
 from device_protocol.receiver import Policy
 from enrolment.authority import Authority
 from enrolment.files import read_certificate
+from enrolment.settings import EnrolmentSettings
+from runtime.settings import load
 from storage import audit, registry
 from storage.database import Connection
 from storage.recipients import (
@@ -100,16 +104,14 @@ async def rotate_recipients(
     now = datetime.now(UTC).replace(microsecond=0)
     actor = actor or operator()
     with directory.locked():
-        held = {file.key.kid: file for file in recipient_keys.read_all(directory.recipients)}
         async with directory.connection() as conn, conn.transaction():
-            rows = [row for row in await _current(conn) if row.group == group]
-            ours = [row for row in rows if row.kid in held]
+            ours = [row for row in await _current(conn) if row.group == group]
             if not ours:
                 raise RotationError(
-                    f"--group {group}: no council lists a key from {directory.recipients} in it; "
-                    "what stands in other groups is the councils' own"
+                    f"--group {group}: no council lists a key of the region in it; what stands in "
+                    "other groups is the councils' own"
                 )
-            wanted = set(kinds) or {held[row.kid].key.kind for row in ours}
+            wanted = set(kinds) or {_kind(row) for row in ours}
             made = [
                 recipient_keys.make(directory.recipients, kind, prefix=group)
                 for kind in recipient_keys.KINDS
@@ -119,7 +121,7 @@ async def rotate_recipients(
             for tenant in tenants:
                 for file in made:
                     await _list(conn, tenant, group, file, now=now, actor=actor)
-            replaced = [row for row in ours if held[row.kid].key.kind in wanted]
+            replaced = [row for row in ours if _kind(row) in wanted]
             for row in replaced:
                 await retire_recipient(
                     conn, tenant=row.tenant, group=group, kid=row.kid, actor=actor, now=now
@@ -226,10 +228,13 @@ async def rotate_services(
     """
     with directory.locked():
         described = read_description(directory)
+        settings = load(EnrolmentSettings, directory.enrolment_settings)
+        enrolment_host = urlsplit(settings.public_url).hostname or described.host
         authority = open_authority(directory, passphrase)
         authority.service_root()
         renewed = [
-            _renewed(authority, file, described.host) for file in service_certificates(directory)
+            _renewed(authority, file, host=described.host, enrolment_host=enrolment_host)
+            for file in service_certificates(directory)
         ]
     async with directory.connection() as conn:
         await audit.record(
@@ -273,12 +278,12 @@ _SERVER: Final = "server.pem"
 _ENROLMENT_SERVER: Final = "enrolment-server.pem"
 
 
-def _renewed(authority: Authority, certificate: Path, host: str) -> Path:
+def _renewed(authority: Authority, certificate: Path, *, host: str, enrolment_host: str) -> Path:
     with _aside(certificate):
         if certificate.name == _SERVER:
             return authority.broker_server([host]).certificate
         if certificate.name == _ENROLMENT_SERVER:
-            return authority.enrolment_server([host]).certificate
+            return authority.enrolment_server([enrolment_host]).certificate
         service, _, tenant = certificate.stem.partition(".")
         return authority.service_client(service, tenant).certificate
 
@@ -314,6 +319,10 @@ async def _list(
         valid_until=now + RECIPIENT_LIFETIME,
         actor=actor,
     )
+
+
+def _kind(row: RecipientRow) -> str:
+    return RecipientPublicKey.from_cose_key(row.cose_key).kind
 
 
 def _listed(key_set: KeySet) -> set[bytes]:

@@ -17,6 +17,8 @@ from command_line.network.options import InitOptions
 from command_line.toml_text import toml_text
 from enrolment.authority import Authority
 from enrolment.files import write_atomically
+from enrolment.settings import EnrolmentSettings
+from runtime.settings import load
 
 EVERYONE: Final = "+"
 
@@ -66,6 +68,23 @@ def add_connection(
     added = text.rstrip("\n") + "\n" + toml_text({"broker": [connection]})
     write_atomically(file, added.encode(), PRIVATE)
     return True
+
+
+def default_data(kind: BrokerKind) -> Path:
+    """Return where a broker installed from Debian keeps its own store."""
+    return _DATA[kind]
+
+
+def broker_kind(directory: NetworkDirectory) -> BrokerKind:
+    """Return which broker the enrolment service keeps.
+
+    Raises:
+        NetworkDirectoryError: no network has been made here.
+        SettingsError: the enrolment service's settings hold mistakes.
+    """
+    directory.check()
+    settings = load(EnrolmentSettings, directory.enrolment_settings)
+    return BrokerKind(settings.broker.kind) if settings.broker else BrokerKind.MOSQUITTO
 
 
 def _database(directory: NetworkDirectory) -> dict[str, Any]:

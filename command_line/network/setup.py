@@ -11,6 +11,7 @@ import secrets
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from command_line.network import recipient_keys, settings_files
 from command_line.network.directory import (
@@ -161,9 +162,8 @@ def _make_authority(directory: NetworkDirectory, options: InitOptions) -> Author
     directory.authority.mkdir(parents=True, exist_ok=True)
     directory.authority.chmod(0o755)
     authority.service_root()
-    hosts = [options.host]
-    authority.broker_server(hosts)
-    authority.enrolment_server(hosts)
+    authority.broker_server([options.host])
+    authority.enrolment_server([urlsplit(options.public_url).hostname or options.host])
     key = directory.authority / REGION_ROOT_KEY
     if key.exists():
         away = region_root_key(directory, options.region_root_key)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from command_line.network import rotation
+from command_line.network import recipient_keys, rotation
 from command_line.network.directory import NetworkDirectory, read_description
 from command_line.network.first_messages import REGION
 from command_line.network.rotation import Adoption
@@ -91,7 +91,7 @@ async def status(directory: NetworkDirectory) -> NetworkStatus:
     certificates = tuple(_certificates(directory, now))
     alarms = [alarm for council in councils for alarm in _council_alarms(council, now)]
     alarms += _certificate_alarms(certificates, now)
-    alarms += _loose_ends(directory, [row.tenant for row in rows])
+    alarms += _loose_ends(directory, [row.tenant for row in rows], recipient_rows)
     return NetworkStatus(
         name=described.name,
         at=now,
@@ -186,8 +186,21 @@ def _certificate_alarms(certificates: tuple[CertificateStatus, ...], now: dateti
     ]
 
 
-def _loose_ends(directory: NetworkDirectory, tenants: list[str]) -> list[str]:
+def _loose_ends(
+    directory: NetworkDirectory, tenants: list[str], rows: list[RecipientRow]
+) -> list[str]:
     alarms = []
+    held = {file.key.kid for file in recipient_keys.read_all(directory.recipients)}
+    lost = {
+        row.kid.hex()
+        for row in rows
+        if row.role == REGION and row.retired_at is None and row.kid not in held
+    }
+    if lost:
+        alarms.append(
+            f"gateways seal to {', '.join(sorted(lost))}, whose private keys are not in "
+            f"{directory.recipients}: restore them, or run `kerbstone network rotate recipients`"
+        )
     key = region_root_key(directory)
     if key.exists():
         alarms.append(f"the region root's key is still on this machine: move {key} offline")
