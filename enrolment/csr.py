@@ -37,8 +37,9 @@ def read_request(body: bytes) -> PublicKey:
     """
     if len(body) > MAX_REQUEST_BYTES:
         raise RefusedError("request-too-large", f"{len(body)} bytes, limit {MAX_REQUEST_BYTES}")
+    der = _decoded(body)
     try:
-        request = x509.load_der_x509_csr(_decoded(body))
+        request = x509.load_der_x509_csr(der)
         key = request.public_key()
     except DAMAGED as error:
         raise RefusedError("request-malformed", "not a PKCS #10 request") from error

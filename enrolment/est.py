@@ -7,8 +7,9 @@
     GET  /enrolment/<council>/network.json            where the broker is, for anybody
     GET  /enrolment/<council>/site.json               mutual TLS: where the gateway stands
 
-Who may have a certificate is decided in `enrolment.certification`, what it says in
-`enrolment.policy`. Server, TLS and everything opened are `enrolment.service`'s.
+The first four also answer under /<council>/.well-known/est/. Who may have a certificate is
+decided in `enrolment.certification`, what it says in `enrolment.policy`. Server, TLS and
+everything opened are `enrolment.service`'s.
 """
 
 import base64
@@ -108,19 +109,14 @@ def create_app(
         ),
         clock=clock,
     )
-    est, own = "/.well-known/est/{tenant}", "/enrolment/{tenant}"
-
-    def route(path: str, answer: Answer, method: str = "GET") -> Route:
-        return Route(path, _answering(service, answer, path.rsplit("/", 1)[1]), methods=[method])
-
     return Starlette(
         routes=[
-            route(f"{est}/cacerts", cacerts),
-            route(f"{est}/csrattrs", csrattrs),
-            route(f"{est}/simpleenroll", simpleenroll, "POST"),
-            route(f"{est}/simplereenroll", simplereenroll, "POST"),
-            route(f"{own}/network.json", network_json),
-            route(f"{own}/site.json", site_json),
+            Route(f"{path}/{name}", _answering(service, answer, name), methods=[method])
+            for path, method, name, answer in (
+                *((est, *operation) for est in _EST for operation in _EST_OPERATIONS),
+                ("/enrolment/{tenant}", "GET", "network.json", network_json),
+                ("/enrolment/{tenant}", "GET", "site.json", site_json),
+            )
         ]
     )
 
@@ -222,6 +218,18 @@ async def site_json(service: Service, request: Request) -> Response:
             "latitude": facts.latitude,
         }
     )
+
+
+_EST: Final = (
+    "/.well-known/est/{tenant}",
+    "/{tenant}/.well-known/est",  # strongSwan knows no labels and puts a path in front
+)
+_EST_OPERATIONS: Final[tuple[tuple[str, str, Answer], ...]] = (
+    ("GET", "cacerts", cacerts),
+    ("GET", "csrattrs", csrattrs),
+    ("POST", "simpleenroll", simpleenroll),
+    ("POST", "simplereenroll", simplereenroll),
+)
 
 
 def _answering(

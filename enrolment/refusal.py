@@ -85,7 +85,7 @@ ANSWERS: Final[dict[Reason, tuple[HTTPStatus, str]]] = {
 }
 
 
-class RefusedError(ValueError):
+class RefusedError(Exception):
     """A request that gets no certificate. The text is for the log; `answer` for the requester.
 
     retry_after_seconds: when to try again; 0 if that is of no use.

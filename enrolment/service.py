@@ -20,6 +20,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from broker_config.files import BrokerKind
+from enrolment import upkeep
 from enrolment.authority import Authority, network_of
 from enrolment.est import create_app
 from enrolment.files import CredentialError, read_certificate
@@ -86,6 +87,16 @@ async def serve(settings: EnrolmentSettings, listener: socket.socket) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_keep_current(context, authority, hosts), name="keep current")
             tasks.create_task(_answer(app, listener, context), name="answer")
+            tasks.create_task(
+                upkeep.run(
+                    authority,
+                    pool,
+                    settings.database,
+                    network_file=settings.network_file,
+                    broker=settings.broker,
+                ),
+                name="duties",
+            )
 
 
 def open_authority(settings: EnrolmentSettings) -> Authority:

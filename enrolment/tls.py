@@ -40,8 +40,8 @@ class _Handshake(ssl.SSLObject):
 def server_context(credential: CredentialFiles) -> ssl.SSLContext:
     """Return a context for the service; add councils' roots with `trust`.
 
-    TLS 1.2 is let in for EST clients in the field. Sessions are never resumed, so that every
-    connection proves anew who it is.
+    TLS 1.2 is let in for the EST clients that there are, and may resume a session; the
+    certificate that began it is then checked by the application like any other.
 
     Raises:
         OSError: a file cannot be read, or (ssl.SSLError) certificate and key do not match.
