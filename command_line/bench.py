@@ -1,6 +1,7 @@
-"""`kerbstone bench ingest|edge`: measure, print, keep the result with the machine it was on."""
+"""`kerbstone bench ingest|edge|enrol`: measure, print, keep the result with its machine."""
 
 import argparse
+import asyncio
 import json
 import sys
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ RESULTS: Final = Path(__file__).parents[1] / "bench" / "results"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the two measurements."""
+    """Add the measurements."""
     actions = parser.add_subparsers(dest="action", metavar="WHAT", required=True)
     ingest = actions.add_parser("ingest", help="rows a second, end to end beside raw COPY")
     ingest.add_argument(
@@ -27,7 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ingest.add_argument("--rows", type=int, default=1_000_000, help="readings of each kind")
     edge = actions.add_parser("edge", help="memory, CPU and bytes written of a running agent")
     edge.add_argument("--seconds", type=float, default=30.0, help="length of the steady run")
-    for action in (ingest, edge):
+    enrol = actions.add_parser("enrol", help="gateways that enrol and send a first reading")
+    enrol.add_argument("--gateways", type=int, default=500, help="how many (default 500)")
+    for action in (ingest, edge, enrol):
         action.add_argument(
             "--broker", choices=["mosquitto", "nats"], default="", help="default: the best here"
         )
@@ -37,13 +40,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure; 1 when the measurement is void."""
-    from bench.edge import BenchError as EdgeBenchError  # noqa: PLC0415 - both start servers' code
+    # Here and below, not above: each needs the code of what it measures.
+    from bench.edge import BenchError as EdgeBenchError  # noqa: PLC0415
+    from bench.enrol import BenchError as EnrolBenchError  # noqa: PLC0415
     from bench.ingest import BenchError as IngestBenchError  # noqa: PLC0415
 
+    errors = (EdgeBenchError, EnrolBenchError, IngestBenchError, BrokerError, EmbeddedDatabaseError)
     say(f"Measuring {arguments.action}; this takes a minute or two")
     try:
-        result = _ingest(arguments) if arguments.action == "ingest" else _edge(arguments)
-    except (EdgeBenchError, IngestBenchError, BrokerError, EmbeddedDatabaseError) as error:
+        result = _MEASUREMENTS[arguments.action](arguments)
+    except errors as error:
         print(f"kerbstone bench: {error}", file=sys.stderr)
         return 1
     if not arguments.no_keep:
@@ -69,6 +75,15 @@ def _edge(arguments: argparse.Namespace) -> dict[str, Any]:
     from bench.edge import measure  # noqa: PLC0415
 
     return measure(seconds=arguments.seconds, broker=arguments.broker)
+
+
+def _enrol(arguments: argparse.Namespace) -> dict[str, Any]:
+    from command_line.demo.empty_city import measure_enrolment  # noqa: PLC0415
+
+    return asyncio.run(measure_enrolment(gateways=arguments.gateways, broker=arguments.broker))
+
+
+_MEASUREMENTS: Final = {"ingest": _ingest, "edge": _edge, "enrol": _enrol}
 
 
 def _lines(result: dict[str, Any], indent: str = "") -> list[str]:

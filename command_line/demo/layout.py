@@ -23,9 +23,9 @@ class Layout:
         return self.root / "demo.lock"
 
     @property
-    def state(self) -> Path:
-        """What was drawn or chosen at first start and stays: device ids, ports."""
-        return self.root / "demo.json"
+    def ports(self) -> Path:
+        """The ports drawn at first start."""
+        return self.root / "ports.json"
 
     @property
     def processes(self) -> Path:
@@ -38,23 +38,32 @@ class Layout:
         return self.root / "database"
 
     @property
-    def authority(self) -> Path:
-        """Certificate authority: its keys, and the certificates of broker and services."""
-        return self.root / "authority"
+    def network(self) -> Path:
+        """The network's directory, as `kerbstone network init` makes it."""
+        return self.root / "network"
+
+    @property
+    def passphrase(self) -> Path:
+        """What encrypts the authority's keys; on a real network it lies elsewhere than they do."""
+        return self.root / "passphrase"
+
+    @property
+    def region_passphrase(self) -> Path:
+        """What encrypts the region root's key; on a real network both are in a safe."""
+        return self.root / "region-passphrase"
 
     @property
     def broker(self) -> Path:
         """The embedded broker's configuration and store."""
         return self.root / "broker"
 
-    @property
-    def centre(self) -> Path:
-        """Settings and keys of ingest, API and analytics."""
-        return self.root / "centre"
-
     def gateway(self, key: str) -> Path:
-        """Return a gateway's own directory: settings, key, certificate, spool."""
+        """Return a gateway's own directory: settings, identity, spool."""
         return self.root / "gateways" / key
+
+    def identity(self, key: str) -> Path:
+        """Return where a gateway keeps its key and certificate."""
+        return self.gateway(key) / "identity"
 
     def log(self, process: str) -> Path:
         """Return the log file of a process."""

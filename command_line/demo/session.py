@@ -12,19 +12,21 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from broker_config.embedded import EmbeddedBroker, start_broker
+from broker_config.embedded import EmbeddedBroker
+from broker_config.files import BrokerKind
 from command_line.demo import provisioning
 from command_line.demo.city import City
 from command_line.demo.layout import Layout
+from command_line.demo.ports import choose
 from command_line.demo.processes import Children, end_leftovers
+from command_line.network.directory import NetworkDirectory
 from command_line.progress import say
 from storage.embedded import EmbeddedDatabase, remove
-from storage.migration import migrate
 
 READY_SECONDS: Final = 60.0
 
@@ -60,6 +62,7 @@ class Session:
     city: City
     options: Options
     dsn: str
+    network: NetworkDirectory
     database: EmbeddedDatabase | None
     broker: EmbeddedBroker
     children: Children
@@ -92,6 +95,11 @@ async def running(city: City, options: Options) -> AsyncIterator[Session]:
         stack.enter_context(_locked(layout))
         if options.fresh:
             _clear(layout)
+        if (layout.root / "authority").exists():
+            raise DemoError(
+                f"{layout.root} was made by an earlier version, in which gateways did not enrol "
+                "by themselves; start with --fresh, which forgets it, or choose another --data-dir"
+            )
         if leftovers := end_leftovers(layout.processes):
             say(f"Ended {leftovers} processes of an earlier run that was killed")
         database = None
@@ -100,59 +108,54 @@ async def running(city: City, options: Options) -> AsyncIterator[Session]:
             database = await asyncio.to_thread(_start_database, options)
             stack.callback(database.stop)
         dsn = options.database or _dsn_of(database)
-        await migrate(dsn)
-        identities = provisioning.provision_identities(city, layout)
-        await provisioning.register(identities, dsn)
+        ports = choose(layout.ports, dashboard=options.port, councils=len(city.councils))
+        if options.port not in {0, ports.dashboard}:
+            say(f"Port {options.port} is in use; the dashboard is on {ports.dashboard}")
+        kind = BrokerKind(options.broker)
+        founded = await provisioning.found(city, layout, kind=kind, dsn=dsn, ports=ports)
         say(f"Starting the broker ({options.broker})")
-        broker = _start_broker(options.broker, identities)
+        broker = await provisioning.start_embedded_broker(founded, kind)
         stack.callback(broker.stop)
         children = Children(layout.processes)
         stack.callback(children.stop)
-        port = _free_port(options.port)
-        agents = _start_children(children, identities, broker, dsn, port)
-        address = f"http://127.0.0.1:{port}/"
-        await _answering(f"{address}healthz", children)
-        session = Session(city, options, dsn, database, broker, children, address, agents)
+        address = f"http://{provisioning.LOOPBACK}:{ports.dashboard}/"
+        agents = await _start_children(children, founded, broker, address)
+        session = Session(
+            city, options, dsn, founded.directory, database, broker, children, address, agents
+        )
         stack.callback(
             session.stop
         )  # first of all, and of the database that may have been started anew
         yield session
 
 
-def _start_children(
+async def _start_children(
     children: Children,
-    identities: provisioning.Provisioned,
+    founded: provisioning.Founded,
     broker: EmbeddedBroker,
-    dsn: str,
-    port: int,
+    address: str,
 ) -> dict[str, Path]:
-    layout = identities.layout
+    """Start the centre, let the gateways enrol and start them; return their settings files."""
+    layout, directory = founded.layout, founded.directory
     centre = {
-        "serve": (
-            "serve",
-            "--config",
-            str(provisioning.write_serve_settings(identities, dsn, port)),
-        ),
-        "ingest": (
-            "ingest",
-            "run",
-            "--config",
-            str(provisioning.write_ingest_settings(identities, broker, dsn)),
-        ),
-        "analytics": (
-            "analytics",
-            "run",
-            "--config",
-            str(provisioning.write_analytics_settings(identities, dsn)),
-        ),
+        "enrolment": ("enrolment", "run", "--config", str(directory.enrolment_settings)),
+        "serve": ("serve", "--config", str(directory.serve_settings)),
+        "ingest": ("ingest", "run", "--config", str(directory.ingest_settings)),
+        "analytics": ("analytics", "run", "--config", str(directory.analytics_settings)),
     }
-    agents = provisioning.write_agent_settings(identities, broker)
-    say(f"Starting ingest, dashboard and {len(agents)} gateways")
+    say("Starting enrolment, ingest and dashboard")
     for name, words in centre.items():
         children.start(name, words, layout.log(name))
+    if founded.invitations:
+        await _until(lambda: _listens(founded.ports.enrolment), "enrolment", children)
+        say(f"Enrolling {len(founded.invitations)} gateways")
+        await provisioning.enrol_gateways(founded)
+    agents = provisioning.write_agent_settings(founded, broker)
+    say(f"Starting {len(agents)} gateways")
     for key, settings in agents.items():
         words = ("agent", "run", "--config", str(settings))
         children.start(f"gateway {key}", words, layout.log(f"gateway-{key}"))
+    await _until(lambda: answers(f"{address}healthz"), "serve", children)
     return agents
 
 
@@ -160,12 +163,6 @@ def _start_database(options: Options) -> EmbeddedDatabase:
     return EmbeddedDatabase.start(
         options.layout.database, timescaledb=options.timescaledb, progress=say
     )
-
-
-def _start_broker(kind: str, identities: provisioning.Provisioned) -> EmbeddedBroker:
-    network = identities.network()
-    certificates = identities.authority.broker_certificates(network.tenants, [network.host])
-    return start_broker(kind, network, identities.layout.broker, certificates)
 
 
 def _dsn_of(database: EmbeddedDatabase | None) -> str:
@@ -200,32 +197,26 @@ def _clear(layout: Layout) -> None:
             entry.unlink()
 
 
-def _free_port(wanted: int) -> int:
-    """Return `wanted` if it is free on loopback, else another, and say so."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                chosen = int(probe.getsockname()[1])
-                if wanted not in {0, chosen}:
-                    say(f"Port {wanted} is in use; the dashboard is on {chosen}")
-                return chosen
-    raise DemoError("no free port on 127.0.0.1")
-
-
-async def _answering(url: str, children: Children) -> None:
-    """Wait until the API answers.
+async def _until(holds: Callable[[], bool], name: str, children: Children) -> None:
+    """Wait until a central process serves.
 
     Raises:
         DemoError: it did not in time; with the last lines of its log.
     """
     deadline = time.monotonic() + READY_SECONDS
-    while not await asyncio.to_thread(answers, url):
-        if time.monotonic() > deadline or not children["serve"].running:
-            tail = children["serve"].log_tail()
-            raise DemoError(f"{url} does not answer; the API's log ends with:\n{tail}")
+    while not await asyncio.to_thread(holds):
+        if time.monotonic() > deadline or not children[name].running:
+            tail = children[name].log_tail()
+            raise DemoError(f"{name} does not answer; its log ends with:\n{tail}")
         await asyncio.sleep(0.1)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection((provisioning.LOOPBACK, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def answers(url: str) -> bool:
