@@ -1,4 +1,4 @@
-"""`kerbstone agent run|status|check-config`: the gateway's side."""
+"""`kerbstone agent run|enrol|status|check-config`: the gateway's side."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from command_line import agent_enrol
 from command_line.process import USAGE_ERROR, configure_config, run_process
 from edge_agent.settings import AgentSettings, check
 from edge_agent.status import read_status
@@ -13,9 +14,11 @@ from runtime.settings import SettingsError, load
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the three actions."""
+    """Add the actions."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     configure_config(actions.add_parser("run", help="read sensors and send until stopped"))
+    enrolling = actions.add_parser("enrol", help="make this computer a gateway, by an invitation")
+    agent_enrol.configure(enrolling)
     status = actions.add_parser("status", help="one screen: connection, spool, certificate, clock")
     status.add_argument(
         "--config", type=Path, required=True, metavar="FILE", help="the gateway's settings, TOML"
@@ -33,6 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
         from edge_agent.agent import run as run_agent  # noqa: PLC0415
 
         return run_process("agent", AgentSettings, run_agent, arguments)
+    if arguments.action == "enrol":
+        return agent_enrol.run(arguments)
     if arguments.action == "status":
         return _status(arguments.config, as_json=arguments.json)
     return _check(arguments.file, as_json=arguments.json)
