@@ -324,6 +324,7 @@ class EmbeddedBroker:
             ),
             pid_file=self._pid_file(),
             log=self._said,
+            copy_certificates=True,
             run_as="root" if os.geteuid() == 0 else "mosquitto",
         )
 

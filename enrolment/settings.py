@@ -27,6 +27,14 @@ class BrokerFilesSettings:
     reload_command: tuple[str, ...] = setting(
         "Instead: a command that makes the broker reload, word by word.", default=()
     )
+    restart_command: tuple[str, ...] = setting(
+        "A command that restarts the broker when a council is added, which Mosquitto cannot take "
+        "otherwise; without it that is left to you, and said in the log.",
+        default=(),
+    )
+    log_file: Path | None = setting(
+        "The file the broker logs to, if any: a reload it refuses is then noticed.", default=None
+    )
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         """Refuse both ways to reload, and none."""
