@@ -35,6 +35,7 @@ from tests.simulators.rogue_gateway import RogueGateway
 TENANT = "camden"
 SECURITY_CODES = range(200, 600)
 REASONS: dict[str, type[RejectionError]] = {}
+_PATIENCE_SECONDS = 3.0
 _FIRST_TIME = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=30)
 _moments = itertools.count()
 _counters = itertools.count(now() * 1000)
@@ -88,9 +89,13 @@ class Honest:
         """Begin an epoch; return its announcement once the centre has taken it."""
         announcement = self.gateway.announce(now(), counter=next_counter(), **announced)
         self.heard.clear()
-        await self.publish(announcement)
-        await self.until(lambda: bool(self.heard))
-        return announcement
+        while True:
+            await self.publish(announcement)
+            try:
+                await self.until(lambda: bool(self.heard), within=_PATIENCE_SECONDS)
+            except TimeoutError:
+                continue  # perhaps the centre has only now come to know this gateway
+            return announcement
 
     async def describe(self) -> None:
         described = description(thing=f"urn:dev:{self.gateway.device}", sensor=self.sensor)
