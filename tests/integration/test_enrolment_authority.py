@@ -2,19 +2,39 @@
 
 import os
 import stat
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from device_protocol.identity import device_of
-from enrolment import files
-from enrolment.authority import Authority, CredentialFiles, KeyKind, enrol_locally
-from enrolment.files import CredentialError, read_certificate, read_key, write_atomically
+from device_protocol.errors import SignerError
+from device_protocol.identity import (
+    CONFIGURATION_SIGNING_OID,
+    KEY_SET_SIGNING_OID,
+    check_chain,
+    device_of,
+    renewal_due,
+)
+from device_protocol.keys import VerifyingKey
+from enrolment import files, policy
+from enrolment.authority import Authority, CredentialFiles, KeyKind, enrol_locally, network_of
+from enrolment.files import (
+    CredentialError,
+    PrivateKey,
+    read_certificate,
+    read_key,
+    write_atomically,
+    write_certificate,
+)
+from enrolment.issuing import build_certificate
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+NOW_SECONDS = str(int(NOW.timestamp()))
 
 
 def authority(directory: Path, *, days_later: float = 0) -> Authority:
@@ -25,9 +45,11 @@ def everything(held: Authority) -> list[CredentialFiles]:
     held.council_root("camden")
     return [
         held.broker_server(["broker.example.org"]),
+        held.enrolment_server(["enrol.example.org"]),
         held.service_client("ingest"),
         held.service_client("ingest", "camden"),
         held.key_set_signer("camden"),
+        held.configuration_signer("camden"),
     ]
 
 
@@ -49,7 +71,10 @@ def test_what_is_due_is_made_anew_with_a_new_key_and_roots_stay(tmp_path: Path) 
     changed = {path.name for path, content in contents(tmp_path).items() if content != before[path]}
     assert changed == {
         f"{stem}.{kind}"
-        for stem in ("server", "ingest", "ingest.camden", "key-set-signer")
+        for stem in (
+            *("server", "enrolment-server", "ingest", "ingest.camden"),
+            *("key-set-signer", "configuration-signer"),
+        )
         for kind in ("pem", "key")
     }
 
@@ -184,3 +209,288 @@ def test_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
         read_key(path)
     with pytest.raises(CredentialError, match="damaged holds no certificate"):
         read_certificate(path)
+
+
+# The region root, and keys under a passphrase
+
+
+PASSPHRASE = b"three words and a lamp post"
+OTHERS = b"another passphrase"
+
+
+def closed(
+    directory: Path, *, passphrase: bytes = PASSPHRASE, region: bytes | None = None
+) -> Authority:
+    return Authority(
+        directory,
+        "London",
+        passphrase=passphrase,
+        region_passphrase=region,
+        clock=lambda: NOW,
+    )
+
+
+def offline(directory: Path) -> Path:
+    """Make an authority and take its region root's key away; return where to."""
+    closed(directory, region=OTHERS).service_root()
+    away = directory / "safe"
+    (directory / "region-root.key").rename(away)
+    return away
+
+
+def verified(trusted: Path, credential: CredentialFiles, purpose: str, *between: Path) -> bool:
+    """Ask openssl whether a certificate, with its file's chain, leads to what is trusted."""
+    chain = [part for path in between for part in ("-untrusted", path)]
+    done = openssl(
+        *("verify", "-purpose", purpose, "-attime", NOW_SECONDS, "-no-CApath"),
+        *("-CAfile", trusted, *chain, credential.certificate),
+    )
+    return done.returncode == 0
+
+
+def openssl(*arguments: str | Path, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["openssl", *arguments], input=given, check=False, capture_output=True)
+
+
+def test_servers_and_services_lead_to_the_region_root_by_their_own_chain(tmp_path: Path) -> None:
+    held = authority(tmp_path)
+    for credential, purpose in (
+        (held.broker_server(), "sslserver"),
+        (held.enrolment_server(["enrol.example.org"]), "sslserver"),
+        (held.service_client("ingest"), "sslclient"),
+    ):
+        assert verified(held.region_root(), credential, purpose, credential.certificate)
+        assert verified(held.service_root(), credential, purpose)
+        assert not verified(held.council_root("camden"), credential, purpose)
+
+
+def test_service_root_can_make_no_authority_below_itself(tmp_path: Path) -> None:
+    held = authority(tmp_path)
+    service_root = read_certificate(held.service_root())
+    key = read_key(tmp_path / "service-root.key")
+    rogue = CredentialFiles.named(tmp_path / "rogue")
+    rogue_key = KeyKind.P256.generate()
+    below = build_certificate(
+        policy.service_root("Elsewhere"), rogue_key.public_key(), key, service_root, NOW
+    )
+    leaf = build_certificate(
+        policy.broker_server("London", []), rogue_key.public_key(), rogue_key, below, NOW
+    )
+    write_certificate(rogue.certificate, leaf, below, service_root)
+    assert not verified(held.region_root(), rogue, "sslserver", rogue.certificate)
+
+
+def test_everything_goes_on_while_the_region_roots_key_is_away(tmp_path: Path) -> None:
+    offline(tmp_path)
+    held = closed(tmp_path)
+    everything(held)
+    held.issue_gateway("camden", "k7q2m9xd4t", KeyKind.P256.generate().public_key())
+    assert read_certificate(held.region_root()).subject.rfc4514_string() == (
+        "CN=London region root,O=London"
+    )
+
+
+def test_new_service_root_needs_the_region_roots_key_and_says_so(tmp_path: Path) -> None:
+    away = offline(tmp_path)
+    before = contents(tmp_path)
+    with pytest.raises(CredentialError, match="bring the region root's key"):
+        closed(tmp_path).renew_service_root()
+    assert contents(tmp_path) == before
+
+    away.rename(tmp_path / "region-root.key")
+    with pytest.raises(CredentialError, match="encrypted and no passphrase"):
+        closed(tmp_path).renew_service_root()
+    held = closed(tmp_path, region=OTHERS)
+    old = held.broker_server()
+    old_certificate = read_certificate(old.certificate)
+    held.renew_service_root()
+    new = held.broker_server()
+    assert read_certificate(new.certificate) != old_certificate
+    assert verified(held.region_root(), new, "sslserver", new.certificate)
+
+
+def test_keys_that_sign_are_encrypted_and_those_that_start_servers_are_not(tmp_path: Path) -> None:
+    held = closed(tmp_path, region=OTHERS)
+    everything(held)
+    held.configuration_signer("camden")
+    encrypted = {
+        str(path.relative_to(tmp_path))
+        for path in tmp_path.rglob("*.key")
+        if b"ENCRYPTED" in path.read_bytes()
+    }
+    assert encrypted == {
+        "region-root.key",
+        "service-root.key",
+        "councils/camden/root.key",
+        "councils/camden/key-set-signer.key",
+        "councils/camden/configuration-signer.key",
+    }
+    key = tmp_path / "region-root.key"
+    assert openssl("pkey", "-in", key, "-passin", "stdin", "-noout", given=OTHERS).returncode == 0
+
+
+def test_wrong_passphrase_opens_nothing_and_changes_nothing(tmp_path: Path) -> None:
+    offline(tmp_path)
+    closed(tmp_path).key_set_signer("camden")
+    before = contents(tmp_path)
+    for held in (closed(tmp_path, passphrase=OTHERS), authority(tmp_path)):
+        for ask in (held.service_root, lambda held=held: held.council_root("camden")):
+            with pytest.raises(CredentialError, match=r"no usable private key|no passphrase"):
+                ask()
+    assert contents(tmp_path) == before
+
+
+def test_open_key_is_refused_where_a_passphrase_is_given(tmp_path: Path) -> None:
+    authority(tmp_path).council_root("camden")
+    with pytest.raises(CredentialError, match=r"is not encrypted .* openssl pkcs8 -topk8 -scrypt"):
+        closed(tmp_path).council_root("camden")
+
+
+def test_remedy_for_an_open_key_works(tmp_path: Path) -> None:
+    """What the message says to type makes a key that the authority opens."""
+    authority(tmp_path).council_root("camden")
+    key = tmp_path / "councils/camden/root.key"
+    typed = ("pkcs8", "-topk8", "-scrypt", "-in", key, "-out", f"{key}.new")
+    assert openssl(*typed, "-passout", "stdin", given=PASSPHRASE).returncode == 0
+    Path(f"{key}.new").replace(key)
+    closed(tmp_path).council_root("camden")
+
+
+def test_region_root_wants_a_passphrase_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(CredentialError, match="needs a passphrase of its own"):
+        closed(tmp_path).region_root()
+    assert contents(tmp_path) == {}
+
+
+def test_short_passphrase_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(CredentialError, match="passphrase of 5 bytes"):
+        closed(tmp_path, region=b"short").region_root()
+    assert contents(tmp_path) == {}
+
+
+def test_key_is_decrypted_once_until_its_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = closed(tmp_path, region=OTHERS)
+    held.council_root("camden")
+    decrypted: list[Path] = []
+    original = files.read_key
+
+    def counted(path: Path, passphrase: bytes | None = None) -> PrivateKey:
+        decrypted.append(path)
+        return original(path, passphrase)
+
+    monkeypatch.setattr(files, "read_key", counted)
+    for _ in range(5):
+        held.issue_gateway("camden", "k7q2m9xd4t", KeyKind.P256.generate().public_key())
+    assert decrypted == []
+    files.write_key(tmp_path / "councils/camden/root.key", KeyKind.P256.generate(), PASSPHRASE)
+    with pytest.raises(CredentialError, match="is not the key of"):
+        held.council_root("camden")
+    assert len(decrypted) == 1
+
+
+def test_directory_of_an_earlier_release_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    """There the service root signed itself and no region root was."""
+    key = KeyKind.P256.generate()
+    root = build_certificate(
+        policy.service_root("London"), key.public_key(), key, None, NOW - timedelta(days=9)
+    )
+    files.write_key(tmp_path / "service-root.key", key)
+    write_certificate(tmp_path / "service-root.pem", root)
+    before = contents(tmp_path)
+    with pytest.raises(CredentialError, match=r"of an earlier release.*make a new one and enrol"):
+        authority(tmp_path).service_client("ingest")
+    assert contents(tmp_path) == before
+
+
+def test_service_root_of_another_region_is_refused(tmp_path: Path) -> None:
+    authority(tmp_path / "one").service_root()
+    authority(tmp_path / "two").service_root()
+    for name in ("service-root.pem", "service-root.key"):
+        (tmp_path / "one" / name).replace(tmp_path / "two" / name)
+    with pytest.raises(CredentialError, match=r"is not of .*region-root\.pem"):
+        authority(tmp_path / "two").broker_server()
+
+
+def test_network_is_read_from_its_region_root(tmp_path: Path) -> None:
+    authority(tmp_path).region_root()
+    assert network_of(tmp_path) == "London"
+    with pytest.raises(CredentialError, match="holds no certificate"):
+        network_of(tmp_path / "elsewhere")
+
+
+def test_councils_are_found_and_none_is_made_by_asking(tmp_path: Path) -> None:
+    held = authority(tmp_path)
+    assert held.council_roots() == {}
+    root = held.council_root("camden")
+    assert held.council_roots() == {"camden": root}
+    asked = [held.holds_council(name) for name in ("camden", "leeds", "../camden", "")]
+    assert asked == [True, False, False, False]
+    assert set(held.council_roots()) == {"camden"}
+
+
+# Signing for a council
+
+
+def test_signers_sign_what_receivers_accept(tmp_path: Path) -> None:
+    held = closed(tmp_path, region=OTHERS)
+    root, now = held.council_certificate("camden"), int(NOW.timestamp())
+    for (key, chain), usage in (
+        (held.sign_as_key_set_signer("camden"), KEY_SET_SIGNING_OID),
+        (held.sign_as_configuration_signer("camden"), CONFIGURATION_SIGNING_OID),
+    ):
+        check_chain(chain, root, now, usage)
+        VerifyingKey.from_public(chain[0].public_key()).verify(key.sign(b"x"), b"x")
+    with pytest.raises(SignerError, match="lacks the extended key usage"):
+        check_chain(chain, root, now, KEY_SET_SIGNING_OID)
+
+
+def test_gateway_lives_as_long_as_the_authority_says(tmp_path: Path) -> None:
+    held = Authority(tmp_path, "London", gateway_lifetime=timedelta(seconds=60), clock=lambda: NOW)
+    made = held.issue_gateway("camden", "k7q2m9xd4t", KeyKind.P256.generate().public_key())
+    assert made.not_valid_after_utc == NOW + timedelta(seconds=60)
+    assert not renewal_due(made, int(NOW.timestamp()) + 35)
+    assert renewal_due(made, int(NOW.timestamp()) + 40)
+
+
+def test_revocation_list_says_who_is_revoked_and_who_is_held(tmp_path: Path) -> None:
+    held = authority(tmp_path)
+    since = NOW - timedelta(hours=1)
+    der = held.issue_revocation_list(
+        "camden",
+        number=7,
+        revoked=[
+            policy.RevokedEntry(9, since, hold=True),
+            policy.RevokedEntry(4, since, hold=False),
+        ],
+        now=NOW,
+    )
+    listed = x509.load_der_x509_crl(der)
+    assert listed.is_signature_valid(held.council_certificate("camden").public_key())  # type: ignore[arg-type]
+    assert listed.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == 7
+    assert [entry.serial_number for entry in listed] == [4, 9]
+    reasons = [
+        entry.extensions.get_extension_for_class(x509.CRLReason).value.reason for entry in listed
+    ]
+    assert reasons == [x509.ReasonFlags.privilege_withdrawn, x509.ReasonFlags.certificate_hold]
+    assert listed.next_update_utc == NOW + timedelta(days=7)
+    assert listed.last_update_utc <= NOW
+
+
+@pytest.mark.parametrize("revoked", [True, False])
+def test_openssl_obeys_the_revocation_list(tmp_path: Path, *, revoked: bool) -> None:
+    held = authority(tmp_path / "authority")
+    gateway = enrol_locally(held, "camden", "k7q2m9xd4t", tmp_path / "gateway").credential
+    serial = read_certificate(gateway.certificate).serial_number
+    entry = policy.RevokedEntry(serial if revoked else serial + 1, NOW, hold=False)
+    der = held.issue_revocation_list("camden", number=1, revoked=[entry], now=NOW)
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(
+        held.council_root("camden").read_bytes()
+        + x509.load_der_x509_crl(der).public_bytes(Encoding.PEM)
+    )
+    verifying = ("verify", "-crl_check", "-attime", NOW_SECONDS, "-CAfile", trusted)
+    done = openssl(*verifying, gateway.certificate)
+    assert (b"certificate revoked" in done.stderr) is revoked
+    assert (done.returncode == 0) is not revoked
