@@ -76,6 +76,7 @@ PROPERTY_NAMES: Final[Mapping[str, str]] = {
     "spool_readings": "Readings waiting",
     "spool_oldest_age": "Age of the oldest reading waiting",
     "clock_quality": "Trust in the clock",
+    "configuration_version": "Settings from afar",
 }
 """Short names of observed properties, where the registry's own is long."""
 
@@ -152,6 +153,9 @@ REASONS: Final[Mapping[str, str]] = {
     "unknown-datastream": "A reading came from a sensor that the gateway has not described.",
     "unit-mismatch": "A reading's unit does not fit what is measured.",
     "out-of-range": "A reading lay outside what its sensor can measure.",
+    "configuration-expired": "Settings from the council had expired before they came.",
+    "configuration-rollback": "Older settings were offered in place of newer ones.",
+    "configuration-settings": "Settings that may not be changed from afar, or not to that value.",
     "key-set-expired": "The council's list of recipients has expired.",
     "key-set-rollback": "An older list of recipients was offered in place of a newer one.",
     "conflicting-result": "A reading gave another result for a moment that already has one.",

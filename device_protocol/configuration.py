@@ -178,7 +178,7 @@ REMOTE_SETTINGS: tuple[RemoteSetting, ...] = (
     RemoteSetting(
         name="rekey",
         kind="true",
-        help="Change nothing else, but begin a new epoch key at once.",
+        help="Begin a new epoch key at once; beside it, name again whatever is to stay changed.",
     ),
 )
 """Every setting that a configuration may name; all others are refused."""

@@ -16,6 +16,7 @@ from edge_agent.group_commit import open_spool
 from edge_agent.health import Health
 from edge_agent.key_sets import KeySets
 from edge_agent.keystore import Keystore
+from edge_agent.remote_settings import ReconfiguredError, RemoteSettings
 from edge_agent.renewal import Renewal
 from edge_agent.reports import Reports
 from edge_agent.sealer import Sealer
@@ -23,6 +24,7 @@ from edge_agent.sensors import Surroundings
 from edge_agent.settings import AgentSettings
 from edge_agent.status import StateLock
 from edge_agent.uplink import Uplink
+from runtime.cancellation import stoppable
 
 log = logging.getLogger(__name__)
 
@@ -39,55 +41,75 @@ async def run(settings: AgentSettings) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     with StateLock(directory):
         clock = Clock(directory / "clock")
-        facts = _first_facts(settings, clock)
-        health = Health(settings, clock)
-        root = settings.trust.council_root_file
-        key_sets = KeySets(
-            directory,
-            tenant=settings.tenant,
-            council_root_file=root,
+        remote = RemoteSettings(settings, clock)
+        while True:
+            try:
+                await stoppable(_run_under(remote.begin(), remote, clock), name="agent")
+            except* ReconfiguredError as reason:
+                log.info("agent starts again", extra={"reason": str(reason.exceptions[0])})
+
+
+async def _run_under(settings: AgentSettings, remote: RemoteSettings, clock: Clock) -> None:
+    """Run under these settings until others are to be tried, or come back.
+
+    Raises:
+        ExceptionGroup: of a ReconfiguredError when that is so.
+        OSError, PayloadError: as `run`.
+    """
+    directory = settings.state_directory
+    facts = _first_facts(settings, clock)
+    health = Health(settings, clock, remote)
+    root = settings.trust.council_root_file
+    key_sets = KeySets(
+        directory,
+        tenant=settings.tenant,
+        council_root_file=root,
+        clock=clock,
+        suite_3=settings.uplink.suite_3,
+    )
+    sealer = _sealer(settings, clock)
+    async with open_spool(
+        directory / "spool.sqlite", settings.spool, clock=clock, gap_record=health.gap_record
+    ) as spool:
+        keystore = Keystore(settings, clock)
+        uplink = Uplink(
+            settings,
+            keystore=keystore,
+            key_sets=key_sets,
+            remote=remote,
+            sealer=sealer,
+            spool=spool,
             clock=clock,
-            suite_3=settings.uplink.suite_3,
+            facts=facts,
         )
-        sealer = _sealer(settings, clock)
-        async with open_spool(
-            directory / "spool.sqlite", settings.spool, clock=clock, gap_record=health.gap_record
-        ) as spool:
-            keystore = Keystore(settings, clock)
-            uplink = Uplink(
-                settings,
-                keystore=keystore,
-                key_sets=key_sets,
-                sealer=sealer,
-                spool=spool,
-                clock=clock,
-                facts=facts,
-            )
-            renewal = Renewal(
-                settings,
-                keystore=keystore,
-                clock=clock,
-                facts=facts,
-                on_new_identity=uplink.certificate_replaced,
-            )
-            reports = Reports(settings, facts=facts, spool=spool, key_sets=key_sets, clock=clock)
-            surroundings = Surroundings(clock, directory)
-            log.info("agent started", extra={"device": settings.device})
-            with reports.metrics():
-                try:
-                    async with asyncio.TaskGroup() as tasks:
-                        tasks.create_task(spool.run(), name="spool")
-                        tasks.create_task(uplink.run(), name="uplink")
-                        tasks.create_task(renewal.run(), name="renewal")
-                        tasks.create_task(health.report(spool), name="health")
-                        tasks.create_task(reports.run(), name="reports")
-                        for sensor in settings.sensor:
-                            collecting = collect(sensor, surroundings, spool, facts)
-                            tasks.create_task(collecting, name=f"sensor {sensor.urn}")
-                finally:
-                    sealer.close()
-                    keystore.close()
-                    log.info("agent stopped", extra={"device": settings.device})
+        renewal = Renewal(
+            settings,
+            keystore=keystore,
+            clock=clock,
+            facts=facts,
+            on_new_identity=uplink.certificate_replaced,
+        )
+        reports = Reports(
+            settings, facts=facts, spool=spool, key_sets=key_sets, remote=remote, clock=clock
+        )
+        surroundings = Surroundings(clock, directory)
+        log.info("agent started", extra={"device": settings.device})
+        with reports.metrics():
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(spool.run(), name="spool")
+                    tasks.create_task(uplink.run(), name="uplink")
+                    tasks.create_task(renewal.run(), name="renewal")
+                    tasks.create_task(health.report(spool), name="health")
+                    tasks.create_task(reports.run(), name="reports")
+                    tasks.create_task(remote.run(), name="remote settings")
+                    for sensor in settings.sensor:
+                        collecting = collect(sensor, surroundings, spool, facts)
+                        tasks.create_task(collecting, name=f"sensor {sensor.urn}")
+            finally:
+                sealer.close()
+                keystore.close()
+                log.info("agent stopped", extra={"device": settings.device})
 
 
 def _sealer(settings: AgentSettings, clock: Clock) -> Sealer:

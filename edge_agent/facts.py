@@ -29,7 +29,8 @@ class Facts:
     certificate_not_after: of the certificate in use. renewals: since the start, by outcome.
     renewal_problem: why there is no newer certificate though one is due, and what to do;
     "" if nothing is wrong. waiting_for: what keeps readings from
-    being sealed, "" if nothing. messages: by outcome, since the start.
+    being sealed, "" if nothing. configuration: version of the settings from afar in force, 0 for
+    none; likewise of those refused and on trial. messages: by outcome, since the start.
     """
 
     started_at: float
@@ -43,6 +44,9 @@ class Facts:
     renewal_problem: str = ""
     key_set_version: int | None = None
     key_set_is_stale: bool = False
+    configuration: int = 0
+    configuration_refused: int = 0
+    configuration_on_trial: int = 0
     epoch_counter: int = 0
     rolled_back: bool = False
     waiting_for: str = ""

@@ -7,15 +7,21 @@ and, having the highest priority, is the last to be dropped itself. Some of thos
 have been on their way to the centre already, so the number is the most that can be missing.
 Readings whose checksum no longer holds are dropped with such a record too.
 `spool_salvaged` says likewise that the spool was damaged, and how many readings came back.
+
+What became of settings changed from afar is told likewise, at the start and whenever it changes:
+`configuration_version` is the one in force, `configuration_refused` the newest that was refused
+or taken back; 0 is none.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from device_protocol.description import Datastream, Sensor, Thing
 from device_protocol.reading import Reading
 from edge_agent.clock import Clock, ClockQuality
 from edge_agent.group_commit import GroupCommit
+from edge_agent.remote_settings import RemoteSettings
 from edge_agent.settings import AgentSettings
 from edge_agent.spool import Priority
 
@@ -31,15 +37,19 @@ _COUNT, _SECONDS, _RATIO = "count", "s", "/"
 class Health:
     """Makes the readings of one gateway's health."""
 
-    def __init__(self, settings: AgentSettings, clock: Clock) -> None:
+    def __init__(self, settings: AgentSettings, clock: Clock, remote: RemoteSettings) -> None:
         self._urn = settings.health_urn
         self._interval_seconds = settings.health.interval_seconds
         self._clock = clock
+        self._remote = remote
 
     async def report(self, spool: GroupCommit) -> None:
         """Put readings of depth, age and clock into the spool at every interval."""
         reported = None
         while True:
+            if self._remote.changed.is_set():
+                self._remote.changed.clear()
+                await spool.put(self._configurations(), Priority.ALARM)
             depth = await spool.depth()
             salvaged = spool.spool.salvaged
             if salvaged is not reported and salvaged is not None:
@@ -54,7 +64,15 @@ class Health:
                 self._reading("clock_quality", _TRUST[self._clock.quality()], _RATIO),
             ]
             await spool.put(readings, Priority.NORMAL)
-            await asyncio.sleep(self._interval_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._interval_seconds):
+                    await self._remote.changed.wait()
+
+    def _configurations(self) -> list[Reading]:
+        return [
+            self._reading("configuration_version", self._remote.in_force, _COUNT),
+            self._reading("configuration_refused", self._remote.refused, _COUNT),
+        ]
 
     def gap_record(self, dropped: int) -> Reading:
         """Return the reading that says how many readings the spool has dropped just now."""
@@ -136,6 +154,24 @@ def _datastreams(period_seconds: int) -> tuple[Datastream, ...]:
             title="Readings salvaged",
             description="Readings that could be read from a damaged spool; others may be lost.",
             observed_property="spool_readings",
+            unit="count",
+            period_seconds=None,
+            valid_minimum=0.0,
+        ),
+        Datastream(
+            name="configuration_version",
+            title="Settings in force",
+            description="Version of the settings from afar that are in force; 0: none.",
+            observed_property="configuration_version",
+            unit="count",
+            period_seconds=None,
+            valid_minimum=0.0,
+        ),
+        Datastream(
+            name="configuration_refused",
+            title="Settings refused",
+            description="Newest version of such settings refused or taken back; 0: none.",
+            observed_property="configuration_version",
             unit="count",
             period_seconds=None,
             valid_minimum=0.0,

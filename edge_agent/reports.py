@@ -14,6 +14,7 @@ from edge_agent.clock import Clock
 from edge_agent.facts import Facts
 from edge_agent.group_commit import GroupCommit
 from edge_agent.key_sets import KeySets
+from edge_agent.remote_settings import RemoteSettings
 from edge_agent.settings import AgentSettings
 from edge_agent.spool import Depth
 from edge_agent.status import write_status
@@ -34,6 +35,7 @@ class Reports:
         facts: Facts,
         spool: GroupCommit,
         key_sets: KeySets,
+        remote: RemoteSettings,
         clock: Clock,
     ) -> None:
         self.depth = Depth(0, 0, None)
@@ -41,6 +43,7 @@ class Reports:
         self._facts = facts
         self._spool = spool
         self._key_sets = key_sets
+        self._remote = remote
         self._clock = clock
         self._floor_saved_at = float("-inf")
         self._is_failing = False
@@ -63,6 +66,9 @@ class Reports:
         facts, key_set = self._facts, self._key_sets.current
         facts.key_set_version = key_set.version if key_set else None
         facts.key_set_is_stale = self._key_sets.is_stale()
+        facts.configuration = self._remote.in_force
+        facts.configuration_refused = self._remote.refused
+        facts.configuration_on_trial = self._remote.on_trial
         try:
             write_status(
                 self._settings,

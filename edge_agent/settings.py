@@ -159,6 +159,19 @@ class HealthSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteSettings:
+    """How settings that the council changes from afar are tried."""
+
+    trial_seconds: float = setting(
+        "Time within which the centre must acknowledge a message under new settings; else they "
+        "are taken back.",
+        default=600.0,
+        minimum=1.0,
+        maximum=86_400.0,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusSettings:
     """The file that `kerbstone agent status` shows."""
 
@@ -291,6 +304,7 @@ class AgentSettings:
     spool: SpoolSettings = SpoolSettings()
     uplink: UplinkSettings = UplinkSettings()
     health: HealthSettings = HealthSettings()
+    remote: RemoteSettings = RemoteSettings()
     status: StatusSettings = StatusSettings()
     metrics: MetricsSettings = MetricsSettings()
     thing: tuple[ThingSettings, ...]

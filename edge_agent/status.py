@@ -87,6 +87,8 @@ class Status:
         if facts.get("renewal_problem"):  # not written by releases before
             yield self._row("", f"NOT RENEWED: {facts['renewal_problem']}")
         yield self._row("Key set", self._key_set(facts))
+        if said := self._configuration(facts):
+            yield self._row("Settings", said)
         yield self._row("Clock", _CLOCKS[facts["clock"]])
         if facts["rolled_back"]:
             yield self._row("ALARM", "this disk was rolled back, or another has its identity")
@@ -114,6 +116,19 @@ class Status:
         if not_after < self.read_at:
             return f"ENDED {moment}: NEEDS A NEW INVITATION"
         return f"ends {moment}"
+
+    def _configuration(self, facts: dict[str, Any]) -> str:
+        """Return what became of settings from afar, "" if there never were any."""
+        version, refused, trial = (
+            facts.get(name, 0)  # not written by releases before
+            for name in ("configuration", "configuration_refused", "configuration_on_trial")
+        )
+        said = [f"version {version} from afar"] if version else []
+        if trial:
+            said.append(f"version {trial} on trial")
+        if refused > version:
+            said.append(f"version {refused} REFUSED OR TAKEN BACK")
+        return ", ".join(said)
 
     def _key_set(self, facts: dict[str, Any]) -> str:
         if facts["key_set_version"] is None:

@@ -26,6 +26,7 @@ from edge_agent.facts import Facts
 from edge_agent.group_commit import GroupCommit
 from edge_agent.key_sets import KeySets, NoRecipientsError, content_algorithm
 from edge_agent.keystore import Identity, Keystore, NoIdentityError
+from edge_agent.remote_settings import RemoteSettings
 from edge_agent.sealer import Outgoing, Sealer
 from edge_agent.settings import AgentSettings, BrokerSettings
 from edge_agent.spool import Priority
@@ -171,6 +172,7 @@ class Uplink:
         *,
         keystore: Keystore,
         key_sets: KeySets,
+        remote: RemoteSettings,
         sealer: Sealer,
         spool: GroupCommit,
         clock: Clock,
@@ -181,9 +183,11 @@ class Uplink:
         self._data = topics.data(*place)
         self._acknowledgements = topics.acknowledgement(*place)
         self._key_set_topic = topics.key_set(settings.tenant)
+        self._configurations = topics.configuration(settings.tenant, settings.device)
         self._settings = settings
         self._keystore = keystore
         self._key_sets = key_sets
+        self._remote = remote
         self._sealer = sealer
         self._spool = spool
         self._clock = clock
@@ -243,7 +247,8 @@ class Uplink:
         self._facts.certificate_not_after = identity.not_after
 
     async def _subscribe(self, connection: Connection) -> None:
-        codes = await connection.subscribe([(self._acknowledgements, 1), (self._key_set_topic, 1)])
+        wanted = (self._acknowledgements, self._key_set_topic, self._configurations)
+        codes = await connection.subscribe([(topic, 1) for topic in wanted])
         for code in codes:
             if (code.value if isinstance(code, ReasonCode) else code) >= _FIRST_FAILURE_CODE:
                 raise aiomqtt.MqttError("the broker refused the subscription")
@@ -271,6 +276,9 @@ class Uplink:
             if message.topic.value == self._acknowledgements:
                 async with self._epoch_changes:
                     self._acknowledge(content)
+            elif message.topic.value == self._configurations:
+                self._remote.offer(content)
+                continue
             elif await asyncio.to_thread(self._key_sets.offer, content):
                 self._sealer.end("key set")
             else:
@@ -287,6 +295,8 @@ class Uplink:
         self._reconnects.reset()
         self._refusals.reset()
         self._spool.release(progress.released)
+        if progress.messages:
+            self._remote.acknowledged()
         said = progress.acknowledgement
         self._facts.last_acknowledgement_at = self._clock.unix()
         self._facts.count("acknowledged", progress.messages)

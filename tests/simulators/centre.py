@@ -15,8 +15,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from device_protocol import topics
+from device_protocol import associated_data, cbor, signed_by_council, topics
 from device_protocol.acknowledgement import Acknowledgement, seal_acknowledgement
+from device_protocol.configuration import Scalar
 from device_protocol.description import GatewayDescription, decode_description
 from device_protocol.errors import DuplicateError, RejectionError, UnknownEpochError
 from device_protocol.key_set import KeySet, Recipient, certificate_chain, sign_key_set
@@ -66,6 +67,37 @@ def key_set_of(
         tenant=tenant,
         signer=SigningKey.from_private(signer),  # type: ignore[arg-type]
         chain=chain,
+    )
+
+
+def configuration_of(
+    authority: Authority,
+    tenant: str,
+    device: str,
+    settings: Mapping[str, Scalar],
+    *,
+    version: int = 1,
+    issued_at: int | None = None,
+    signed_by: str = "",
+    as_key_sets: bool = False,
+) -> bytes:
+    """Return message C, to be taken up within a day of `issued_at`.
+
+    signed_by: another council than `tenant`. as_key_sets: by the signer of message R. Neither's
+    business is this, and what `settings` hold is not checked.
+    """
+    now = int(time.time()) if issued_at is None else issued_at
+    of = signed_by or tenant
+    sign_as = (
+        authority.sign_as_key_set_signer if as_key_sets else authority.sign_as_configuration_signer
+    )
+    signer, certificates = sign_as(of)
+    payload = {1: 1, 2: version, 4: now, 5: now + 86_400, 6: dict(settings)}
+    return signed_by_council.sign(
+        cbor.encode(payload),
+        external_aad=associated_data.configuration(tenant, device),
+        signer=signer,
+        chain=certificate_chain(certificates),
     )
 
 

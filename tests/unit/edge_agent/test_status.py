@@ -56,6 +56,22 @@ def test_all_is_well(render: Callable[..., str], facts: Facts) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("versions", "said"),
+    [
+        ((3, 0, 0), "version 3 from afar"),
+        ((3, 4, 0), "version 3 from afar, version 4 REFUSED OR TAKEN BACK"),
+        ((5, 4, 0), "version 5 from afar"),
+        ((0, 0, 6), "version 6 on trial"),
+    ],
+)
+def test_settings_from_afar_are_told(
+    render: Callable[..., str], facts: Facts, versions: tuple[int, int, int], said: str
+) -> None:
+    facts.configuration, facts.configuration_refused, facts.configuration_on_trial = versions
+    assert f"  Settings     {said}\n" in render(facts)
+
+
 def test_the_file_of_a_dead_agent_is_shown_as_the_past(
     render: Callable[..., str], facts: Facts
 ) -> None:

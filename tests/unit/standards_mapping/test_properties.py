@@ -14,6 +14,7 @@ OWN = {
     "spool_readings": "count",
     "spool_oldest_age": "s",
     "clock_quality": "1",
+    "configuration_version": "count",
 }
 
 
