@@ -131,7 +131,9 @@ class Upkeep:
             async with self._pool.connection() as conn:
                 seen = await self._see(conn)
                 await self._issue_revocation_lists(conn, seen)
-            await self._tell_broker(seen)
+            settled = not duties.too_soon(seen.councils, seen.now)
+            if settled:  # else somebody thrown out would find the door still open
+                await self._tell_broker(seen)
             async with self._pool.connection() as conn:
                 await self._sign_key_sets(conn, seen)
                 await self._sign_configurations(conn, seen.now)
@@ -139,7 +141,6 @@ class Upkeep:
             self._note("database", "", str(error).strip())
             return False
         self._note("database", "", "")
-        settled = not duties.too_soon(seen.councils, seen.now)
         return settled and not any(duty in _RETRIED for duty, _ in self._troubles)
 
     async def _see(self, conn: Connection) -> _Seen:

@@ -60,9 +60,9 @@ def visit(
     Something comes in any case: whoever is let in is handed a ticket.
     """
     context = context or tls(city, device, credential)
-    endpoint = city.broker.council_endpoint(city.tenant_of(device))
+    port = port or city.broker.council_endpoint(city.tenant_of(device)).port
     rest = b"\x00\x04MQTT\x04\x02\x00\x3c" + len(device).to_bytes(2, "big") + device.encode()
-    with socket.create_connection(("127.0.0.1", port or endpoint.port), SECONDS) as plain:
+    with socket.create_connection(("127.0.0.1", port), SECONDS) as plain:
         try:
             with context.wrap_socket(
                 plain, server_hostname="localhost", session=session
@@ -349,7 +349,7 @@ def test_refused_configuration_is_taken_back(own_city: City) -> None:
     main = own_city.broker.paths.configuration / "nats.conf"
     before = main.read_bytes()
     network = own_city.broker.network
-    moved = replace(network, service_port=_free_port())
+    moved = replace(network, service_port=free_port())
     with pytest.raises(BrokerRefusedError, match="refused its new configuration"):
         keeper_over(own_city).apply(moved, {})
     assert main.read_bytes() == before
@@ -362,7 +362,7 @@ def test_changed_listeners_ask_for_a_restart_and_hold_up_nothing_else(own_city: 
     broker = own_city.broker
     network, lists = broker.network, broker.revocation_lists
     camden, leeds = network.councils
-    moved = replace(network, councils=(camden, replace(leeds, port=_free_port())))
+    moved = replace(network, councils=(camden, replace(leeds, port=free_port())))
     keeper = keeper_over(own_city)
     assert keeper.apply(moved, lists).restart_needed
     assert keeper.apply(moved, lists).restart_needed
@@ -383,7 +383,7 @@ def test_changed_listeners_ask_for_a_restart_and_hold_up_nothing_else(own_city: 
 def test_changed_listeners_are_opened_by_the_restart_a_keeper_may_make(own_city: City) -> None:
     broker = own_city.broker
     camden, leeds = broker.network.councils
-    moved = replace(broker.network, councils=(camden, replace(leeds, port=_free_port())))
+    moved = replace(broker.network, councils=(camden, replace(leeds, port=free_port())))
     keeper = keeper_over(own_city, restart=broker.restart)
     applied = keeper.apply(moved, broker.revocation_lists)
     assert (applied.changed, applied.restart_needed) == (True, False)
@@ -428,7 +428,7 @@ def test_broker_runs_on_copies_of_the_certificates(own_city: City) -> None:
     assert set(modes.values()) == {0}
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return int(held.getsockname()[1])
