@@ -186,7 +186,7 @@ def _from_file(file: Path) -> FirstBoot:
 def _from_parts(arguments: argparse.Namespace) -> FirstBoot:
     missing = [f"--{name.replace('_', '-')}" for name in _PARTS if not getattr(arguments, name)]
     if missing:
-        raise UsageError(f"{', '.join(missing)} is missing too; it stands on the invitation")
+        raise UsageError(f"give also what stands on the invitation: {', '.join(missing)}")
     return FirstBoot(
         url=arguments.url,
         tenant=check_url(arguments.url).tenant,
@@ -203,9 +203,7 @@ def _ask(question: str, ask: Callable[[str], str] = getpass.getpass) -> str:
         UsageError: nobody is there to answer.
     """
     if not sys.stdin.isatty():
-        raise UsageError(
-            "there is no invitation: give --first-boot FILE, or ask the council for it"
-        )
+        raise UsageError("there is no invitation: give --first-boot FILE; a council makes them")
     try:
         return ask(question).strip()
     except EOFError as error:
@@ -254,8 +252,8 @@ def _words(outcome: Mapping[str, Any]) -> str:
     verb = "was enrolled by this invitation before" if outcome["was_already"] else "is enrolled"
     lines = [
         f"Gateway {outcome['device']} ({outcome['tenant']}) {verb}.",
-        f"Its keys and certificate lie in {outcome['directory']}; the certificate ends "
-        f"{outcome['certificate_until']} and is renewed by the agent.",
+        f"Its keys and certificate lie in {outcome['directory']}.",
+        f"The certificate ends {outcome['certificate_until']}; the agent renews it before.",
     ]
     config = outcome["config"]
     if outcome["config_written"]:

@@ -12,6 +12,7 @@ service can tell.
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -41,10 +42,17 @@ from runtime.backoff import FullJitter
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS: Final = 60.0  # how soon an invitation, or a clock put right, is noticed
+_LEAST_SECONDS: Final = 0.1
+_DUE_PART: Final = 2 / 3  # of a certificate's life
 _FIRST_RETRY_PART: Final = 1 / 3000  # of a certificate's life...
 _FIRST_RETRY_SECONDS: Final = 60.0
 _RETRY_PART: Final = 1 / 30  # ...so that there are ten tries or more in its last third
 _RETRY_SECONDS: Final = 3600.0
+
+
+_NO_CERTIFICATE: Final = (
+    "there is no certificate: ask the council for an invitation, then use `kerbstone agent enrol`"
+)
 
 
 def renew(
@@ -121,25 +129,22 @@ class Renewal:
     async def _look(self) -> float:
         """Do what is due, and return after how many seconds to look again."""
         certificate = self._certificate()
+        trouble = ""
         try:
-            invitation = self._store.invitation()
+            if (invitation := self._store.invitation()) is not None:
+                return await self._try(partial(self._follow, invitation), certificate)
         except (FirstBootError, OSError) as problem:
-            self._note(f"the invitation in {self._directory} cannot be followed: {problem}")
-            invitation = None
-        if invitation is not None:
-            return await self._try(lambda: self._follow(invitation), certificate)
+            trouble = f"the invitation in {self._directory} cannot be followed: {problem}"
         if certificate is None:
-            self._note(
-                "there is no certificate: ask the council for an invitation, then use "
-                "`kerbstone agent enrol`"
-            )
+            self._note(trouble or _NO_CERTIFICATE)
             return _LOOK_SECONDS
         now = self._clock.unix()
         self._facts.certificate_not_after = int(certificate.not_valid_after_utc.timestamp())
         if renewal_due(certificate, int(now)):
             return await self._try(self._renew, certificate)
-        self._note("")
-        return min(_seconds_until_due(certificate, now), _LOOK_SECONDS)
+        self._note(trouble)
+        begins, life = _life(certificate)
+        return min(max(begins + life * _DUE_PART - now, _LEAST_SECONDS), _LOOK_SECONDS)
 
     async def _try(self, work: Callable[[], None], certificate: x509.Certificate | None) -> float:
         retries = self._retries = self._retries or _retries(certificate)
@@ -210,24 +215,17 @@ def _origin(generation: Generation) -> identity.Origin:
         raise UnusableError(f"{generation.directory} is damaged: {error}") from error
 
 
-def _seconds_until_due(certificate: x509.Certificate, now: float) -> float:
-    begins, ends = _life(certificate)
-    return max(0.1, begins + (ends - begins) * 2 / 3 - now)
-
-
 def _retries(certificate: x509.Certificate | None) -> FullJitter:
     """Return waits that suit a certificate's length of life."""
     if certificate is None:
         return FullJitter(1.0, _FIRST_RETRY_SECONDS)
-    begins, ends = _life(certificate)
-    life = ends - begins
+    _, life = _life(certificate)
     return FullJitter(
         min(life * _FIRST_RETRY_PART, _FIRST_RETRY_SECONDS), min(life * _RETRY_PART, _RETRY_SECONDS)
     )
 
 
 def _life(certificate: x509.Certificate) -> tuple[float, float]:
-    return (
-        certificate.not_valid_before_utc.timestamp(),
-        certificate.not_valid_after_utc.timestamp(),
-    )
+    """Return when it begins, Unix seconds, and how many seconds it lives."""
+    begins = certificate.not_valid_before_utc.timestamp()
+    return begins, certificate.not_valid_after_utc.timestamp() - begins
