@@ -60,6 +60,7 @@ GUESSES: Final[tuple[str, ...]] = ("token-unknown", "token-wrong-council", "toke
 """Refusals that count as a guess; a token that merely came too late does not."""
 
 _OUTAGE_RETRY_SECONDS: Final = 30
+_LOGGED_CHARACTERS: Final = 80  # of what anybody may write
 _CHALLENGE: Final = 'Basic realm="Kerbstone enrolment", charset="UTF-8"'
 _CSR_ATTRIBUTES: Final = bytes.fromhex(
     # SEQUENCE: Ed25519; id-ecPublicKey with P-256; ecdsa-with-SHA256 (RFC 7030, section 4.5.2)
@@ -265,7 +266,7 @@ def _refused(operation: str, request: Request, error: RefusedError) -> Response:
             "operation": operation,
             "reason": error.reason,
             "detail": error.detail,
-            "tenant": _tenant(request),
+            "tenant": _tenant(request)[:_LOGGED_CHARACTERS],
             "address": request.client.host if request.client else "",
         },
     )
@@ -335,7 +336,7 @@ async def _body(request: Request) -> bytes:
     """Return the body of an enrolment, never holding more than is allowed."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/pkcs10":
-        raise RefusedError("content-type", kind[:80])
+        raise RefusedError("content-type", kind[:_LOGGED_CHARACTERS])
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

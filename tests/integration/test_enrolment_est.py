@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import logging
 import socket
@@ -19,13 +20,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from prometheus_client import REGISTRY
 
+from broker_config.files import BrokerKind
 from device_protocol.first_boot import draw_token
 from device_protocol.keys import VerifyingKey
-from enrolment import policy
+from enrolment import policy, tls
 from enrolment.authority import Authority, CredentialFiles, KeyKind
+from enrolment.est import create_app
 from enrolment.files import read_certificate, read_key
 from enrolment.issuing import build_certificate, is_as
+from enrolment.network_file import NetworkFile
 from storage import registry
+from storage.database import open_pool
 from storage.network_view import gateway_facts
 from tests.integration.conftest import DatabaseServer
 from tests.integration.fix_enrolment import (
@@ -36,6 +41,7 @@ from tests.integration.fix_enrolment import (
     request_for,
     running_service,
 )
+from tests.integration.region import eventually
 
 
 @pytest.fixture(scope="module")
@@ -535,6 +541,125 @@ def site_over(
         assert tls.session_reused is (session is not None)
         tls.sendall(b"GET /enrolment/camden/site.json HTTP/1.0\r\nHost: localhost\r\n\r\n")
         return int(tls.recv(100).split(b" ")[1]), tls.session
+
+
+async def test_own_certificate_is_renewed_without_a_restart(service: Enrolment) -> None:
+    """Its file is lost, which is renewed as one that is due."""
+    before = await served(service)
+    (service.directory / "authority/enrolment-server.pem").unlink()
+    async with asyncio.timeout(15):
+        while True:
+            if await served(service) != before:
+                return
+            await asyncio.sleep(0.1)
+
+
+async def served(service: Enrolment) -> bytes | None:
+    """Connect, trusting the region root alone; return the certificate that is shown."""
+    _, writer = await asyncio.open_connection("localhost", service.port, ssl=service.tls())
+    shown: bytes | None = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    await writer.wait_closed()
+    return shown
+
+
+async def test_slow_speaker_is_hung_up_on(
+    service: Enrolment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "MAX_CONNECTION_SECONDS", 0.3)
+    reader, writer = await asyncio.open_connection("localhost", service.port, ssl=service.tls())
+    writer.write(b"POST /.well-known/est/camden/simpleenroll HTTP/1.1\r\nHost: x\r\n")
+    async with asyncio.timeout(10):
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def test_endless_head_is_refused(service: Enrolment) -> None:
+    reader, writer = await asyncio.open_connection("localhost", service.port, ssl=service.tls())
+    writer.write(b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000)
+    async with asyncio.timeout(10):
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def test_who_goes_away_in_mid_request_troubles_nobody(
+    service: Enrolment, caplog: pytest.LogCaptureFixture
+) -> None:
+    invitation = await service.invite("gone")
+    credentials = base64.b64encode(f"{invitation.device}:{invitation.token}".encode())
+    _, writer = await asyncio.open_connection("localhost", service.port, ssl=service.tls())
+    before = answered("simpleenroll")
+    writer.write(
+        b"POST /.well-known/est/camden/simpleenroll HTTP/1.1\r\nHost: x\r\n"
+        b"Content-Type: application/pkcs10\r\nContent-Length: 1000\r\n"
+        b"Authorization: Basic " + credentials + b"\r\n\r\nMIIB"
+    )
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    await eventually(lambda: answered("simpleenroll") > before)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert (await service.enrol(invitation, KeyKind.ED25519.generate())).status_code == 200
+
+
+def answered(operation: str) -> float:
+    name = "enrolment_request_duration_seconds_count"
+    return REGISTRY.get_sample_value(name, {"operation": operation}) or 0.0
+
+
+async def test_while_the_registry_is_away_gateways_are_asked_to_come_again(
+    service: Enrolment,
+) -> None:
+    async with open_pool("host=127.0.0.1 port=1", application_name="kerbstone test") as pool:
+        pool.timeout = 0.1
+        app = create_app(
+            service.authority,
+            pool,
+            NetworkFile(service.settings.network_file, BrokerKind.NATS),
+            guesses=service.settings.guesses,
+            gateway_lifetime=timedelta(days=7),
+        )
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="https://x") as client:
+            answer = await client.post(
+                "/.well-known/est/camden/simpleenroll",
+                content=request_for(KeyKind.ED25519.generate()),
+                auth=("k7q2m9xd4t", draw_token()),
+                headers=PKCS10,
+            )
+            roots = await client.get("/.well-known/est/camden/cacerts")
+            network = await client.get("/enrolment/camden/network.json")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+    assert roots.status_code == 200
+    assert network.json()["broker"] == {
+        "host": "broker.example.org",
+        "port": 8883,
+        "mqtt_version": "3.1.1",
+    }
+
+
+async def test_description_that_is_damaged_leaves_the_last_good_one(
+    service: Enrolment, tmp_path: Path
+) -> None:
+    path = tmp_path / "network.toml"
+    held = NetworkFile(path, BrokerKind.MOSQUITTO)
+    assert held.council("camden") is None
+    good = service.settings.network_file.read_text()
+    path.write_text(good)
+    found = held.council("camden")
+    assert found is not None
+    path.write_text("name = ")
+    assert held.council("camden") == found
+    path.write_text(good.replace("8884", "9999"))
+    changed = held.council("camden")
+    assert changed is not None
+    assert changed.port == 9999
+    assert held.council("bath") is None
 
 
 async def test_no_log_line_and_no_answer_holds_a_token(
