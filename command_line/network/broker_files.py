@@ -102,9 +102,7 @@ def _put(
     reload: Reload | None,
 ) -> Exported:
     if reload is None:
-        rendering = render(
-            kind, network, paths, run_as=run_as, revocation_lists=lists, copy_certificates=True
-        )
+        rendering = render(kind, network, paths, run_as=run_as, revocation_lists=lists)
         return Exported(main=write(rendering, paths), gateways=len(network.gateways))
     keeper = Keeper(
         kind,
@@ -112,7 +110,6 @@ def _put(
         pid_file=reload.pid_file,
         reload=reload.command,
         run_as=run_as,
-        copy_certificates=True,
     )
     applied = keeper.apply(network, lists)
     return Exported(

@@ -97,6 +97,7 @@ async def add(
         new = described.council(tenant) is None
         changed = described.with_council(council)
         authority = open_authority(directory, passphrase)
+        authority.service_root()  # with another passphrase nothing is made under it
         _make_credentials(authority, tenant)
         async with directory.connection() as conn, conn.transaction():
             await registry.add_council(conn, gss=gss, tenant=tenant, name=name)
@@ -154,12 +155,14 @@ async def choose_suites(
 
     Raises:
         UnknownCouncilError: nobody has this short name.
-        CouncilError: a group has no recipient that can open what suite 3 delivers.
+        CouncilError: a group has no recipient that can open what suite 3 delivers, or ingest
+            would refuse it.
     """
     suites = (*CLASSICAL_SUITES, POST_QUANTUM_SUITE) if post_quantum else CLASSICAL_SUITES
     async with directory.connection() as conn, conn.transaction():
         await registry.find_council(conn, tenant)
         if post_quantum:
+            _check_ingest(directory)
             _check_hybrid_recipients(await recipients.recipients(conn, tenant))
         await recipients.set_suites(conn, tenant=tenant, suites=suites, actor=actor or operator())
     return suites
@@ -189,6 +192,16 @@ def check_code(gss: str, name: str, *, unlisted: bool = False) -> None:
         raise CouncilError(
             f"--gss {gss} is {official}, not {name}; correct one of them, or add --unlisted if "
             "the council has been renamed"
+        )
+
+
+def _check_ingest(directory: NetworkDirectory) -> None:
+    suites = settings_files.ingest_suites(directory)
+    if POST_QUANTUM_SUITE not in suites:
+        wanted = [*suites, POST_QUANTUM_SUITE]
+        raise CouncilError(
+            f"--post-quantum on: ingest accepts suites {list(suites)} only; write "
+            f"suites = {wanted} in {directory.ingest_settings} and restart it first"
         )
 
 

@@ -103,9 +103,7 @@ async def _sign_key_set(
     signer, chain = authority.sign_as_key_set_signer(tenant)
     version = await registry.next_key_set_version(conn, tenant)
     key_set = due.key_set(version, now, chain[0].not_valid_after_utc)
-    message = sign_key_set(
-        key_set, tenant=tenant, signer=signer, chain=certificate_chain(chain[:1])
-    )
+    message = sign_key_set(key_set, tenant=tenant, signer=signer, chain=certificate_chain(chain))
     await registry.add_key_set(conn, tenant=tenant, key_set=key_set, message=message)
     return version
 

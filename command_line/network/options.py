@@ -30,7 +30,9 @@ class InitOptions:
     region_passphrase: encrypts the region root's key. region_root_key: directory that key is
         moved to; None: `authority/offline`.
     broker_data: the broker's own store. reload_command, pid_file: how the broker is told of
-        changed files, one of the two; both None: as its Debian service.
+        changed files, one of the two; both None: as its Debian service. restart_command: how it
+        is started anew when a council is added; None: as its Debian service, or, with one of
+        those two, by hand.
     settings: more settings, by process: ingest, serve, analytics, enrolment.
     replace_settings: write host, ports and settings files anew although they are there;
         keys and certificates that are good always stay.
@@ -54,6 +56,7 @@ class InitOptions:
     broker_data: Path | None = None
     reload_command: tuple[str, ...] | None = None
     pid_file: Path | None = None
+    restart_command: tuple[str, ...] | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     replace_settings: bool = False
     actor: str = ""

@@ -80,14 +80,14 @@ def of_authority(directory: NetworkDirectory, file: Path | None) -> bytes | None
     settings = load(EnrolmentSettings, directory.enrolment_settings)
     if settings.passphrase_file is not None:
         return read(settings.passphrase_file)
-    if not _is_encrypted(directory.authority / "service-root.key"):
+    if not is_encrypted(directory.authority / "service-root.key"):
         return None
     if credentials := os.environ.get("CREDENTIALS_DIRECTORY"):
         return read(Path(credentials) / PASSPHRASE_CREDENTIAL)
     return asked("the authority's keys", twice=False)
 
 
-def _is_encrypted(key: Path) -> bool:
+def is_encrypted(key: Path) -> bool:
     """Tell whether a key is not plain to see; one that is missing counts as encrypted."""
     return not key.exists() or b"ENCRYPTED" in key.read_bytes()
 

@@ -15,16 +15,16 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from command_line.network import recipient_keys
-from command_line.network.directory import NetworkDirectory, read_description
+from command_line.network.directory import PRIVATE, NetworkDirectory, read_description
 from command_line.network.first_messages import BACKDATED, MAIN, RECIPIENT_LIFETIME, REGION
 from command_line.network.recipient_keys import RecipientFile
-from command_line.network.setup import open_authority, operator
+from command_line.network.setup import REGION_ROOT_KEY, open_authority, operator
 from device_protocol.errors import RejectionError
 from device_protocol.key_set import KeySet, open_key_set
 from device_protocol.keys import RecipientPublicKey
 from device_protocol.receiver import Policy
 from enrolment.authority import Authority
-from enrolment.files import read_certificate
+from enrolment.files import CredentialError, read_certificate, write_atomically
 from enrolment.settings import EnrolmentSettings
 from runtime.settings import load
 from storage import audit, registry
@@ -45,6 +45,14 @@ _SHOWN_DEVICES: Final = 5
 
 class RotationError(Exception):
     """Nothing can be rotated as asked; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionKey:
+    """The region root's key, brought from where it is kept offline."""
+
+    file: Path
+    passphrase: bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,21 +225,30 @@ async def destroy_retired(
 
 
 async def rotate_services(
-    directory: NetworkDirectory, *, passphrase: bytes | None, actor: str = ""
+    directory: NetworkDirectory,
+    *,
+    passphrase: bytes | None,
+    region: RegionKey | None = None,
+    actor: str = "",
 ) -> list[Path]:
     """Make new keys and certificates for broker, enrolment service and services; return them.
 
-    Each is replaced only once its successor is whole.
+    Each is replaced only once its successor is whole. region: makes a new service root first,
+    e.g. because the old one's key was lost, or is due.
 
     Raises:
-        CredentialError: the service root's key cannot be read with this passphrase.
+        CredentialError: a root's key cannot be read with its passphrase.
     """
     with directory.locked():
         described = read_description(directory)
         settings = load(EnrolmentSettings, directory.enrolment_settings)
         enrolment_host = urlsplit(settings.public_url).hostname or described.host
-        authority = open_authority(directory, passphrase)
-        authority.service_root()
+        authority = open_authority(directory, passphrase, region.passphrase if region else None)
+        if region is None:
+            authority.service_root()
+        else:
+            with _brought(region, directory.authority / REGION_ROOT_KEY):
+                authority.renew_service_root()
         renewed = [
             _renewed(authority, file, host=described.host, enrolment_host=enrolment_host)
             for file in service_certificates(directory)
@@ -243,7 +260,10 @@ async def rotate_services(
             tenant="",
             action="services.rotate",
             subject=described.name,
-            detail={"certificates": [path.name for path in renewed]},
+            detail={
+                "certificates": [path.name for path in renewed],
+                "service_root": region is not None,
+            },
         )
     return renewed
 
@@ -286,6 +306,20 @@ def _renewed(authority: Authority, certificate: Path, *, host: str, enrolment_ho
             return authority.enrolment_server([enrolment_host]).certificate
         service, _, tenant = certificate.stem.partition(".")
         return authority.service_client(service, tenant).certificate
+
+
+@contextmanager
+def _brought(region: RegionKey, to: Path) -> Iterator[None]:
+    """Have the region root's key in the authority's directory for this long and no longer."""
+    try:
+        content = region.file.read_bytes()
+    except OSError as error:
+        raise CredentialError(f"{region.file} cannot be read: {error.strerror}") from error
+    write_atomically(to, content, PRIVATE)
+    try:
+        yield
+    finally:
+        to.unlink()
 
 
 @contextmanager

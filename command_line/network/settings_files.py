@@ -8,6 +8,7 @@ import ipaddress
 import secrets
 import tomllib
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from command_line.toml_text import toml_text
 from enrolment.authority import Authority
 from enrolment.files import write_atomically
 from enrolment.settings import EnrolmentSettings
+from ingest.settings import IngestSettings
 from runtime.settings import load
 
 EVERYONE: Final = "+"
@@ -26,6 +28,10 @@ _LOOPBACK: Final = "127.0.0.1"
 _DATA: Final = {
     BrokerKind.MOSQUITTO: Path("/var/lib/mosquitto"),
     BrokerKind.NATS: Path("/var/lib/nats"),
+}
+_RESTART: Final = {
+    BrokerKind.MOSQUITTO: ("systemctl", "restart", "mosquitto"),
+    BrokerKind.NATS: ("systemctl", "restart", "nats-server"),
 }
 _RELOAD: Final = {
     BrokerKind.MOSQUITTO: ("systemctl", "reload", "mosquitto"),
@@ -87,6 +93,13 @@ def broker_kind(directory: NetworkDirectory) -> BrokerKind:
     return BrokerKind(settings.broker.kind) if settings.broker else BrokerKind.MOSQUITTO
 
 
+def ingest_suites(directory: NetworkDirectory) -> tuple[int, ...]:
+    """Return the suites of the envelope that ingest accepts."""
+    text = directory.ingest_settings.read_text(encoding="utf-8")
+    default = {field.name: field.default for field in fields(IngestSettings)}["suites"]
+    return tuple(tomllib.loads(text).get("suites", default))
+
+
 def _database(directory: NetworkDirectory) -> dict[str, Any]:
     return {"dsn_file": directory.database_file}
 
@@ -101,12 +114,16 @@ def _ingest(
         tenants = [EVERYONE]
     else:
         tenants = [council.tenant for council in described.councils]
-    return {
+    document: dict[str, Any] = {
         **_database(directory),
         "service_key_file": directory.service_key,
         "recipient_key_directory": directory.recipients,
-        "broker": [_connection(described, authority, options.broker, tenant) for tenant in tenants],
     }
+    if tenants:  # an empty list, once written, could not be added to
+        document["broker"] = [
+            _connection(described, authority, options.broker, tenant) for tenant in tenants
+        ]
+    return document
 
 
 def _connection(
@@ -144,6 +161,10 @@ def _enrolment(directory: NetworkDirectory, options: InitOptions) -> dict[str, A
         broker["pid_file"] = options.pid_file
     else:
         broker["reload_command"] = list(options.reload_command or _RELOAD[options.broker])
+    if options.restart_command is not None:
+        broker["restart_command"] = list(options.restart_command)
+    elif options.reload_command is None and options.pid_file is None:
+        broker["restart_command"] = list(_RESTART[options.broker])
     document: dict[str, Any] = {
         **_database(directory),
         "host": options.bind,

@@ -89,8 +89,8 @@ async def _add(arguments: argparse.Namespace, directory: NetworkDirectory) -> in
     ]
     if added.broker_restart_needed:
         lines += [
-            "Mosquitto opens listeners only when it starts: once the enrolment service has written",
-            f"its files, restart it, and let port {council.port} through the firewall.",
+            "Mosquitto opens listeners only when it starts: the enrolment service restarts it if",
+            f"it was told how; else do so. Let port {council.port} through the firewall.",
         ]
     if added.ingest_restart_needed:
         lines.append("Restart ingest: it has a connection of its own for each council.")

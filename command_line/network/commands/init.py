@@ -90,6 +90,9 @@ def _add_broker(parser: argparse.ArgumentParser) -> None:
     reload.add_argument(
         "--pid-file", type=Path, metavar="FILE", help="or: holds the process that is sent SIGHUP"
     )
+    parser.add_argument(
+        "--restart-command", metavar="CMD", help="starts it anew when a council is added"
+    )
 
 
 def _add_passphrases(parser: argparse.ArgumentParser) -> None:
@@ -164,12 +167,15 @@ def _options(arguments: argparse.Namespace, directory: NetworkDirectory) -> Init
         region_passphrase=_region_passphrase(arguments, directory),
         region_root_key=arguments.region_root_key,
         broker_data=arguments.broker_data,
-        reload_command=(
-            tuple(shlex.split(arguments.reload_command)) if arguments.reload_command else None
-        ),
+        reload_command=_words(arguments.reload_command),
+        restart_command=_words(arguments.restart_command),
         pid_file=arguments.pid_file,
         replace_settings=arguments.force,
     )
+
+
+def _words(command: str | None) -> tuple[str, ...] | None:
+    return tuple(shlex.split(command)) if command else None
 
 
 def _dsn(arguments: argparse.Namespace) -> str:

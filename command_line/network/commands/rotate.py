@@ -20,7 +20,7 @@ from command_line.network.commands.terminal import (
 from command_line.network.directory import NetworkDirectory
 from command_line.network.first_messages import MAIN
 from command_line.network.recipient_keys import KINDS
-from command_line.network.rotation import Adoption
+from command_line.network.rotation import Adoption, RegionKey
 from command_line.progress import Progress
 
 WAIT_SECONDS = 4200.0  # an epoch lasts an hour, unless settings say otherwise
@@ -60,6 +60,18 @@ def configure(actions: Actions) -> None:
     )
     services.add_argument(
         "--passphrase-file", type=Path, metavar="FILE", help="passphrase of the authority's keys"
+    )
+    services.add_argument(
+        "--region-root-key",
+        type=Path,
+        metavar="FILE",
+        help="make a new service root, too, with this key, which is not kept",
+    )
+    services.add_argument(
+        "--region-passphrase-file",
+        type=Path,
+        metavar="FILE",
+        help="passphrase of that key (default: ask)",
     )
     destroy = add_action(
         group,
@@ -112,11 +124,24 @@ async def _awaited(arguments: argparse.Namespace, directory: NetworkDirectory) -
 async def _services(arguments: argparse.Namespace, directory: NetworkDirectory) -> int:
     directory.check()
     passphrase = passphrases.of_authority(directory, arguments.passphrase_file)
-    renewed = await rotation.rotate_services(directory, passphrase=passphrase)
+    renewed = await rotation.rotate_services(
+        directory, passphrase=passphrase, region=_region_key(arguments)
+    )
     lines = [f"New: {path}" for path in renewed]
     lines.append("Restart the broker, the enrolment service and ingest, in this order.")
     show(arguments, {"certificates": renewed}, lines)
     return 0
+
+
+def _region_key(arguments: argparse.Namespace) -> RegionKey | None:
+    key, file = arguments.region_root_key, arguments.region_passphrase_file
+    if key is None:
+        return None
+    if not passphrases.is_encrypted(key):
+        return RegionKey(file=key, passphrase=None)
+    if file is not None:
+        return RegionKey(file=key, passphrase=passphrases.read(file))
+    return RegionKey(file=key, passphrase=passphrases.asked("the region root's key", twice=False))
 
 
 async def _destroy(arguments: argparse.Namespace, directory: NetworkDirectory) -> int:
