@@ -2,8 +2,8 @@
 
 Finds a broker's program, chooses free ports, writes the configuration, starts it, waits until
 it serves and stops it. Production brokers are started by their own service units from the
-same renderings (`files.write_configuration`); while a broker runs, one's own or not, it is
-changed by `keeper`.
+same renderings (`files.render`); while a broker runs, one's own or not, it is changed by
+`keeper`.
 
 Run by root, Mosquitto would drop to the user `mosquitto`, who cannot enter root's directories
 to read keys readable by root alone. This broker listens on loopback only and belongs to
@@ -15,12 +15,11 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sysconfig
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,8 +27,15 @@ from typing import Self
 from broker_config.broker_log import BrokerLog
 from broker_config.errors import BrokerError
 from broker_config.files import MAIN_FILES, BrokerKind, write
+from broker_config.free_ports import keep_ports, ports, with_ports
 from broker_config.keeper import Applied, Keeper
-from broker_config.network import BrokerCertificates, BrokerPaths, Network, NetworkError
+from broker_config.network import (
+    LOOPBACK,
+    BrokerCertificates,
+    BrokerPaths,
+    Network,
+    NetworkError,
+)
 
 __all__ = [
     "BrokerError",
@@ -48,7 +54,6 @@ STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.01
 _LAST_LINES = 12
 _START_TRIES = 5  # a free port may be taken before the broker gets to it
-_LOOPBACK = "127.0.0.1"
 
 
 class _PortTakenError(BrokerError):
@@ -116,13 +121,13 @@ def start_broker(
     program = find_mosquitto() if wanted is BrokerKind.MOSQUITTO else find_nats()
     if program is None:
         raise BrokerError(_HOW_TO_GET[wanted].format(prefix=mosquitto_prefix()))
-    tries = _START_TRIES if 0 in _ports(network) else 1
+    tries = _START_TRIES if 0 in ports(network) else 1
     while True:
         tries -= 1
         broker = EmbeddedBroker(
             wanted,
             program,
-            _with_ports(network),
+            with_ports(network),
             directory.absolute(),
             certificates,
             revocation_lists or {},
@@ -247,7 +252,7 @@ class EmbeddedBroker:
             self._run(self.paths.configuration / MAIN_FILES[self.kind])
             return
         if network is not None:
-            self.network = _with_ports(_keep_ports(network, self.network))
+            self.network = with_ports(keep_ports(network, self.network))
         if certificates is not None:
             self._keeper = self._make_keeper(certificates)
         if revocation_lists is not None:
@@ -268,11 +273,11 @@ class EmbeddedBroker:
                 the broker started, which needs `restart`.
             BrokerError: the broker refused the change, or is not running.
         """
-        changed = _keep_ports(network, self.network)
+        changed = keep_ports(network, self.network)
         lists = self.revocation_lists | dict(revocation_lists or {})
-        if (changed.councils, _ports(changed), changed.bind, lists.keys()) != (
+        if (changed.councils, ports(changed), changed.bind, lists.keys()) != (
             self.network.councils,
-            _ports(self.network),
+            ports(self.network),
             self.network.bind,
             self.revocation_lists.keys(),
         ):
@@ -324,13 +329,12 @@ class EmbeddedBroker:
             ),
             pid_file=self._pid_file(),
             log=self._said,
-            copy_certificates=True,
             run_as="root" if os.geteuid() == 0 else "mosquitto",
         )
 
     def _endpoint(self, port: int) -> Endpoint:
         version = "5" if self.kind is BrokerKind.MOSQUITTO else "3.1.1"
-        return Endpoint(_LOOPBACK, port, version)
+        return Endpoint(LOOPBACK, port, version)
 
     def _check_tenant(self, tenant: str) -> None:
         if tenant not in self.network.tenants:
@@ -386,51 +390,3 @@ def _runs_on(pid: int, main: Path) -> bool:
     except OSError:
         return False
     return os.fsencode(main) in command.split(b"\0")
-
-
-def _ports(network: Network) -> list[int]:
-    return [
-        network.service_port,
-        network.keeper_port,
-        *(council.port for council in network.councils),
-    ]
-
-
-def _with_ports(network: Network) -> Network:
-    """Return the network on loopback, with a free port wherever it has 0."""
-    free = iter(_free_ports(_ports(network).count(0)))
-    return replace(
-        network,
-        host=_LOOPBACK,
-        bind=_LOOPBACK,
-        service_port=network.service_port or next(free),
-        keeper_port=network.keeper_port or next(free),
-        councils=tuple(
-            replace(council, port=council.port or next(free)) for council in network.councils
-        ),
-    )
-
-
-def _keep_ports(network: Network, before: Network) -> Network:
-    """Return `network` with the ports it leaves open as they were `before`."""
-    held = {council.tenant: council.port for council in before.councils}
-    return replace(
-        network,
-        host=before.host,
-        bind=before.bind,
-        service_port=network.service_port or before.service_port,
-        keeper_port=network.keeper_port or before.keeper_port,
-        councils=tuple(
-            replace(council, port=council.port or held.get(council.tenant, 0))
-            for council in network.councils
-        ),
-    )
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return distinct ports nobody listens on now; held together so that none comes twice."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((_LOOPBACK, 0))
-        return [int(each.getsockname()[1]) for each in sockets]

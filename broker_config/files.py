@@ -55,25 +55,21 @@ def render(
     *,
     run_as: str = "mosquitto",
     revocation_lists: Mapping[str, bytes] | None = None,
-    copy_certificates: bool = False,
 ) -> Rendering:
-    """Return everything a broker reads.
+    """Return everything a broker reads, with copies of the certificates that `paths` names.
+
+    The files themselves may lie where a broker must not look.
 
     run_as: see `mosquitto.render`; NATS stays the user that starts it.
     revocation_lists: DER by tenant; NATS checks none. Those not given here stay the files
         that `paths` names.
-    copy_certificates: whether the broker reads copies beside its configuration rather than
-        the files that `paths` names, which may lie where it must not look.
 
     Raises:
         NetworkError: the network cannot be rendered, e.g. a port is still 0, or a revocation
             list is none.
         OSError: a certificate cannot be read.
     """
-    files: dict[str, bytes] = {}
-    certificates = paths.certificates
-    if copy_certificates:
-        certificates, files = _copied(network, paths)
+    certificates, files = _copied(network, paths)
     if kind is BrokerKind.NATS:
         files[nats.ROOTS_FILE] = _roots(network, paths)
         texts = nats.render(network, replace(paths, certificates=certificates))
@@ -107,27 +103,6 @@ def write(rendering: Rendering, paths: BrokerPaths) -> Path:
         if not (path.exists() and path.read_bytes() == rendering.files[name]):
             write_atomically(path, rendering.files[name], FILE_MODE)
     return paths.configuration / rendering.main
-
-
-def write_configuration(
-    kind: BrokerKind,
-    network: Network,
-    paths: BrokerPaths,
-    *,
-    run_as: str = "mosquitto",
-    revocation_lists: Mapping[str, bytes] | None = None,
-) -> Path:
-    """Write a broker's files to `paths.configuration`; return the one to start it with.
-
-    run_as, revocation_lists: see `render`.
-
-    Raises:
-        NetworkError: the network cannot be rendered, e.g. a port is still 0.
-        OSError: a certificate cannot be read or a file not be written.
-    """
-    return write(
-        render(kind, network, paths, run_as=run_as, revocation_lists=revocation_lists), paths
-    )
 
 
 def _pem(tenant: str, der: bytes) -> bytes:

@@ -26,13 +26,12 @@ from cryptography import x509
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
-from broker_config import mosquitto
 from broker_config.atomic_files import write_atomically
 from broker_config.broker_log import BrokerLog
 from broker_config.errors import BrokerError, BrokerRefusedError
 from broker_config.files import FILE_MODE, BrokerKind, Rendering, render, write
 from broker_config.keeper_credential import keeper_credential
-from broker_config.network import KEEPER, BrokerPaths, Gateway, Network
+from broker_config.network import KEEPER, LOOPBACK, BrokerPaths, Gateway, Network
 
 Act: TypeAlias = Callable[[], None]
 """Makes the broker reload, or restart; raises BrokerError when it cannot."""
@@ -104,7 +103,7 @@ class _Record:
 class Keeper:
     """Keeps one running broker to what it is given. Blocking; for one thread at a time.
 
-    paths, run_as, copy_certificates: see `files.render`.
+    paths, run_as: see `files.render`.
     pid_file: names the broker's process; None where it cannot be seen from here.
     reload: makes the broker read its files again; None sends SIGHUP to the process.
     restart: makes it start anew, for listeners it cannot open otherwise; None: somebody else's
@@ -122,14 +121,12 @@ class Keeper:
         restart: Act | None = None,
         log: BrokerLog | None = None,
         run_as: str = "mosquitto",
-        copy_certificates: bool = False,
     ) -> None:
         if reload is None and pid_file is None:
             raise ValueError("there is neither a pid_file nor another way to reload the broker")
         self.kind = kind
         self.paths = paths
         self.run_as = run_as
-        self._copy_certificates = copy_certificates
         self._pid_file = pid_file
         self._reload = reload or hang_up(kind, pid_file or Path())
         self._restart = restart
@@ -147,7 +144,6 @@ class Keeper:
             self.paths,
             run_as=self.run_as,
             revocation_lists=revocation_lists,
-            copy_certificates=self._copy_certificates,
         )
 
     def apply(self, network: Network, revocation_lists: Mapping[str, bytes]) -> Applied:
@@ -246,7 +242,7 @@ class Keeper:
             _connect_and_leave(context, network.keeper_port, client_id)
         except (OSError, ValueError) as error:
             raise BrokerError(
-                f"the broker's listener for the keeper, {mosquitto.LOOPBACK}:"
+                f"the broker's listener for the keeper, {LOOPBACK}:"
                 f"{network.keeper_port}, did not let it in: {error}. A broker that was started "
                 "before its present configuration was first written must be restarted"
             ) from error
@@ -361,7 +357,7 @@ def _connect_and_leave(context: ssl.SSLContext, port: int, client_id: str) -> No
     client.tls_set_context(context)
     client.connect_timeout = _CONNECT_SECONDS
     client.on_connect = lambda _client, _data, _flags, reason, _properties: answers.append(reason)
-    client.connect(mosquitto.LOOPBACK, port, clean_start=True)  # session expiry 0: none is left
+    client.connect(LOOPBACK, port, clean_start=True)  # session expiry 0: none is left
     try:
         ends = time.monotonic() + _CONNECT_SECONDS
         while not answers:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from broker_config.network import (
     KEEPER,
+    LOOPBACK,
     MAX_PACKET_BYTES,
     PID_FILE,
     TOPIC_ROOT,
@@ -33,8 +34,6 @@ from broker_config.network import (
 
 MAIN_FILE = "mosquitto.conf"
 KEEPER_CERTIFICATE_FILE = "keeper.pem"  # put there by `broker_config.keeper_credential`
-
-LOOPBACK = "127.0.0.1"
 
 _ACCESS_FILE = "access.acl"
 

@@ -38,6 +38,7 @@ from device_protocol.errors import TopicError
 
 MAX_PACKET_BYTES = 66_560  # the largest message D, 65 536 bytes, its topic and the heads
 TOPIC_ROOT = f"snaas/{topics.VERSION}"
+LOOPBACK = "127.0.0.1"
 PID_FILE = "broker.pid"  # in the broker's data directory, written by the broker
 KEEPER = "keeper"  # the name under which live sessions are ended; no service may bear it
 

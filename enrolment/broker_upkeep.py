@@ -79,7 +79,6 @@ class BrokerUpkeep:
             restart=command(settings.restart_command) if settings.restart_command else None,
             log=BrokerLog(self._kind, settings.log_file) if settings.log_file else None,
             run_as=settings.run_as,
-            copy_certificates=True,
         )
 
     def _note(self, applied: Applied) -> None:

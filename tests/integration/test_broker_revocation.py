@@ -126,7 +126,6 @@ def keeper_over(city: City, **changed: object) -> Keeper:
     options: dict[str, object] = {
         "pid_file": broker.paths.data / PID_FILE,
         "log": BrokerLog(broker.kind, broker.log),
-        "copy_certificates": True,
         "run_as": "root" if os.geteuid() == 0 else "mosquitto",
     }
     return Keeper(broker.kind, broker.paths, **(options | changed))  # type: ignore[arg-type]

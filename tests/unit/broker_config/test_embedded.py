@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from broker_config import embedded
+from broker_config import free_ports
 from broker_config.embedded import BrokerError, default_kind, find_mosquitto, start_broker
 from broker_config.files import BrokerKind
 from broker_config.network import BrokerCertificates, Council, Network
@@ -54,10 +54,10 @@ def test_missing_broker_says_how_to_get_it(bare: Path, kind: str, remedy: str) -
 
 
 def test_ports_left_open_are_chosen_free_and_distinct_on_loopback() -> None:
-    chosen = embedded._with_ports(NETWORK)
+    chosen = free_ports.with_ports(NETWORK)
     ports = [chosen.service_port, chosen.keeper_port]
     ports += [council.port for council in chosen.councils]
     assert len(set(ports)) == 3
     assert all(ports)
     assert (chosen.host, chosen.bind) == ("127.0.0.1", "127.0.0.1")
-    assert embedded._with_ports(chosen) == chosen
+    assert free_ports.with_ports(chosen) == chosen
