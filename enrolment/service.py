@@ -20,7 +20,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from broker_config.files import BrokerKind
-from enrolment import upkeep
+from enrolment import tls, upkeep
 from enrolment.authority import Authority, network_of
 from enrolment.est import create_app
 from enrolment.files import CredentialError, read_certificate
@@ -46,6 +46,25 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections, with less patience for a handshake than the usual minute."""
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> EnrolmentProtocol:
+            return EnrolmentProtocol(self.config, self.server_state, {})
+
+        self.servers = [
+            await loop.create_server(
+                protocol,
+                sock=listener,
+                ssl=self.config.ssl,
+                backlog=self.config.backlog,
+                ssl_handshake_timeout=tls.HANDSHAKE_SECONDS,
+            )
+            for listener in sockets or ()
+        ]
+        self.started = True
 
 
 async def run(settings: EnrolmentSettings) -> None:
@@ -175,13 +194,13 @@ async def _answer(app: Starlette, listener: socket.socket, context: ssl.SSLConte
     server = _Server(
         uvicorn.Config(
             app,
-            http=EnrolmentProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,  # who connects is who connects: TLS ends here
+            backlog=_BACKLOG,
             limit_concurrency=_MAX_CONNECTIONS,
             h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
             timeout_keep_alive=_IDLE_SECONDS,

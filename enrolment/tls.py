@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 CLIENT_CERTIFICATE: Final = "client_certificate"
 """Where `scope["state"]` holds the client's certificate, DER; absent if it showed none."""
 
+HANDSHAKE_SECONDS: Final = 10.0
+"""For a handshake, of which little more is known than an address."""
+
 MAX_CONNECTION_SECONDS: Final = 60.0
 """However slowly somebody speaks: no exchange of this service takes longer."""
 

@@ -32,7 +32,7 @@ from enrolment.network_file import NetworkFile
 from storage import registry
 from storage.database import open_pool
 from storage.network_view import gateway_facts
-from tests.integration.conftest import DatabaseServer
+from tests.integration.conftest import SERVERS, DatabaseServer
 from tests.integration.fix_enrolment import (
     PASSPHRASE,
     PKCS10,
@@ -42,6 +42,9 @@ from tests.integration.fix_enrolment import (
     running_service,
 )
 from tests.integration.region import eventually
+
+# One edition of the database is enough: what `storage` promises holds on both.
+pytestmark = pytest.mark.parametrize("database_server", SERVERS[:1], indirect=True, scope="session")
 
 
 @pytest.fixture(scope="module")
@@ -575,6 +578,21 @@ async def test_slow_speaker_is_hung_up_on(
     writer.close()
     with contextlib.suppress(ConnectionError):
         await writer.wait_closed()
+
+
+async def test_who_never_begins_a_handshake_is_hung_up_on(
+    database_server: DatabaseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "HANDSHAKE_SECONDS", 0.2)
+    dsn = await database_server.create()
+    async with running_service(dsn, tmp_path) as impatient:
+        reader, writer = await asyncio.open_connection("127.0.0.1", impatient.port)
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        writer.close()
+        assert (await impatient.get(impatient.est("cacerts"))).status_code == 200
+    await database_server.drop(dsn)
 
 
 async def test_endless_head_is_refused(service: Enrolment) -> None:
