@@ -21,6 +21,7 @@ from device_protocol.errors import (
     AlgorithmError,
     NotRecipientError,
     RejectionError,
+    SizeError,
     StructureError,
     UnwrapError,
 )
@@ -370,3 +371,40 @@ def test_parsing_tells_the_two_kinds_of_box_apart() -> None:
     assert isinstance(
         delivery.parse(delivery.wrap(KEY, classic, external_aad=AAD)), delivery.Wrapped
     )
+
+
+def test_any_flipped_bit_of_an_announcement_is_refused() -> None:
+    gateway = make_suite(1)
+    epoch = gateway.begin(recipients=[MINE.public()])
+
+    @given(st.integers(0, 8 * len(epoch.announcement) - 1))
+    def check(bit: int) -> None:
+        flipped = bytearray(epoch.announcement)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(RejectionError) as refusal:
+            _receiver(gateway).receive(
+                gateway.announcement_topic, bytes(flipped), retained=False, now=NOW
+            )
+        assert refusal.value.code in {101, 102, 203, 400, 402}
+
+    check()
+
+
+def test_a_key_set_has_room_for_twelve_keys(council: Any) -> None:
+    signer = council.issue("key sets", eku=(KEY_SET_SIGNING_OID,))
+
+    def sign(count: int) -> bytes:
+        main = tuple(
+            Recipient(recipient_pem.generate(keys.X_WING).public(), "council", NOW - 1, NOW + 1)
+            for _ in range(count)
+        )
+        return sign_key_set(
+            KeySet(1, NOW, NOW + 9, NOW + 9, (3,), {"main": main}),
+            tenant="bristol",
+            signer=SigningKey(signer.key),
+            chain=certificate_chain([signer.certificate]),
+        )
+
+    assert len(sign(12)) <= MAX_OTHER_BYTES
+    with pytest.raises(SizeError):
+        sign(13)
