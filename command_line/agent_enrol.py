@@ -8,7 +8,7 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from command_line.first_settings import first_settings
 from command_line.process import USAGE_ERROR
 from device_protocol.first_boot import FirstBoot, FirstBootError, check_url, digest_from_hex
 from edge_agent.durable import replace
-from edge_agent.enrolment import Enrolled, KeyKind, enrol
+from edge_agent.enrolment import Enrolled, KeyKind, WrongDirectoryError, enrol
 from edge_agent.est import (
     EnrolmentError,
     RefusedError,
@@ -181,6 +181,8 @@ def _from_file(file: Path) -> FirstBoot:
         raise FirstBootError(f"{file} is not a text file") from error
     except FirstBootError as error:
         raise FirstBootError(f"{file}: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _from_parts(arguments: argparse.Namespace) -> FirstBoot:
@@ -196,7 +198,7 @@ def _from_parts(arguments: argparse.Namespace) -> FirstBoot:
     )
 
 
-def _ask(question: str, ask: Callable[[str], str] = getpass.getpass) -> str:
+def _ask(question: str) -> str:
     """Ask for a secret without showing it.
 
     Raises:
@@ -205,7 +207,7 @@ def _ask(question: str, ask: Callable[[str], str] = getpass.getpass) -> str:
     if not sys.stdin.isatty():
         raise UsageError("there is no invitation: give --first-boot FILE; a council makes them")
     try:
-        return ask(question).strip()
+        return getpass.getpass(question).strip()
     except EOFError as error:
         raise UsageError("there is no invitation") from error
 
@@ -268,9 +270,12 @@ def _words(outcome: Mapping[str, Any]) -> str:
 
 
 def _kind_of(error: EnrolmentError) -> str:
-    if isinstance(error, RefusedError):
-        return "refused"
-    return "untrusted" if isinstance(error, UntrustedError) else "unusable"
+    kinds: dict[type[EnrolmentError], str] = {
+        RefusedError: "refused",
+        UntrustedError: "untrusted",
+        WrongDirectoryError: "other gateway",
+    }
+    return kinds.get(type(error), "unusable")
 
 
 def _fail(arguments: argparse.Namespace, kind: str, problem: str, status: int) -> int:

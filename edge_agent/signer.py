@@ -50,6 +50,8 @@ class HardwareError(OSError):
 class HardwareToken:
     """One gateway's keys in a PKCS #11 token; they carry its name as their label.
 
+    A process logs in to a token as a whole, so it has one of these for a token at a time.
+
     Raises:
         HardwareError: the library, the token or the PIN is not usable.
     """

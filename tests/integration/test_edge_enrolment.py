@@ -3,6 +3,7 @@
 Against a certificate service that can be misused; the real one is tried in the end.
 """
 
+import asyncio
 import dataclasses
 import itertools
 import os
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from device_protocol.first_boot import FirstBoot, draw_token
@@ -38,6 +40,10 @@ from edge_agent.settings import (
     TrustSettings,
 )
 from enrolment.authority import Authority
+from storage import registry
+from storage.network_view import gateway_facts
+from tests.integration.conftest import SERVERS
+from tests.integration.fix_enrolment import running_service
 from tests.simulators.est_server import Answer, EstServer, certs_only, est_server
 from tests.simulators.power import FailingOs, PowerCut
 
@@ -452,6 +458,49 @@ def test_a_server_certificate_that_ended_before_the_floor_is_refused(
         with pytest.raises(UntrustedError, match="certificate ended"):
             enrol(service.invite(DEVICE), directory, clock=unsure_clock(directory, now))
         assert "simpleenroll" not in service.asked
+
+
+@pytest.mark.parametrize("database_server", SERVERS[:1], indirect=True, scope="session")
+async def test_the_real_service_enrols_and_renews(
+    dsn: str, tmp_path: Path, directory: Path
+) -> None:
+    async with running_service(dsn, tmp_path / "region") as region:
+        invitation = await region.invite("Lamp 1")
+        root = x509.load_pem_x509_certificate(region.authority.region_root().read_bytes())
+        first_boot = FirstBoot(
+            url=f"{region.url}/.well-known/est/camden",
+            tenant="camden",
+            device=invitation.device,
+            token=invitation.token,
+            region_root_sha256=root.fingerprint(hashes.SHA256()),
+        )
+        enrolled = await asyncio.to_thread(enrol, first_boot, directory)
+        current = enrolled.current
+        assert current.document("site.json")["site"] == "Lamp 1"
+        assert current.document("network.json")["broker"]["host"] == "broker.example.org"
+        first = current.certificate_file.read_bytes()
+        clock = Clock(directory / "clock")
+        url = first_boot.url
+        await asyncio.to_thread(renew, directory, url, kind="p-256", clock=clock)
+        second = current.certificate_file.read_bytes()
+        assert first != second
+        [facts] = await gateway_facts(region.conn, device=invitation.device)
+        assert facts.status == "active"
+        ends = x509.load_pem_x509_certificate(second).not_valid_after_utc
+        assert facts.certificate_until == ends
+
+        again = await region.invite("Lamp 1", renew=True)
+        assert again.device == invitation.device
+        replaced = dataclasses.replace(first_boot, token=again.token)
+        await asyncio.to_thread(enrol, replaced, directory)
+        assert current.certificate_file.read_bytes() != second
+        with pytest.raises(RefusedError, match="used with another key"):
+            await asyncio.to_thread(enrol, replaced, tmp_path / "clone")
+        await registry.set_gateway_status(
+            region.conn, device=invitation.device, status="revoked", actor="operator test"
+        )
+        with pytest.raises(RefusedError, match="revoked"):
+            await asyncio.to_thread(renew, directory, url, kind="p-256", clock=clock)
 
 
 def test_p256_is_for_hardware_and_for_whoever_asks(service: EstServer, directory: Path) -> None:
