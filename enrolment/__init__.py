@@ -1,6 +1,8 @@
 """The certificate service: the only holder of certificate authority keys.
 
-`policy` decides what every certificate says and is pure; `authority` holds the keys,
-issues and writes files; `files` is how key and certificate files are read and written.
-Nothing here talks to the broker or the database.
+`policy` says what every certificate says, `issuing` builds them, `authority` holds the keys, in
+`files` of its own directory. `est` and `tls` answer gateways; `certification` decides, with `csr`,
+`peer` and `guessing`, who gets a certificate, and `refusal` says why somebody does not. `upkeep`
+does the service's other `duties`: revocation lists, key sets, settings, the broker. `service`
+runs it all.
 """

@@ -20,7 +20,7 @@ The kinds (profiles of RFC 5280):
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -42,9 +42,6 @@ SIGNER_LIFETIME = timedelta(days=90)
 GATEWAY_LIFETIME = timedelta(days=7)
 REVOCATION_LIST_LIFETIME = timedelta(days=7)
 """A broker locks out a whole council whose list has ended: reissue daily, alarm at three days."""
-
-DEVICE_ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: people type these ids
-DEVICE_ID_CHARACTERS = 10  # 50 bits: the registry refuses the rare collision
 
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
@@ -256,15 +253,6 @@ def _signer(tenant: str, name: str, usage: x509.ObjectIdentifier) -> Profile:
         lifetime=SIGNER_LIFETIME,
         usages=(usage,),
     )
-
-
-def new_device_id(random: Callable[[int], bytes]) -> str:
-    """Draw a device id of 10 base-32 characters, 50 random bits.
-
-    random: returns that many random bytes, e.g. `os.urandom`.
-    """
-    drawn = random(DEVICE_ID_CHARACTERS)
-    return "".join(DEVICE_ID_ALPHABET[byte % 32] for byte in drawn)
 
 
 def _check(level: str, name: str) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_protocol.first_boot import (
+    DEVICE_ID_ALPHABET,
     MOST_URI_CHARACTERS,
     FirstBoot,
     FirstBootError,
@@ -70,6 +71,12 @@ def test_tokens_and_device_ids_come_from_the_machine_s_randomness() -> None:
     assert len({draw_token() for _ in range(100)}) == 100
     assert len({new_device_id() for _ in range(100)}) == 100
     assert re.fullmatch(r"[0-9a-hjkmnp-tv-z]{10}", new_device_id(os.urandom))
+
+
+def test_device_id_uses_every_character_alike() -> None:
+    """Each of the 256 byte values leads to one of 32 characters, each eight times."""
+    ids = [new_device_id(lambda count, value=value: bytes([value]) * count) for value in range(256)]
+    assert sorted(ids) == sorted(character * 10 for character in DEVICE_ID_ALPHABET * 8)
 
 
 @pytest.mark.parametrize(

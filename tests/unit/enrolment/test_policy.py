@@ -6,11 +6,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from hypothesis import given
-from hypothesis import strategies as st
 
 from broker_config.network import Gateway, service_user
-from device_protocol import topics
 from device_protocol.errors import SignerError
 from device_protocol.identity import (
     CONFIGURATION_SIGNING_OID,
@@ -170,23 +167,6 @@ def test_device_that_no_topic_can_hold_is_refused(bad: str) -> None:
 def test_service_with_an_unfit_name_is_refused(bad: str) -> None:
     with pytest.raises(PolicyError, match="service"):
         policy.service_client("London", bad)
-
-
-@given(st.binary(min_size=10, max_size=10))
-def test_device_id_fits_a_topic_and_is_read_without_doubt(drawn: bytes) -> None:
-    device = policy.new_device_id(lambda count: drawn[:count])
-    assert topics.checked("device", device) == device
-    assert len(device) == 10
-    assert not set(device) & set("ilou")
-
-
-def test_device_id_uses_every_character_alike() -> None:
-    """Each of the 256 byte values leads to one of 32 characters, each eight times."""
-    ids = [
-        policy.new_device_id(lambda count, value=value: bytes([value]) * count)
-        for value in range(256)
-    ]
-    assert sorted(ids) == sorted(character * 10 for character in policy.DEVICE_ID_ALPHABET * 8)
 
 
 @pytest.mark.parametrize("kind", KeyKind)
