@@ -12,10 +12,19 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
-from api import about_pages, errors, exports, overview_page, site_page, status_page
+from api import about_pages, errors, exports, overview_page, sign_in, site_page, status_page
+from api.administration import (
+    change_pages,
+    configuration_form,
+    gateway_page,
+    gateways_page,
+    invitation_pages,
+    kept_aside_page,
+)
+from api.administration.issuer import load_issuer
 from api.live import LiveFeed, TooManyClientsError
 from api.metrics import RequestMetrics
-from api.security import SecurityHeaders
+from api.security import OwnNames, SecurityHeaders
 from api.sensorthings import routes as sensorthings
 from api.settings import ApiSettings
 from api.state import Service, service
@@ -33,7 +42,12 @@ router = APIRouter(include_in_schema=False)
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
-    """Return the application; it answers once `attach` has given it what its routes share."""
+    """Return the application; it answers once `attach` has given it what its routes share.
+
+    Raises:
+        OSError: a file that the settings name cannot be read.
+        ValueError: the region root's file holds no certificate.
+    """
     pages = environment(settings.operator)
     app = FastAPI(
         title="Kerbstone",
@@ -41,6 +55,8 @@ def create_app(settings: ApiSettings) -> FastAPI:
         redoc_url=None,
     )
     app.state.pages = pages
+    app.state.settings = settings
+    app.state.issuer = load_issuer(settings.enrolment)
     if settings.base_url:
         app.state.base_url = settings.base_url
     errors.install(app, pages)
@@ -51,11 +67,19 @@ def create_app(settings: ApiSettings) -> FastAPI:
         exports.router,
         status_page.router,
         about_pages.router,
+        gateways_page.router,
+        invitation_pages.router,
+        gateway_page.router,
+        kept_aside_page.router,
+        configuration_form.router,
+        change_pages.router,
     ):
         app.include_router(part)
+    sign_in.install(app)
     app.include_router(sensorthings.router())
     app.mount(f"/static/{fingerprint()}", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(GZipMiddleware, minimum_size=COMPRESS_FROM_BYTES)
+    app.add_middleware(OwnNames, bound_to=settings.host, base_url=settings.base_url)
     app.add_middleware(SecurityHeaders, has_tls=settings.base_url.startswith("https:"))
     app.add_middleware(RequestMetrics)
     return app
@@ -64,7 +88,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
 def attach(app: FastAPI, pool: Pool, live: LiveFeed) -> None:
     """Give the application's routes the pool and the live feed."""
     app.state.pool = pool
-    app.state.service = Service(pool, app.state.pages, live)
+    app.state.service = Service(app.state.settings, pool, app.state.pages, live)
 
 
 @router.get("/live")

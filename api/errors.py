@@ -21,8 +21,12 @@ RETRY_SECONDS: Final = 5
 
 _TITLES: Final[Mapping[int, str]] = {
     400: "There is a problem with this address",
+    403: "You cannot do this",
     404: "Page not found",
     405: "That cannot be done here",
+    409: "This cannot be done now",
+    413: "This is too large",
+    415: "This is no form",
     500: "Sorry, there is a fault in the service",
     503: "Sorry, the service is not available for the moment",
 }

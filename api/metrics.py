@@ -9,6 +9,9 @@ _requests = Counter("api_requests_total", "Requests answered.", ["route", "statu
 _seconds = Histogram(
     "api_request_duration_seconds", "Time to the first byte of the answer.", ["route"]
 )
+sign_ins = Counter(
+    "api_sign_ins_total", "Attempts to sign in: accepted, refused or limited.", ["outcome"]
+)
 
 
 class RequestMetrics:

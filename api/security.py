@@ -1,8 +1,14 @@
-"""Headers that tell a browser what our pages may do: nothing but what we ship ourselves."""
+"""What wraps every answer: headers that let pages do nothing but what we ship, and our own names.
 
+Who is signed in, and whether a form is ours, is `api.session`.
+"""
+
+import ipaddress
 from typing import Final
+from urllib.parse import urlsplit
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CONTENT_SECURITY_POLICY: Final = (
@@ -21,6 +27,11 @@ HEADERS: Final = {
 }
 
 _ONE_YEAR_SECONDS: Final = 31_536_000
+_LOCALHOST: Final = "localhost"  # with all below it, never looked up elsewhere (RFC 6761, 6.3)
+_NOT_OURS: Final = (
+    "This service does not answer to that name. Where it is reached through a proxy, its settings "
+    "must say so: base_url.\n"
+)
 
 
 class SecurityHeaders:
@@ -48,3 +59,50 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+class OwnNames:
+    """ASGI middleware that refuses requests for a name that is not ours, with 421.
+
+    A service that listens on loopback only is meant for this machine. A foreign page could still
+    reach it, by letting a name of its own point here (DNS rebinding): then the browser says that
+    name, which is how we tell. Addresses need no look-up and are let pass.
+    """
+
+    def __init__(self, app: ASGIApp, *, bound_to: str, base_url: str) -> None:
+        self._app = app
+        self._checks = is_loopback(bound_to)
+        self._public = urlsplit(base_url).hostname or ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as the application does, or refuse."""
+        app = self._app
+        if scope["type"] == "http" and self._checks:
+            host = Headers(scope=scope).get("host", "")
+            if not self._is_ours(host):
+                app = PlainTextResponse(_NOT_OURS, 421)
+        await app(scope, receive, send)
+
+    def _is_ours(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        return (
+            name in (_LOCALHOST, self._public)
+            or name.endswith(f".{_LOCALHOST}")
+            or _address(name) is not None
+        )
+
+
+def is_loopback(bound_to: str) -> bool:
+    """Return whether only this machine can reach what listens there."""
+    address = _address(bound_to)
+    return address.is_loopback if address else bound_to == _LOCALHOST
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None

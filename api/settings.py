@@ -1,9 +1,12 @@
 """What the web process is told in its TOML file. Secrets are paths to files."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from runtime.metrics import MetricsSettings
 from runtime.settings import setting
+from runtime.toml_lines import KeyPath
 from storage.settings import DatabaseSettings
 
 
@@ -13,6 +16,27 @@ class OperatorSettings:
 
     name: str = setting("Name of the body that runs it.", default="")
     email: str = setting("Where to report a problem.", default="", pattern=r"|\S+@\S+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrolmentSettings:
+    """Where gateways enrol, for the invitations that the pages make; none can be made without."""
+
+    url_base: str = setting(
+        "How gateways reach the enrolment service, e.g. https://enrol.example.org:8445.",
+        default="",
+        pattern=r"|https://[^\s/]+",
+    )
+    region_root_file: Path | None = setting(
+        "The region root's certificate (PEM), by which gateways recognise that service.",
+        default=None,
+        must_exist=True,
+    )
+
+    def contradictions(self) -> Iterable[tuple[KeyPath, str]]:
+        """Yield what is missing: address and root come together or not at all."""
+        if bool(self.url_base) != (self.region_root_file is not None):
+            yield ("url_base",), "give url_base and region_root_file together, or neither"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,3 +52,4 @@ class ApiSettings(DatabaseSettings):
     )
     metrics: MetricsSettings = MetricsSettings()
     operator: OperatorSettings = OperatorSettings()
+    enrolment: EnrolmentSettings = EnrolmentSettings()

@@ -9,6 +9,7 @@ from fastapi import Request
 from jinja2 import Environment
 
 from api.live import LiveFeed
+from api.settings import ApiSettings
 from storage.database import Connection, Pool
 
 _WAIT_SECONDS: Final = 4.0  # for a connection; then the page says that the database is away
@@ -16,8 +17,9 @@ _WAIT_SECONDS: Final = 4.0  # for a connection; then the page says that the data
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The pool, the templates and the live feed; None of them knows of requests."""
+    """Settings, pool, templates and live feed; none of them knows of requests."""
 
+    settings: ApiSettings
     pool: Pool
     pages: Environment
     live: LiveFeed

@@ -84,6 +84,17 @@ class Quarantined:
     result: Any
     unit: str | None
     state: str
+    message_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineCount:
+    """How much of one gateway is kept aside for one reason, whatever became of it since."""
+
+    reason: str
+    n: int
+    first_at: datetime
+    last_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +128,23 @@ async def refusals_by_reason(conn: Connection) -> list[RefusalCount]:
         return await cursor.fetchall()
 
 
-async def recently_quarantined(conn: Connection, limit: int = 20) -> list[Quarantined]:
-    """Return what was kept aside last, newest first."""
+async def recently_quarantined(
+    conn: Connection, limit: int = 20, *, device: str | None = None
+) -> list[Quarantined]:
+    """Return what was kept aside last, of all gateways or of one, newest first."""
     async with conn.cursor(row_factory=class_row(Quarantined)) as cursor:
-        await cursor.execute(query("recently_quarantined"), {"limit": limit})
+        await cursor.execute(query("recently_quarantined"), {"limit": limit, "device": device})
+        return await cursor.fetchall()
+
+
+async def quarantine_counts(conn: Connection, device: str) -> list[QuarantineCount]:
+    """Return how much of a gateway is kept aside for each reason, the newest reason first."""
+    async with conn.cursor(row_factory=class_row(QuarantineCount)) as cursor:
+        await cursor.execute(
+            "SELECT reason, count(*) AS n, min(received_at) AS first_at, max(received_at) AS last_at"
+            "  FROM quarantine WHERE device = %s GROUP BY reason ORDER BY last_at DESC, reason",
+            (device,),
+        )
         return await cursor.fetchall()
 
 

@@ -55,7 +55,7 @@ async def centre(database_server: DatabaseServer) -> AsyncIterator[Centre]:
         street = await seed(conn)
         async with open_app(ApiSettings(dsn=dsn)) as app:
             transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://kerb") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 yield Centre(client, street, conn)
     await database_server.drop(dsn)
 
@@ -335,7 +335,7 @@ async def test_without_a_database_people_are_told_what_it_means(unused_tcp_port:
     settings = ApiSettings(dsn=f"host=127.0.0.1 port={unused_tcp_port} connect_timeout=1")
     async with open_app(settings) as app:
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://kerb") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             answer = await client.get("/", headers=HTML)
             assert answer.status_code == 503
             assert answer.headers["retry-after"] == "5"
