@@ -44,8 +44,16 @@ def run(arguments: argparse.Namespace) -> int:
     from bench.edge import BenchError as EdgeBenchError  # noqa: PLC0415
     from bench.enrol import BenchError as EnrolBenchError  # noqa: PLC0415
     from bench.ingest import BenchError as IngestBenchError  # noqa: PLC0415
+    from command_line.demo.session import DemoError  # noqa: PLC0415
 
-    errors = (EdgeBenchError, EnrolBenchError, IngestBenchError, BrokerError, EmbeddedDatabaseError)
+    errors = (
+        EdgeBenchError,
+        EnrolBenchError,
+        IngestBenchError,
+        BrokerError,
+        DemoError,
+        EmbeddedDatabaseError,
+    )
     say(f"Measuring {arguments.action}; this takes a minute or two")
     try:
         result = _MEASUREMENTS[arguments.action](arguments)

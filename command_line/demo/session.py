@@ -155,6 +155,7 @@ async def _start_children(
     for key, settings in agents.items():
         words = ("agent", "run", "--config", str(settings))
         children.start(f"gateway {key}", words, layout.log(f"gateway-{key}"))
+    await _until(lambda: _listens(founded.ports.enrolment), "enrolment", children)
     await _until(lambda: answers(f"{address}healthz"), "serve", children)
     return agents
 
