@@ -175,7 +175,7 @@ def _revocation_list_reason(council: CouncilFacts, now: datetime) -> str:
         return "first"
     if _is_fresh(council, now):
         return ""
-    if listed(held.message) != _wanted(council):
+    if not _names_wanted(council, held):
         return "changed"
     return "daily" if now - held.this_update >= REVOCATION_LIST_INTERVAL else ""
 
@@ -183,13 +183,16 @@ def _revocation_list_reason(council: CouncilFacts, now: datetime) -> str:
 def _is_fresh(council: CouncilFacts, now: datetime) -> bool:
     """Whether a change must wait; never because a clock went back."""
     held = council.revocation_list
-    if held is None or listed(held.message) == _wanted(council):
+    if held is None or _names_wanted(council, held):
         return False
     return timedelta(0) <= now - (held.this_update + BACKDATED) < _SPACING
 
 
-def _wanted(council: CouncilFacts) -> frozenset[tuple[int, bool]]:
-    return frozenset((each.serial, each.hold) for each in council.revoked)
+def _names_wanted(council: CouncilFacts, held: RevocationList) -> bool:
+    try:
+        return listed(held.message) == {(each.serial, each.hold) for each in council.revoked}
+    except ValueError:  # damaged in the registry: the next one puts it right
+        return False
 
 
 def _key_set_reason(

@@ -210,7 +210,9 @@ class Upkeep:
     async def _tell_broker(self, seen: _Seen) -> None:
         """Hand over what is committed: a broker never holds a list that the registry forgot."""
         async with self._pool.connection() as conn:
-            lists = await certificates.revocation_lists(conn)
+            kept = await certificates.revocation_lists(conn)
+        served = {council.tenant for council in seen.councils}
+        lists = {tenant: each for tenant, each in kept.items() if tenant in served}
         for tenant, each in lists.items():
             metrics.REVOCATION_LIST_ISSUED.labels(tenant).set(each.this_update.timestamp())
             metrics.REVOCATION_LIST_ENDS.labels(tenant).set(each.next_update.timestamp())

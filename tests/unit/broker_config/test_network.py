@@ -23,6 +23,7 @@ NETWORK = Network(
     host="broker.example.org",
     bind="0.0.0.0",  # noqa: S104 - a description, nothing listens
     service_port=8883,
+    keeper_port=8882,
     councils=(CAMDEN, LEEDS),
     gateways=(Gateway("camden", "k7q2m9xd4t"), Gateway("leeds", "z9f4j2tv7p")),
     services=(Service("ingest", ("camden", "leeds")),),
@@ -31,6 +32,7 @@ TEXT = """\
 name = "London"
 host = "broker.example.org"
 service_port = 8883
+keeper_port = 8882
 
 [[council]]
 tenant = "camden"
@@ -73,7 +75,7 @@ def test_what_is_written_is_read_back_equal(name: str, council: str, port: int) 
         replace(
             NETWORK, name=name, councils=(replace(CAMDEN, name=council), LEEDS), service_port=port
         )
-        if port not in {8884, 8885}
+        if port not in {8882, 8884, 8885}
         else NETWORK
     )
     assert parse(dump(network)) == network
@@ -86,6 +88,8 @@ def test_what_is_written_is_read_back_equal(name: str, council: str, port: int) 
         ("broker.example.org", "no host", "host = 'no host'", "DNS name nor an IP address"),
         ("8883", "70000", "service_port = 70000", "1 to 65535"),
         ("8884", "8883", "port '8883'", "unique"),
+        ("8882", "8883", "port '8883'", "unique"),
+        ("8882", "-1", "keeper_port = -1", "1 to 65535"),
         ('"camden"\ngss', '"Camden"\ngss', "'Camden' cannot be a tenant", "[a-z0-9]"),
         ("E09000007", "E0900", "gss = 'E0900'", "E09000007"),
         ("E09000007", "E08000035", "gss 'E08000035' stands 2 times", "unique"),
@@ -93,6 +97,7 @@ def test_what_is_written_is_read_back_equal(name: str, council: str, port: int) 
         ("k7q2m9xd4t", "z9f4j2tv7p", "device 'z9f4j2tv7p' stands 2 times", "unique"),
         ('"camden"\ndevice', '"bath"\ndevice', "tenant = 'bath'", "described are: camden, leeds"),
         ('"ingest"', '"in gest"', "service name = 'in gest'", "[a-z0-9]"),
+        ('"ingest"', '"keeper"', "service name = 'keeper' is taken", "live sessions"),
         ('["camden", "leeds"]', "[]", "tenants is empty", "name the councils"),
         ('["camden", "leeds"]', '["bath"]', "tenant = 'bath'", "described are: camden, leeds"),
         ('["camden", "leeds"]', "[7]", "tenant = '7'", "described are: camden, leeds"),

@@ -110,6 +110,7 @@ def facts(
         (issued(timedelta(seconds=1)), [STOLEN], "changed"),
         (issued(-HOUR), [STOLEN], "changed"),  # the clock went back: revocation does not wait
         (issued(-HOUR), [], ""),
+        (replace(issued(HOUR), message=b"damaged"), [], "changed"),
     ],
 )
 def test_revocation_list_is_due(
