@@ -45,7 +45,7 @@ def write(
     """Write the settings files that are missing, or all if told so; return those written."""
     documents = {
         directory.ingest_settings: _ingest(directory, options, described, authority),
-        directory.serve_settings: _database(directory),
+        directory.serve_settings: _serve(directory, options),
         directory.analytics_settings: _database(directory),
         directory.enrolment_settings: _enrolment(directory, options),
     }
@@ -102,6 +102,11 @@ def ingest_suites(directory: NetworkDirectory) -> tuple[int, ...]:
 
 def _database(directory: NetworkDirectory) -> dict[str, Any]:
     return {"dsn_file": directory.database_file}
+
+
+def _serve(directory: NetworkDirectory, options: InitOptions) -> dict[str, Any]:
+    enrolment = {"url_base": options.public_url, "region_root_file": directory.region_root}
+    return {**_database(directory), "enrolment": enrolment}
 
 
 def _ingest(

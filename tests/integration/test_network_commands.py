@@ -32,6 +32,7 @@ from command_line.network import directory as network_directory
 from command_line.network import gateways, rotation
 from command_line.network.directory import NetworkDirectory
 from device_protocol.first_boot import FirstBoot
+from device_protocol.recipient_pem import decode_pem
 from enrolment.authority import Authority
 from enrolment.files import read_certificate
 from enrolment.settings import EnrolmentSettings
@@ -685,6 +686,33 @@ def test_services_get_new_certificates_that_the_authority_stands_by(kerbstone: O
     assert {path: path.read_bytes() for path in files} == after
 
 
+def test_a_council_lists_recipients_of_its_own(kerbstone: Operator, tmp_path: Path) -> None:
+    file = tmp_path / "council.key"
+    made = kerbstone("recipient", "make", "--output", str(file), "--json").json
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert decode_pem(file.read_bytes()).cose_key.hex() == made["public_key"]
+    assert kerbstone("recipient", "make", "--output", str(file)).status == 2
+    add = ("recipient", "add", "camden", "--public-key")
+    assert kerbstone(*add, "a0").status == 2
+    assert kerbstone(*add, made["public_key"], "--group", "No").status == 2
+    assert kerbstone(*add, made["public_key"], "--json").json["kid"] == made["kid"]
+    kerbstone.serve()
+    [(message,)] = kerbstone.has(_newest_key_set)
+    key_set = rotation.newest_key_set(kerbstone.directory, "camden", message)
+    assert key_set is not None
+    assert [each.key.kid.hex() for each in key_set.groups["council"]] == [made["kid"]]
+    assert len(key_set.groups["main"]) == 2
+
+    listed = kerbstone("recipient", "list", "--json").json["recipients"]
+    [region, *_] = [each["kid"] for each in listed if each["role"] == "region"]
+    retire = ("recipient", "retire", "camden")
+    assert kerbstone(*retire, made["kid"]).status == 2, "it asks first"
+    assert kerbstone(*retire, region, "--group", "main", "--yes").status == 2
+    assert kerbstone(*retire, "00" * 8, "--yes").status == 1
+    assert kerbstone(*retire, made["kid"], "--yes").status == 0
+    assert kerbstone(*add, made["public_key"]).status == 1, "it never comes back"
+
+
 # Restoring
 
 
@@ -865,6 +893,11 @@ def test_in_a_process_of_its_own_it_finds_its_directory_and_refuses_to_guess(
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["status"] == "revoked"
     assert _status(kerbstone, device) == "revoked"
+
+
+async def _newest_key_set(conn: Connection) -> list[Any]:
+    cursor = await conn.execute("SELECT message FROM key_set ORDER BY version DESC LIMIT 1")
+    return await cursor.fetchall()
 
 
 async def _a_week_passes(conn: Connection) -> None:

@@ -6,14 +6,23 @@ Each says what it did, on standard output for people or as JSON, and leaves the 
 
 import argparse
 
-from command_line.network.commands import broker, council, gateway, init, people, report, rotate
+from command_line.network.commands import (
+    broker,
+    council,
+    gateway,
+    init,
+    people,
+    recipient,
+    report,
+    rotate,
+)
 from command_line.network.commands.terminal import guarded
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add every action."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for module in (init, council, gateway, rotate, broker, people, report):
+    for module in (init, council, gateway, recipient, rotate, broker, people, report):
         module.configure(actions)
 
 

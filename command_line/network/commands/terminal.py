@@ -21,6 +21,7 @@ from command_line.network.directory import (
     default_directory,
 )
 from command_line.network.gateways import GatewayError
+from command_line.network.own_recipients import RecipientError
 from command_line.network.passphrases import PassphraseError
 from command_line.network.rotation import RotationError
 from command_line.network.setup import SetupError
@@ -30,7 +31,7 @@ from enrolment.policy import PolicyError
 from runtime.settings import SettingsError
 from storage.database import OUTAGES
 from storage.migration import MigrationError
-from storage.recipients import LastRecipientError
+from storage.recipients import LastRecipientError, RetiredError, UnknownRecipientError
 from storage.registry import (
     NotEnrolledError,
     RevokedForGoodError,
@@ -58,6 +59,7 @@ MISUSES: Final = (
     NetworkError,
     PassphraseError,
     PolicyError,
+    RecipientError,
     SetupError,
     SiteError,
     SiteListError,
@@ -69,6 +71,7 @@ FAILURES: Final = (
     MigrationError,
     NetworkDirectoryError,
     NotEnrolledError,
+    RetiredError,
     RevokedForGoodError,
     RotationError,
     SettingsError,
@@ -76,6 +79,7 @@ FAILURES: Final = (
     UnknownCouncilError,
     UnknownGatewayError,
     UnknownPassError,
+    UnknownRecipientError,
     *OUTAGES,
 )
 
