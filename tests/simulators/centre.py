@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from device_protocol import associated_data, cbor, signed_by_council, topics
+from device_protocol import associated_data, cbor, signed_by_council, suites, topics
 from device_protocol.acknowledgement import Acknowledgement, seal_acknowledgement
 from device_protocol.configuration import Scalar
 from device_protocol.description import GatewayDescription, decode_description
@@ -27,6 +27,7 @@ from device_protocol.receiver import (
     Device,
     OpenedMessage,
     OpenEpoch,
+    Policy,
     Receiver,
     Signer,
 )
@@ -42,8 +43,11 @@ def key_set_of(
     version: int = 1,
     issued_at: int | None = None,
     signed_by: str = "",
+    allowed: tuple[int, ...] = suites.DEFAULT,
 ) -> bytes:
     """Return message R naming one recipient for each group, good for a day from `issued_at`.
+
+    allowed: the suites it offers.
 
     signed_by: another council than `tenant`, whose business this is not.
     """
@@ -53,7 +57,7 @@ def key_set_of(
         issued_at=now,
         soft_expiry=now + 43_200,
         hard_expiry=now + 86_400,
-        suites=(1, 2),
+        suites=allowed,
         groups={
             group: (Recipient(key.public(), "council", now - 60, now + 86_400),)
             for group, key in recipients.items()
@@ -131,7 +135,8 @@ class Centre:
     """One council's centre for some gateways.
 
     client: makes a connection to the broker. withheld: acknowledge nothing. highest_counter:
-    what acknowledgements say instead of the truth, if set. connected: set while it is.
+    what acknowledgements say instead of the truth, if set. connected: set while it is. allowed: the
+    suites that it accepts and its key set offers.
     """
 
     def __init__(
@@ -142,16 +147,18 @@ class Centre:
         tenant: str,
         devices: list[Device],
         recipient: RecipientKey | None = None,
+        allowed: tuple[int, ...] = suites.DEFAULT,
     ) -> None:
         self.recipient = recipient or RecipientKey.from_private(X25519PrivateKey.generate())
         self.heard = Heard()
         self.withheld = False
         self.highest_counter: int | None = None
-        self.key_set = key_set_of(authority, tenant, {"main": self.recipient})
+        self.key_set = key_set_of(authority, tenant, {"main": self.recipient}, allowed=allowed)
         self.connected = asyncio.Event()
         self._client = client
         self._tenant = tenant
-        self._receiver = Receiver(devices=devices, recipients=[self.recipient])
+        policy = Policy(delivery_algorithms=suites.delivery_algorithms(allowed))
+        self._receiver = Receiver(devices=devices, recipients=[self.recipient], policy=policy)
         self._epochs: dict[bytes, OpenEpoch] = {}
         self._stored: dict[bytes, set[int]] = {}
         self._counters: dict[str, int] = {}
