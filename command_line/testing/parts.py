@@ -67,6 +67,11 @@ PARTS: Final[dict[str, Part]] = {
         ),
         Part("end_to_end", (_pytest("sensor to API", "tests/end_to_end"),), _EMBEDDED),
         Part(
+            "capture",
+            (_pytest("what the wire gives away", "tests/capture"),),
+            _EMBEDDED | {"packet_capture"},
+        ),
+        Part(
             "browser",
             (_pytest("dashboard in Chromium", "tests/browser"),),
             _DATABASES | {"chromium"},

@@ -6,6 +6,7 @@ package manager, and so root or a password-less sudo.
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -127,6 +128,14 @@ def _foreign_clients() -> Missing | None:
     )
 
 
+def _packet_capture() -> Missing | None:
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM).close()
+    except (OSError, AttributeError):
+        return Missing("no right to record packets", "sudo ./kerbstone test capture")
+    return None
+
+
 def _install(what: str, *packages: str) -> bool:
     """Install Debian packages where that needs no password; return whether it did."""
     privileged = [] if os.geteuid() == 0 else ["sudo", "-n"]
@@ -149,4 +158,5 @@ _PROVIDERS: Final[dict[str, Callable[[], Missing | None]]] = {
     "embedded_timescaledb": _embedded_timescaledb,
     "chromium": _chromium,
     "foreign_clients": _foreign_clients,
+    "packet_capture": _packet_capture,
 }
