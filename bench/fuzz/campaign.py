@@ -11,7 +11,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -138,9 +139,10 @@ def _feed_one(target: Target, random: Random, number: int, tally: Tally) -> None
     except Exception as error:  # noqa: BLE001 - any other exception is what is looked for
         code = type(error).__name__
         _note(tally, number, target, f"{code}: {error}", message)
+    else:
+        if code not in REASONS:
+            _note(tally, number, target, f"the undefined reason {code!r}", message)
     seconds = time.thread_time() - began
-    if code not in REASONS and not tally.found:
-        _note(tally, number, target, f"the undefined reason {code!r}", message)
     if seconds > SLOW_SECONDS:
         _note(tally, number, target, f"{seconds:.2f} s of processor time", message)
     tally.codes.setdefault(target.name, Counter())[code] += 1
@@ -167,38 +169,53 @@ def run(
     """
     vectors_in(vectors)
     context = multiprocessing.get_context("spawn")
-    shares = list(_shares(messages, processes))
-    workers = []
-    for numbers in shares:
-        here, there = context.Pipe(duplex=False)
-        worker = context.Process(target=_work, args=(seed, numbers, vectors, there), daemon=True)
-        worker.start()
-        there.close()
-        workers.append((worker, here, numbers))
-    done = [0] * len(workers)
+    workers = [_Worker(context, seed, numbers, vectors) for numbers in _shares(messages, processes)]
     total = Tally()
-    open_ends = {here: at for at, (_, here, _) in enumerate(workers)}
-    while open_ends:
-        for ready in multiprocessing.connection.wait(list(open_ends)):
-            at = open_ends[ready]  # type: ignore[index]
-            try:
-                said = ready.recv()  # type: ignore[union-attr]
-            except EOFError:
-                numbers = shares[at]
-                where = numbers[min(done[at], len(numbers) - 1)]
-                total.note(Finding(where, "process", "it ended soon after this message", ""))
-                said = Tally(messages=done[at])
-            if isinstance(said, Tally):
-                del open_ends[ready]  # type: ignore[arg-type]
-                total.add(said)
-                done[at] = said.messages
-            else:
-                done[at] = said
-            progress(sum(done))
-    for worker, here, _ in workers:
-        worker.join()
-        here.close()
+    running = list(workers)
+    while running:
+        ready = wait([worker.told for worker in running])
+        for worker in [each for each in running if each.told in ready]:
+            if (tally := worker.hear()) is not None:
+                total.add(tally)
+                running.remove(worker)
+            progress(sum(each.done for each in workers))
+    for worker in workers:
+        worker.end()
     return total
+
+
+class _Worker:
+    """One process and its share of the numbers. done: how many it has fed, as it last told."""
+
+    def __init__(self, context: SpawnContext, seed: int, numbers: range, vectors: Path) -> None:
+        self.told, there = context.Pipe(duplex=False)
+        self.done = 0
+        self._numbers = numbers
+        self._process = context.Process(
+            target=_work, args=(seed, numbers, vectors, there), daemon=True
+        )
+        self._process.start()
+        there.close()
+
+    def hear(self) -> Tally | None:
+        """Take one word from it; return its tally once it has finished, or has died."""
+        try:
+            said: int | Tally = self.told.recv()
+        except EOFError:
+            last = self._numbers[min(self.done, len(self._numbers) - 1)]
+            died = Tally(messages=self.done)
+            died.note(Finding(last, "process", "it ended soon after this message", ""))
+            return died
+        if isinstance(said, Tally):
+            self.done = said.messages
+            return said
+        self.done = said
+        return None
+
+    def end(self) -> None:
+        """Wait until it has gone."""
+        self._process.join()
+        self.told.close()
 
 
 def _work(seed: int, numbers: range, vectors: Path, told: "Connection[Any, Any]") -> None:

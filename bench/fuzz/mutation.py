@@ -57,7 +57,7 @@ def mutate_value(random: Random, encoded: bytes) -> bytes:
 def flip_bits(random: Random, message: bytes, _: Sequence[bytes]) -> bytes:
     """Flip one to four bits."""
     bent = bytearray(message)
-    for _ in range(random.randint(1, 4)):
+    for _bit in range(random.randint(1, 4)):
         if bent:
             bent[random.randrange(len(bent))] ^= 1 << random.randrange(8)
     return bytes(bent)
@@ -98,9 +98,7 @@ def splice(random: Random, message: bytes, others: Sequence[bytes]) -> bytes:
     if not others:
         return message
     other = random.choice(others)
-    return message[: random.randrange(len(message) + 1)] + other[
-        random.randrange(len(other) + 1) :
-    ]
+    return message[: random.randrange(len(message) + 1)] + other[random.randrange(len(other) + 1) :]
 
 
 def lie_about_a_length(random: Random, message: bytes, _: Sequence[bytes]) -> bytes:

@@ -173,9 +173,9 @@ class _Admitted:
 
 
 def _reason(outcome: Outcome) -> str:
-    for refusal in (*outcome.refusals, *outcome.reading_refusals):
-        return refusal.reason
-    return ACCEPTED
+    if outcome.refusals:
+        return outcome.refusals[0].reason
+    return outcome.reading_refusals[0].reason if outcome.reading_refusals else ACCEPTED
 
 
 class _Inside:
@@ -224,9 +224,7 @@ class _Acknowledgements:
         self._genuine = corpus.acknowledgement
         self._mac = cose.decode_mac0(self._genuine)
         self._key = acknowledgement_key(corpus.epoch.key, corpus.epoch.epoch_id)
-        self._aad = associated_data.acknowledgement(
-            TENANT, DEVICE, GROUP, corpus.epoch.epoch_id
-        )
+        self._aad = associated_data.acknowledgement(TENANT, DEVICE, GROUP, corpus.epoch.epoch_id)
 
     def __call__(self, random: Random) -> tuple[bytes, Callable[[], str]]:
         if random.random() < 0.5:  # noqa: PLR2004 - half from outside, half from inside
