@@ -3,6 +3,7 @@
 import argparse
 
 from command_line.process import configure_config, run_process
+from enrolment.files import CredentialError
 from enrolment.service import run as run_enrolment
 from enrolment.settings import EnrolmentSettings
 
@@ -17,4 +18,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out the action."""
-    return run_process("enrolment", EnrolmentSettings, run_enrolment, arguments)
+    return run_process(
+        "enrolment", EnrolmentSettings, run_enrolment, arguments, misused=(CredentialError,)
+    )

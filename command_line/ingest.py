@@ -3,6 +3,8 @@
 import argparse
 
 from command_line.process import configure_config, run_process
+from ingest.epoch_keys import ServiceKeyError
+from ingest.recipient_keys import RecipientKeyError
 from ingest.service import run as run_ingest
 from ingest.settings import IngestSettings
 
@@ -15,4 +17,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out the action."""
-    return run_process("ingest", IngestSettings, run_ingest, arguments)
+    return run_process(
+        "ingest",
+        IngestSettings,
+        run_ingest,
+        arguments,
+        misused=(RecipientKeyError, ServiceKeyError),
+    )

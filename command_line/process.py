@@ -32,12 +32,21 @@ def run_process(
     settings_class: type[Settings],
     main: Callable[[Settings], Coroutine[Any, Any, None]],
     arguments: argparse.Namespace,
+    *,
+    misused: tuple[type[Exception], ...] = (),
 ) -> int:
-    """Run `main(settings)` until SIGINT or SIGTERM; wrong settings are listed: status 2."""
+    """Run `main(settings)` until SIGINT or SIGTERM; wrong settings are listed: status 2.
+
+    misused: what `main` raises when a file that the settings name is not what it should be.
+    """
     try:
         settings = load(settings_class, arguments.config)
     except (SettingsError, OSError) as error:
         print(f"kerbstone {name}: {error}", file=sys.stderr)
         return USAGE_ERROR
     configure_logs(name, arguments.log_level)
-    return asyncio.run(run_until_stopped(main(settings)))
+    try:
+        return asyncio.run(run_until_stopped(main(settings)))
+    except misused as error:
+        print(f"kerbstone {name}: {error}", file=sys.stderr)
+        return USAGE_ERROR

@@ -11,20 +11,26 @@ import sys
 import time
 import urllib.request
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from broker_config.embedded import BrokerError, default_kind
 from command_line.demo.backfill import backfilled
 from command_line.demo.layout import Layout, default_data_directory
 from command_line.demo.london import LONDON
+from command_line.demo.provisioning import ACTOR
 from command_line.demo.session import DemoError, Options, Session, running
+from command_line.network import passes
 from command_line.progress import say
+from enrolment.files import CredentialError
 from runtime.signals import run_until_stopped
 from storage.database import OUTAGES, connect
 from storage.edition import Edition, detect
 from storage.embedded import edition_of
 from storage.programs import EmbeddedDatabaseError, provision_timescaledb, timescaledb_is_here
+
+PASS_LIFETIME: Final = timedelta(days=1)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         options = _options(arguments)
         demo = _check(options) if arguments.headless_check else _show(options)
         return asyncio.run(run_until_stopped(demo))
-    except (DemoError, BrokerError, EmbeddedDatabaseError, *OUTAGES) as error:
+    except (DemoError, BrokerError, CredentialError, EmbeddedDatabaseError, *OUTAGES) as error:
         print(f"kerbstone demo: {error}", file=sys.stderr)
         return 1
 
@@ -101,14 +107,25 @@ def _wants_timescaledb(arguments: argparse.Namespace, layout: Layout) -> bool:
 async def _show(options: Options) -> None:
     async with running(LONDON, options) as session:
         await backfilled(session)
+        secret = await _sign_in_pass(session)
         say(f"\nDashboard    {session.address}")
         say(f"SensorThings {session.address}sensorthings/v1.1")
+        say(f"Gateways     {session.address}administration (sign in with {secret})")
+        say(f"Network      kerbstone network status --directory {session.network.root}")
         say(f"Data, logs   {options.layout.root}")
         say(
             "The London sites replay 2009, moved to today; this computer measures itself.\n"
             "Ctrl-C stops everything.\n"
         )
         await session.children.keep_running()
+
+
+async def _sign_in_pass(session: Session) -> str:
+    """Return a new pass of the region's operator, good for a day."""
+    added = await passes.add(
+        session.network, name="demo", role="operator", lifetime=PASS_LIFETIME, actor=ACTOR
+    )
+    return added.secret
 
 
 @dataclass(frozen=True, slots=True)
