@@ -13,6 +13,7 @@ import ssl
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -89,7 +90,7 @@ class EstClient:
         Raises:
             EnrolmentError: see there.
         """
-        return _certificates(self._ask("GET", f"{self._path}/cacerts"))
+        return read_certificates(self._ask("GET", f"{self._path}/cacerts"))
 
     def enrol(self, request: bytes, *, device: str, token: str) -> x509.Certificate:
         """Return the certificate for a request in DER that a token pays for (section 4.2.1).
@@ -131,7 +132,7 @@ class EstClient:
     def _request(self, operation: str, request: bytes, headers: dict[str, str]) -> x509.Certificate:
         headers |= {"Content-Type": "application/pkcs10", "Content-Transfer-Encoding": "base64"}
         answer = self._ask("POST", f"{self._path}/{operation}", base64.b64encode(request), headers)
-        found = _certificates(answer)
+        found = read_certificates(answer)
         if len(found) != 1:
             raise UnusableError(f"the service has sent {len(found)} certificates instead of one")
         return found[0]
@@ -179,15 +180,19 @@ def certificate_request(key: PrivateKey, device: str) -> bytes:
     return request.public_bytes(Encoding.DER)
 
 
-def _certificates(answer: bytes) -> list[x509.Certificate]:
-    """Read a certs-only PKCS #7 in base 64, with or without line breaks."""
+def read_certificates(answer: bytes) -> list[x509.Certificate]:
+    """Read a certs-only PKCS #7 (section 4.1.3) in base 64, with or without line breaks.
+
+    Raises:
+        UnusableError: it is none, or holds too many.
+    """
     # Here, not above: only needed once in days.
     from cryptography.hazmat.primitives.serialization import pkcs7  # noqa: PLC0415
 
     try:
         der = base64.b64decode(b"".join(answer.split()), validate=True)
         found = pkcs7.load_der_pkcs7_certificates(der)
-    except (binascii.Error, ValueError) as error:
+    except (binascii.Error, ValueError, UnsupportedAlgorithm) as error:
         raise UnusableError(f"the service's answer is no PKCS #7: {error}") from error
     if len(found) > _MOST_CERTIFICATES:
         raise UnusableError(f"the service has sent {len(found)} certificates")
