@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from command_line.demo.toml_text import toml_text
+from command_line.toml_text import toml_text
 
 text = st.text(st.characters(exclude_categories=("Cs",)))
 plain = (
