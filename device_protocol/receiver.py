@@ -16,7 +16,16 @@ import hashlib
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from device_protocol import announcement, associated_data, cbor, cose, delivery, keys, topics
+from device_protocol import (
+    announcement,
+    associated_data,
+    cbor,
+    cose,
+    delivery,
+    keys,
+    suites,
+    topics,
+)
 from device_protocol.announcement import AnnouncementBody
 from device_protocol.errors import (
     AlgorithmError,
@@ -111,6 +120,7 @@ class Announcement:
 
     previous: counter and last seq of the epoch before, by which losses are counted.
     issued_at, expires_at: by the device's clock, whose quality is `clock` (0 to 3).
+    suite: in which it is signed and delivered.
     sha256: of the message, to recognise it when it comes again.
     """
 
@@ -121,6 +131,7 @@ class Announcement:
     clock: int
     key_set_version: int
     signer_kid: bytes
+    suite: int
     sha256: bytes
 
 
@@ -202,6 +213,7 @@ def open_announcement(
         clock=body.clock,
         key_set_version=body.key_set_version,
         signer_kid=signer.kid,
+        suite=suites.suite_of(signer.algorithm, box.algorithm),
         sha256=sha256,
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from device_protocol import cose
+from device_protocol.errors import AlgorithmError
 from device_protocol.keys import P256, X25519, X_WING
 
 
@@ -41,3 +42,15 @@ def signature_algorithms(suites: Iterable[int]) -> frozenset[int]:
 def delivery_algorithms(suites: Iterable[int]) -> frozenset[int]:
     """Return the key delivery algorithms of these suites together."""
     return frozenset(SUPPORTED[suite].delivery for suite in suites)
+
+
+def suite_of(signature: int, delivery: int) -> int:
+    """Return the suite of a device that signs and delivers by these algorithms.
+
+    Raises:
+        AlgorithmError: no suite has both.
+    """
+    for number, suite in SUPPORTED.items():
+        if signature in suite.signatures and delivery == suite.delivery:
+            return number
+    raise AlgorithmError(f"signature {signature} with delivery {delivery} is of no suite")

@@ -5,6 +5,7 @@ from prometheus_client import Counter, Gauge, Histogram
 ENVELOPES = Counter(
     "ingest_envelopes_total", "Messages K and D by what became of them", ["outcome", "reason"]
 )
+EPOCHS = Counter("ingest_epochs_total", "Epochs begun, by suite of the envelope", ["suite"])
 READINGS = Counter(
     "ingest_readings_total", "Readings by what became of them", ["outcome", "reason"]
 )

@@ -10,6 +10,7 @@ from ingest.metrics import (
     BATCH_MESSAGES,
     DESCRIPTIONS,
     ENVELOPES,
+    EPOCHS,
     PARKED_MESSAGES,
     READINGS,
 )
@@ -63,6 +64,9 @@ def report(outcome: Outcome, stored: Stored, counts: RefusalCounts) -> None:
     BATCH_MESSAGES.observe(outcome.accepted + len(outcome.refusals))
     PARKED_MESSAGES.set(len(outcome.parking))
     ENVELOPES.labels("accepted", "").inc(outcome.accepted - len(stored.refused_epochs))
+    for begun in outcome.announcements:
+        if begun.announcement.epoch.epoch_id not in stored.refused_epochs:
+            EPOCHS.labels(str(begun.announcement.suite)).inc()
     READINGS.labels("stored", "").inc(len(outcome.columns.observations) - len(contradictions))
     for refusal in [*outcome.refusals, *_reused(outcome.announcements, stored.refused_epochs)]:
         _report_refusal(refusal, counts)

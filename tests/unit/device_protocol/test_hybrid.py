@@ -261,7 +261,7 @@ def test_another_algorithm_in_a_box_is_refused() -> None:
 def test_an_epoch_in_suite_3_is_announced_and_opened(classic: Suite) -> None:
     receiver = _receiver(classic)
     epoch = classic.begin(recipients=[OTHER.public(), MINE.public()])
-    _announce(receiver, classic, epoch)
+    assert _announce(receiver, classic, epoch).suite == 3
     sealed = epoch.seal(b"\x80", 112)
     opened = receiver.receive(classic.data_topic, sealed.message, retained=False, now=NOW)
     assert getattr(opened, "payload", None) == b"\x80"
@@ -271,7 +271,8 @@ def test_a_receiver_that_does_not_allow_suite_3_refuses_it(classic: Suite) -> No
     receiver = _receiver(classic, policy=None)
     with pytest.raises(AlgorithmError, match="-65601"):
         _announce(receiver, classic, classic.begin(recipients=[MINE.public()]))
-    _announce(receiver, classic, classic.begin())  # and goes on with what it allows
+    accepted = _announce(receiver, classic, classic.begin())  # and goes on with what it allows
+    assert accepted.suite == classic.number
 
 
 def test_a_receiver_that_allows_suite_3_only_refuses_a_downgrade(classic: Suite) -> None:
@@ -408,3 +409,8 @@ def test_a_key_set_has_room_for_twelve_keys(council: Any) -> None:
     assert len(sign(12)) <= MAX_OTHER_BYTES
     with pytest.raises(SizeError):
         sign(13)
+
+
+def test_algorithms_of_no_suite_are_refused() -> None:
+    with pytest.raises(AlgorithmError):
+        suites.suite_of(-7, -25)
