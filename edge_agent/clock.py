@@ -54,12 +54,12 @@ class Clock:
         self._floor = max(built, _saved_floor(floor_file))
 
     def raise_floor(self, unix_seconds: float) -> None:
-        """Note that it cannot be earlier than this, e.g. a certificate's notBefore."""
-        self._floor = max(self._floor, unix_seconds)
+        """Note that by now it cannot be earlier than this, e.g. a certificate's notBefore."""
+        self._floor = max(self._floor, unix_seconds - self._running())
 
     def unix(self) -> float:
         """Return Unix seconds: the machine's, or floor plus time since the start if that is off."""
-        return self._floor + self.monotonic() - self._started if self._is_off() else self._wall()
+        return self._floor + self._running() if self._is_off() else self._wall()
 
     def now(self) -> datetime:
         """Return `unix()` as a UTC time."""
@@ -81,9 +81,12 @@ class Clock:
         """
         replace(self._floor_file, f"{self.unix():.0f}\n".encode())
 
+    def _running(self) -> float:
+        return self.monotonic() - self._started
+
     def _is_off(self) -> bool:
         """Tell whether the machine's time is before the floor and nobody vouches for it."""
-        if self._wall() >= self._floor + self.monotonic() - self._started:
+        if self._wall() >= self._floor + self._running():
             return False
         return self._source() not in (ClockQuality.NETWORK, ClockQuality.AUTHENTICATED)
 

@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS: Final = 60.0  # how soon an invitation, or a clock put right, is noticed
 _LEAST_SECONDS: Final = 0.1
 _DUE_PART: Final = 2 / 3  # of a certificate's life
+_REST_PART: Final = 1 / 3  # in which a new certificate is not replaced, whatever the clock says
 _FIRST_RETRY_PART: Final = 1 / 3000  # of a certificate's life...
 _FIRST_RETRY_SECONDS: Final = 60.0
 _RETRY_PART: Final = 1 / 30  # ...so that there are ten tries or more in its last third
@@ -117,6 +118,7 @@ class Renewal:
         self._directory = settings.enrolment.directory or Path()
         self._store = IdentityDirectory(self._directory)
         self._retries: FullJitter | None = None
+        self._renewed_at = float("-inf")
 
     async def run(self) -> None:
         """Look, act, wait; until cancelled."""
@@ -140,10 +142,16 @@ class Renewal:
             return _LOOK_SECONDS
         now = self._clock.unix()
         self._facts.certificate_not_after = int(certificate.not_valid_after_utc.timestamp())
-        if renewal_due(certificate, int(now)):
-            return await self._try(self._renew, certificate)
-        self._note(trouble)
         begins, life = _life(certificate)
+        if renewal_due(certificate, int(now)):
+            rest = self._renewed_at + life * _REST_PART - self._clock.monotonic()
+            if rest <= 0:
+                return await self._try(self._renew, certificate)
+            self._note(
+                "the newest certificate is due at once: this clock, or the service's, is off"
+            )
+            return min(rest, _LOOK_SECONDS)
+        self._note(trouble)
         return min(max(begins + life * _DUE_PART - now, _LEAST_SECONDS), _LOOK_SECONDS)
 
     async def _try(self, work: Callable[[], None], certificate: x509.Certificate | None) -> float:
@@ -156,6 +164,7 @@ class Renewal:
             asked = problem.wait_seconds if isinstance(problem, UnreachableError) else 0.0
             return max(retries.next(), asked)
         self._retries = None
+        self._renewed_at = self._clock.monotonic()
         self._count("renewed")
         self._note("")
         self._on_new_identity()

@@ -1,6 +1,7 @@
 """The agent keeps its certificate young, says so when it cannot, and is mended by an invitation."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -84,10 +85,12 @@ def settings_for(directory: Path, url: str, device: str = DEVICE) -> AgentSettin
 class Gateway:
     """The renewal task of one gateway, and what it has done."""
 
-    def __init__(self, settings: AgentSettings) -> None:
+    def __init__(self, settings: AgentSettings, ahead: timedelta = timedelta()) -> None:
         self.facts = Facts(started_at=0.0)
         self.new_identities = 0
-        clock = Clock(settings.state_directory / "clock")
+        clock = Clock(
+            settings.state_directory / "clock", wall=lambda: time.time() + ahead.total_seconds()
+        )
         self.keystore = Keystore(settings, clock)
         self._renewal = Renewal(
             settings,
@@ -225,6 +228,17 @@ async def test_an_invitation_that_cannot_be_followed_does_not_stop_renewals(
     async with running(gateway):
         await gateway.until(lambda: gateway.new_identities == 1)
         await gateway.until(lambda: "not a first-boot file" in gateway.facts.renewal_problem)
+
+
+async def test_a_clock_that_is_ahead_does_not_make_it_renew_for_ever(
+    service: EstServer, directory: Path
+) -> None:
+    enrol(service.invite(DEVICE), directory)
+    gateway = Gateway(settings_for(directory, service.url), ahead=LIFE * 0.8)
+    async with running(gateway):
+        await gateway.until(lambda: "this clock, or the service's" in gateway.facts.renewal_problem)
+        assert gateway.facts.renewals == {"renewed": 1}
+        assert service.asked.count("simplereenroll") == 1
 
 
 async def test_without_a_service_there_is_nothing_to_do(directory: Path) -> None:

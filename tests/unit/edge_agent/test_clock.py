@@ -64,3 +64,20 @@ def test_a_damaged_floor_is_no_floor(tmp_path: Path, fake_time: FakeTime) -> Non
 
 def test_the_kernel_is_asked_about_its_clock() -> None:
     assert machine_clock_quality() in ClockQuality
+
+
+def test_a_floor_that_rises_later_counts_from_then(clock: Clock, fake_time: FakeTime) -> None:
+    fake_time.quality = ClockQuality.NONE
+    fake_time.advance(1000)
+    clock.raise_floor(NOW + 1000)
+    assert clock.unix() == NOW + 1000  # and not the time since the start on top of it
+    fake_time.wall = 0.0
+    assert clock.unix() == NOW + 1000
+    fake_time.monotonic += 5
+    assert clock.unix() == NOW + 1005
+
+
+def test_an_unsure_clock_says_no_more_than_at_least(clock: Clock, fake_time: FakeTime) -> None:
+    assert not clock.is_floor_only()
+    fake_time.quality = ClockQuality.NONE
+    assert clock.is_floor_only()
