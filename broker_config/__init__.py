@@ -2,8 +2,8 @@
 
 `network` holds the description and reads and writes it as TOML; `mosquitto` and `nats`
 render it, purely, as each broker's configuration; `files` puts a rendering on disk with
-certificates and revocation lists; `keeper` keeps a running broker to the description and ends
-the sessions of gateways left out; `embedded` runs a broker on this machine. Nothing here
-publishes or subscribes, and no certificate is made here but the keeper's own, which signs
-nothing and opens only the listener on loopback that trusts it alone.
+certificates and revocation lists; `keeper` keeps a running broker to the description, ends the
+sessions of gateways left out and notes in `taken` how far it came; `embedded` runs a broker on
+this machine. Nothing here publishes or subscribes, and no certificate is made here but the
+keeper's own, which signs nothing and opens only the listener on loopback that trusts it alone.
 """

@@ -2,22 +2,23 @@
 
 A broker checks a certificate when a client connects and never again. So after the reload that
 leaves a gateway out, its live session is ended: NATS does it by itself; on Mosquitto the keeper
-comes under the gateway's client id, which ends the older session of that id, and goes.
+comes under the gateway's client id, which ends the older session of that id, and goes. It comes
+again for a while: who had shown its certificate before the reload, and said nothing yet, is still
+let in afterwards.
 
 Which gateways belong in the description, and when, its user decides; starting and stopping a
 broker of one's own is `embedded`. Nothing is published or read here.
 """
 
 import contextlib
-import json
 import os
 import signal
 import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,20 +27,27 @@ from cryptography import x509
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
+from broker_config import taken
 from broker_config.atomic_files import write_atomically
 from broker_config.broker_log import BrokerLog
 from broker_config.errors import BrokerError, BrokerRefusedError
 from broker_config.files import FILE_MODE, BrokerKind, Rendering, render, write
 from broker_config.keeper_credential import keeper_credential
 from broker_config.network import KEEPER, LOOPBACK, BrokerPaths, Gateway, Network
+from broker_config.taken import Taken
 
 Act: TypeAlias = Callable[[], None]
 """Makes the broker reload, or restart; raises BrokerError when it cannot."""
 
+Clock: TypeAlias = Callable[[], datetime]
+
 RELOAD_SECONDS = 10.0
 RESTART_SECONDS = 30.0
+SILENT_AT_MOST = timedelta(seconds=100)
+"""Mosquitto drops a connection that says nothing after 90 seconds."""
 
-_RECORD_FILE = "taken.json"
+_MEMORY_FILE = "taken.json"
+_UNSEEN = "a process that cannot be seen"
 _CONNECT_SECONDS = 5.0
 _COMMAND_SECONDS = 60.0
 _POLL_SECONDS = 0.05
@@ -62,44 +70,6 @@ class Applied:
     restart_needed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Record:
-    """What the broker has taken; kept beside its files, so that a crash forgets nothing.
-
-    fingerprint: of the rendering, empty while it has not been taken.
-    gateways: whoever may hold a session.
-    listed_at: when the revocation list of each council was issued.
-    outdated: the process, by `_identity`, that runs with listeners of an older description.
-    """
-
-    fingerprint: str = ""
-    gateways: tuple[Gateway, ...] = ()
-    listed_at: Mapping[str, datetime] = field(default_factory=dict)
-    outdated: str = ""
-
-    def to_json(self) -> bytes:
-        return json.dumps(
-            {
-                "fingerprint": self.fingerprint,
-                "gateways": [[each.tenant, each.device] for each in self.gateways],
-                "listed_at": {tenant: at.isoformat() for tenant, at in self.listed_at.items()},
-                "outdated": self.outdated,
-            }
-        ).encode()
-
-    @classmethod
-    def from_json(cls, text: bytes) -> "_Record":
-        found = json.loads(text)
-        return cls(
-            fingerprint=found["fingerprint"],
-            gateways=tuple(Gateway(tenant, device) for tenant, device in found["gateways"]),
-            listed_at={
-                tenant: datetime.fromisoformat(at) for tenant, at in found["listed_at"].items()
-            },
-            outdated=found["outdated"],
-        )
-
-
 class Keeper:
     """Keeps one running broker to what it is given. Blocking; for one thread at a time.
 
@@ -109,6 +79,7 @@ class Keeper:
     restart: makes it start anew, for listeners it cannot open otherwise; None: somebody else's
         business, and `Applied.restart_needed` says when.
     log: where the broker writes, if that can be read: then a refused reload is noticed.
+    clock: returns the time with its UTC offset.
     """
 
     def __init__(
@@ -121,6 +92,7 @@ class Keeper:
         restart: Act | None = None,
         log: BrokerLog | None = None,
         run_as: str = "mosquitto",
+        clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
         if reload is None and pid_file is None:
             raise ValueError("there is neither a pid_file nor another way to reload the broker")
@@ -131,6 +103,8 @@ class Keeper:
         self._reload = reload or hang_up(kind, pid_file or Path())
         self._restart = restart
         self._log = log
+        self._clock = clock
+        self._memory = paths.configuration / _MEMORY_FILE
 
     def render(self, network: Network, revocation_lists: Mapping[str, bytes]) -> Rendering:
         """Return the files the broker is kept to.
@@ -160,26 +134,28 @@ class Keeper:
             OSError: a file cannot be read or written.
         """
         rendering = self.render(network, revocation_lists)
-        record = self._record()
-        outdated = record.outdated if record.outdated == self._identity() else ""
+        known = taken.read(self._memory)
+        outdated = known.outdated if known.outdated == self._identity() else ""
         before = self._on_disk(rendering)
-        if record.fingerprint == rendering.fingerprint and before == rendering.files:
+        if known.fingerprint == rendering.fingerprint and before == rendering.files:
+            self._come_again(network, known)
             return Applied(changed=False, restart_needed=bool(outdated))
-        removed = tuple(each for each in record.gateways if each not in set(network.gateways))
-        relisten = before.get(rendering.main, b"") != rendering.files[rendering.main]
-        if relisten and self.kind is BrokerKind.MOSQUITTO:
-            outdated = self._identity()
-        pending = replace(
-            record, fingerprint="", gateways=(*network.gateways, *removed), outdated=outdated
-        )
-        self._write_record(pending)
-        self._take(rendering, before, network)
+        admitted = set(network.gateways)
+        removed = tuple(each for each in known.gateways if each not in admitted)
+        shut_out = {each: at for each, at in known.shut_out.items() if each not in admitted}
+        if before.get(rendering.main, b"") != rendering.files[rendering.main] and self._ends_here:
+            outdated = self._identity() or _UNSEEN
+        pending = replace(known, fingerprint="", gateways=(*network.gateways, *removed))
+        taken.write(self._memory, replace(pending, shut_out=shut_out, outdated=outdated))
         if outdated and self._restart is not None:
-            self._restart_and_wait(network)
+            self._start_anew(rendering, network)
             outdated = ""
-        if self.kind is BrokerKind.MOSQUITTO:
-            self.end_sessions(network, removed)
-        self._record_taken(rendering, network, revocation_lists, outdated)
+        else:
+            self._take(rendering, before, network)
+        shut_out |= dict.fromkeys(removed, self._clock())
+        self._end_sessions(network, shut_out)
+        held = self._held(rendering, network, revocation_lists)
+        taken.write(self._memory, replace(held, shut_out=shut_out, outdated=outdated))
         return Applied(
             changed=True,
             ended=tuple(each.device for each in removed),
@@ -187,29 +163,56 @@ class Keeper:
         )
 
     def listed_at(self) -> dict[str, datetime]:
-        """Return when each council's list that the broker holds was issued, by tenant."""
-        return dict(self._record().listed_at)
+        """Return since when each council's list that the broker holds counts, by tenant.
+
+        Raises:
+            BrokerError, OSError: what it has taken cannot be read.
+        """
+        return dict(taken.read(self._memory).listed_at)
 
     def record_start(self, network: Network, revocation_lists: Mapping[str, bytes]) -> None:
         """Note that the broker was started over exactly these files, with no session yet."""
         rendering = self.render(network, revocation_lists)
-        self._record_taken(rendering, network, revocation_lists, outdated="")
+        taken.write(self._memory, self._held(rendering, network, revocation_lists))
 
-    def end_sessions(self, network: Network, gateways: Iterable[Gateway]) -> None:
-        """End the sessions of these gateways on Mosquitto, with what waited there for them.
+    @property
+    def _ends_here(self) -> bool:
+        """Whether sessions end by our doing, and listeners by a restart: on Mosquitto."""
+        return self.kind is BrokerKind.MOSQUITTO
 
-        Raises:
-            BrokerError: the broker did not let us come under their client ids.
-        """
-        for gateway in gateways:
-            self._come_and_go(network, gateway.subject)
+    def _come_again(self, network: Network, known: Taken) -> None:
+        """End what became a session late, until nobody can be in between any more."""
+        if known.shut_out:
+            self._end_sessions(network, known.shut_out)
+            now = self._clock()
+            left = {each: at for each, at in known.shut_out.items() if now - at < SILENT_AT_MOST}
+            taken.write(self._memory, replace(known, shut_out=left))
+
+    def _end_sessions(self, network: Network, gateways: Iterable[Gateway]) -> None:
+        """End sessions on Mosquitto, with what waited there for them; NATS has done it."""
+        if self._ends_here:
+            for gateway in gateways:
+                self._come_and_go(network, gateway.subject)
+
+    def _start_anew(self, rendering: Rendering, network: Network) -> None:
+        write(rendering, self.paths)
+        if self._restart is not None:
+            self._restart()
+        ends = time.monotonic() + RESTART_SECONDS
+        while True:
+            try:
+                return self._come_and_go(network, KEEPER)
+            except BrokerError:
+                if time.monotonic() > ends:
+                    raise
+                time.sleep(_POLL_SECONDS)
 
     def _take(self, rendering: Rendering, before: Mapping[str, bytes], network: Network) -> None:
         """Write the files and have the broker take them; put the old ones back if it refuses."""
         write(rendering, self.paths)
         mark = self._log.mark() if self._log else 0
         self._reload()
-        if self.kind is BrokerKind.MOSQUITTO:
+        if self._ends_here:
             # One thread does everything there: whoever is let in after the signal was sent
             # is let in by a broker that has reloaded.
             self._come_and_go(network, KEEPER)
@@ -221,18 +224,6 @@ class Keeper:
             for name, content in before.items():
                 write_atomically(self.paths.configuration / name, content, FILE_MODE)
             raise
-
-    def _restart_and_wait(self, network: Network) -> None:
-        if self._restart is not None:
-            self._restart()
-        ends = time.monotonic() + RESTART_SECONDS
-        while True:
-            try:
-                return self._come_and_go(network, KEEPER)
-            except BrokerError:
-                if time.monotonic() > ends:
-                    raise
-                time.sleep(_POLL_SECONDS)
 
     def _come_and_go(self, network: Network, client_id: str) -> None:
         credential = keeper_credential(self.paths.configuration)
@@ -265,40 +256,17 @@ class Keeper:
         started = status.rpartition(")")[2].split()[_STARTED_FIELD]
         return f"{pid} {started}"
 
-    def _record(self) -> _Record:
-        try:
-            return _Record.from_json((self.paths.configuration / _RECORD_FILE).read_bytes())
-        except FileNotFoundError:
-            return _Record()
-        except (ValueError, KeyError, TypeError) as error:
-            path = self.paths.configuration / _RECORD_FILE
-            raise BrokerError(
-                f"{path} is damaged: {error}. Remove it and restart the broker, which ends "
-                "every session it might have named"
-            ) from error
-
-    def _record_taken(
-        self,
-        rendering: Rendering,
-        network: Network,
-        revocation_lists: Mapping[str, bytes],
-        outdated: str,
-    ) -> None:
-        lists = {
-            tenant: x509.load_der_x509_crl(der).last_update_utc
-            for tenant, der in revocation_lists.items()
-        }
-        self._write_record(
-            _Record(
-                fingerprint=rendering.fingerprint,
-                gateways=network.gateways,
-                listed_at=lists if self.kind is BrokerKind.MOSQUITTO else {},
-                outdated=outdated,
-            )
+    def _held(
+        self, rendering: Rendering, network: Network, revocation_lists: Mapping[str, bytes]
+    ) -> Taken:
+        lists = revocation_lists if self._ends_here else {}
+        return Taken(
+            fingerprint=rendering.fingerprint,
+            gateways=network.gateways,
+            listed_at={
+                tenant: x509.load_der_x509_crl(der).last_update_utc for tenant, der in lists.items()
+            },
         )
-
-    def _write_record(self, record: _Record) -> None:
-        write_atomically(self.paths.configuration / _RECORD_FILE, record.to_json(), FILE_MODE)
 
 
 def hang_up(kind: BrokerKind, pid_file: Path) -> Act:

@@ -23,7 +23,7 @@ import pytest
 from broker_config.broker_log import BrokerLog
 from broker_config.errors import BrokerError, BrokerRefusedError
 from broker_config.files import BrokerKind
-from broker_config.keeper import Keeper, command, hang_up
+from broker_config.keeper import SILENT_AT_MOST, Keeper, command, hang_up
 from broker_config.keeper_credential import keeper_credential
 from broker_config.network import PID_FILE, NetworkError
 from tests.integration.fix_brokers import City
@@ -61,7 +61,6 @@ def visit(
     """
     context = context or tls(city, device, credential)
     port = port or city.broker.council_endpoint(city.tenant_of(device)).port
-    rest = b"\x00\x04MQTT\x04\x02\x00\x3c" + len(device).to_bytes(2, "big") + device.encode()
     with socket.create_connection(("127.0.0.1", port), SECONDS) as plain:
         try:
             with context.wrap_socket(
@@ -72,12 +71,22 @@ def visit(
                 with contextlib.suppress(ssl.SSLWantReadError):
                     connection.recv(1)
                 connection.settimeout(SECONDS)
-                connection.sendall(bytes([0x10, len(rest)]) + rest)
+                connection.sendall(hello(device))
                 answer = connection.recv(4)
                 resumed = bool(connection.session_reused)
-                return Visit(answer[3:] == b"\x00", answer.hex(), connection.session, resumed)
+                return Visit(answer == CONNECTED, answer.hex(), connection.session, resumed)
         except OSError as error:
             return Visit(let_in=False, reason=getattr(error, "reason", "") or str(error))
+
+
+CONNECTED = bytes((0x20, 2, 0, 0))
+
+
+def hello(client_id: str) -> bytes:
+    """Return CONNECT, clean session (MQTT 3.1.1, section 3.1)."""
+    rest = b"\x00\x04MQTT\x04\x02\x00\x3c" + len(client_id).to_bytes(2, "big")
+    rest += client_id.encode()
+    return bytes((0x10, len(rest))) + rest
 
 
 def tls(city: City, device: str, credential: tuple[Path, Path] | None = None) -> ssl.SSLContext:
@@ -188,6 +197,33 @@ def test_ticket_of_an_earlier_tls_session_opens_no_door_to_a_revoked_gateway(
     own_city.broker.reload(own_city.broker.network, own_city.revocation_list("camden", NEIGHBOUR))
     refused = visit(own_city, NEIGHBOUR, context=context, session=session)
     assert (refused.let_in, refused.reason) == (False, "SSLV3_ALERT_CERTIFICATE_REVOKED")
+
+
+@on_mosquitto
+def test_foot_in_the_door_of_a_revoked_gateway_does_not_stay(own_city: City) -> None:
+    """It showed its certificate in time, then kept silent: Mosquitto asks for none again."""
+    broker = own_city.broker
+    endpoint = broker.council_endpoint("camden")
+    with (
+        socket.create_connection((endpoint.host, endpoint.port), SECONDS) as plain,
+        tls(own_city, NEIGHBOUR).wrap_socket(plain, server_hostname="localhost") as early,
+    ):
+        select.select([early], [], [], SECONDS)  # a ticket: the certificate was accepted
+        network = broker.network.without_gateway(NEIGHBOUR)
+        lists = broker.revocation_lists | own_city.revocation_list("camden", NEIGHBOUR)
+        assert keeper_over(own_city).apply(network, lists).ended == (NEIGHBOUR,)
+        early.sendall(hello(NEIGHBOUR))
+        assert early.recv(4) == CONNECTED
+
+        assert not keeper_over(own_city).apply(network, lists).changed
+
+        assert early.recv(1) == b""
+        late = datetime.now(UTC) + SILENT_AT_MOST
+        keeper_over(own_city, clock=lambda: late).apply(network, lists)
+        said = BrokerLog(broker.kind, broker.log)
+        mark = said.mark()
+        assert not keeper_over(own_city).apply(network, lists).changed
+        assert said.said(mark) == ""  # nobody comes for ever
 
 
 def test_suspended_gateway_is_let_in_again_once_resumed(own_city: City) -> None:
@@ -382,7 +418,11 @@ def test_changed_listeners_ask_for_a_restart_and_hold_up_nothing_else(own_city: 
 def test_changed_listeners_are_opened_by_the_restart_a_keeper_may_make(own_city: City) -> None:
     broker = own_city.broker
     camden, leeds = broker.network.councils
-    moved = replace(broker.network, councils=(camden, replace(leeds, port=free_port())))
+    moved = replace(
+        broker.network,
+        councils=(camden, replace(leeds, port=free_port())),
+        keeper_port=free_port(),
+    )
     keeper = keeper_over(own_city, restart=broker.restart)
     applied = keeper.apply(moved, broker.revocation_lists)
     assert (applied.changed, applied.restart_needed) == (True, False)
