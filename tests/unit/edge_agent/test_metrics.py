@@ -9,6 +9,7 @@ def test_facts_become_metrics_by_their_documented_names() -> None:
     facts = Facts(started_at=0.0, connected=True, readings=12, certificate_not_after=1_900_000_000)
     facts.count("sealed", 3)
     facts.count("acknowledged")
+    facts.renewals = {"renewed": 4, "failed": 1}
     facts.adapters = {
         "urn:a": AdapterFacts("replay", failures=2),
         "urn:b": AdapterFacts("replay", failures=1),
@@ -29,6 +30,8 @@ def test_facts_become_metrics_by_their_documented_names() -> None:
         ("edge_messages_total", "acknowledged"): 1,
         ("edge_adapter_failures_total", "host"): 0,
         ("edge_adapter_failures_total", "replay"): 3,
+        ("edge_certificate_renewals_total", "renewed"): 4,
+        ("edge_certificate_renewals_total", "failed"): 1,
         ("edge_epoch_counter",): 0,
         ("edge_rolled_back",): 0,
         ("edge_certificate_expiry_timestamp_seconds",): 1_900_000_000,

@@ -131,3 +131,36 @@ def test_every_setting_says_what_it_means() -> None:
         row.key for row in describe(AgentSettings) if not row.doc and row.key != "sensor[].adapter"
     ]
     assert unexplained == []
+
+
+ENROLMENT = '[enrolment]\nurl = "https://enrol.example.org:8445/.well-known/est/camden"\n'
+
+
+def test_renewal_needs_a_service_and_a_directory(path: Path) -> None:
+    path.write_text(GOOD + ENROLMENT + 'directory = "identity"\nkey = "p-256"\n')
+    assert check(path) == []
+    settings = load(AgentSettings, path)
+    assert settings.enrolment.directory == path.parent / "identity"
+    assert settings.enrolment.key == "p-256"
+    path.write_text(GOOD + ENROLMENT)
+    [line] = check(path)
+    assert "enrolment.directory: must be set where there is a url" in line
+    path.write_text(GOOD + ENROLMENT.replace("/camden", "") + 'directory = "identity"\n')
+    [line] = check(path)
+    assert "enrolment.url" in line
+    assert "write it as https://host:port/.well-known/est/council" in line
+    path.write_text(GOOD)
+    assert load(AgentSettings, path).enrolment.url == ""
+
+
+def test_a_token_s_library_must_be_there(path: Path) -> None:
+    signer = '[signer]\nmodule = "libsofthsm2.so"\nlabel = "street"\npin_file = "pin"\n'
+    path.write_text(GOOD + signer)
+    [line] = check(path)
+    assert "signer.module" in line
+    (path.parent / "libsofthsm2.so").touch()
+    settings = load(AgentSettings, path)
+    assert settings.signer is not None
+    assert settings.signer.pin_file == path.parent / "pin"
+    path.write_text(GOOD)
+    assert load(AgentSettings, path).signer is None

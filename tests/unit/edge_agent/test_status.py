@@ -83,6 +83,7 @@ def test_the_file_of_a_dead_agent_is_shown_as_the_past(
 def test_everything_that_is_wrong_is_said(render: Callable[..., str], facts: Facts) -> None:
     facts.connected, facts.connection_error = False, "no route"
     facts.certificate_not_after = int(NOW) - 60
+    facts.renewal_problem = "refused"
     facts.key_set_is_stale = facts.rolled_back = True
     facts.waiting_for = "no recipients"
     facts.adapters["urn:dev:example:computer"] = AdapterFacts(
@@ -91,6 +92,8 @@ def test_everything_that_is_wrong_is_said(render: Callable[..., str], facts: Fac
     depth = Depth(1200, 81_920, int(NOW) - 7200)
     text = render(facts, depth=depth, clock=0, dropped=55, spool_failing="disk full")
     for words in (
+        "UTC (65 seconds ago): NEEDS A NEW INVITATION",
+        "NOT RENEWED: refused",
         "NOT CONNECTED since 2030-03-17 16:46:40 UTC (60 minutes ago): no route",
         "1200 readings wait, the oldest taken 2 hours ago (80 KiB)",
         "CANNOT BE WRITTEN: disk full",
