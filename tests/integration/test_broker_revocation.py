@@ -25,7 +25,7 @@ from broker_config.errors import BrokerError, BrokerRefusedError
 from broker_config.files import BrokerKind
 from broker_config.keeper import SILENT_AT_MOST, Keeper, command, hang_up
 from broker_config.keeper_credential import keeper_credential
-from broker_config.network import PID_FILE, NetworkError
+from broker_config.network import PID_FILE, Council, NetworkError
 from tests.integration.fix_brokers import City
 
 MINE, NEIGHBOUR, FOREIGN, NEWCOMER = "k7q2m9xd4t", "w3n8b5rc6h", "z9f4j2tv7p", "n3wc0m3rgw"
@@ -390,6 +390,34 @@ def test_refused_configuration_is_taken_back(own_city: City) -> None:
     assert main.read_bytes() == before
     assert visit(own_city, MINE).let_in
     assert keeper_over(own_city).apply(network, {}).changed  # nothing is taken for granted
+
+
+@on_nats
+async def test_council_is_added_to_nats_while_it_runs(own_city: City) -> None:
+    city, broker = own_city, own_city.broker
+    bristol = Council(tenant="bristol", gss="E06000023", name="Bristol", port=free_port())
+    city.enrol("bristol", NEWCOMER)
+    wider = replace(
+        broker.network,
+        councils=(*broker.network.councils, bristol),
+        services=tuple(
+            replace(each, tenants=(*each.tenants, "bristol")) if each.name == "ingest" else each
+            for each in broker.network.services
+        ),
+    ).with_gateway("bristol", NEWCOMER)
+    certificates = city.authority.broker_certificates(wider.tenants)
+    keeper = Keeper(
+        broker.kind,
+        replace(broker.paths, certificates=certificates),
+        pid_file=broker.paths.data / PID_FILE,
+        log=BrokerLog(broker.kind, broker.log),
+    )
+    assert not keeper.apply(wider, {}).restart_needed
+    broker.network = wider  # where its clients connect
+    async with city.service_client("bristol") as ingest, connected(city, NEWCOMER) as gateway:
+        await ingest.subscribe("snaas/1/bristol/+/d/#", qos=1)
+        await send(gateway, data(city, NEWCOMER), b"from Bristol")
+        assert await next_payload(ingest) == b"from Bristol"
 
 
 @on_mosquitto
