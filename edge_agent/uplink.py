@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sqlite3
 import ssl
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any, Final, Self, TypeVar
 
@@ -32,6 +32,7 @@ from edge_agent.settings import AgentSettings, BrokerSettings
 from edge_agent.spool import Priority
 from edge_agent.tls import check_peer
 from runtime.backoff import FullJitter
+from runtime.cancellation import stoppable
 
 log = logging.getLogger(__name__)
 
@@ -213,7 +214,7 @@ class Uplink:
         while True:
             connected_at = self._clock.monotonic()
             try:
-                await _stoppable(self._hold_connection())
+                await stoppable(self._hold_connection(), name="connection")
             except* OUTAGES as outage:
                 self._note_connection(connected=False, error=_words(outage))
             if self._clock.monotonic() - connected_at > _STEADY_SECONDS:
@@ -461,24 +462,6 @@ class Uplink:
             facts.connected, facts.connection_since = connected, self._clock.unix()
             log.info("connected" if connected else "disconnected", extra={"error": error})
         facts.connection_error = error
-
-
-async def _stoppable(work: Coroutine[Any, Any, None]) -> None:
-    """Do `work` in a task of its own, which a cancellation of ours surely ends.
-
-    A TaskGroup of Python 3.11 swallows a cancellation when one of its children fails just then;
-    here what it raises instead does not count.
-    """
-    task = asyncio.create_task(work, name="connection")
-    try:
-        await asyncio.wait([task])
-    except asyncio.CancelledError:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # seen
-        raise
-    await task
 
 
 def _words(outage: BaseExceptionGroup[BaseException]) -> str:

@@ -7,7 +7,6 @@ before. Only an announcement or a description makes the next batch wait for COMM
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NoReturn
@@ -62,7 +61,7 @@ class Pipeline:
         self._max_messages = batch_max_messages
         self._max_wait_seconds = batch_max_wait_seconds
         self._ask_for_recipients = ask_for_recipients
-        self._not_for_us: deque[Delivery] = deque(maxlen=_MOST_NOT_FOR_US)
+        self._not_for_us: dict[str, Delivery] = {}
         self._handover: asyncio.Queue[Outcome] = asyncio.Queue(1)  # full: admission waits
         self._kept_house_at = 0
         self.newest = NewestObservations()
@@ -97,8 +96,9 @@ class Pipeline:
     def use_recipients(self, recipients: Mapping[bytes, RecipientKey]) -> None:
         """Open with these keys from now on, also what came too early for the new ones."""
         self._rules = replace(self._rules, recipients=recipients)
-        while self._not_for_us:
-            self._inbox.put(self._not_for_us.popleft())
+        waiting, self._not_for_us = self._not_for_us, {}
+        for delivery in waiting.values():
+            self._inbox.put(delivery)
 
     async def _next_batch(self, deferred: Sequence[Delivery]) -> Outcome:
         """Admit until the batch is full, or its first message has waited long enough."""
@@ -146,11 +146,19 @@ class Pipeline:
         self.last_heard.update(outcome.last_heard)
 
     def _keep_what_is_not_for_us(self, outcome: Outcome) -> None:
-        """Keep announcements that no key of ours opens, in case a new one has just come."""
+        """Keep announcements that no key of ours opens, in case a new one has just come.
+
+        Of each topic the newest, unless a later one was accepted.
+        """
+        for accepted in outcome.announcements:
+            self._not_for_us.pop(accepted.delivery.topic, None)
         for refusal in outcome.refusals:
             if refusal.code == NotRecipientError.code:
-                self._not_for_us.append(refusal.delivery)
+                self._not_for_us.pop(refusal.delivery.topic, None)
+                self._not_for_us[refusal.delivery.topic] = refusal.delivery
                 self._ask_for_recipients()
+        while len(self._not_for_us) > _MOST_NOT_FOR_US:
+            del self._not_for_us[next(iter(self._not_for_us))]
 
     async def _learn(self, device: DeviceKey) -> None:
         """Take in what a gateway has described, also for its readings that came too early."""
