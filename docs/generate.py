@@ -31,6 +31,7 @@ from edge_agent.facts import AdapterFacts, Facts
 from edge_agent.metrics import AgentMetrics
 from edge_agent.settings import AgentSettings
 from edge_agent.spool import Depth
+from enrolment.settings import EnrolmentSettings
 from ingest.settings import IngestSettings
 from runtime.setting_types import Limits, tables_in, told_apart
 from runtime.settings import SettingDescription, describe
@@ -39,7 +40,8 @@ from standards_mapping.sensorthings.conformance import CONFORMANCE
 from standards_mapping.sensorthings.expression import FUNCTIONS
 from standards_mapping.sensorthings.model import ENTITY_TYPES
 
-REFERENCE: Final = Path(__file__).parent / "reference"
+CHECKOUT: Final = Path(__file__).parents[1]
+REFERENCE: Final = CHECKOUT / "docs" / "reference"
 MARKER: Final = re.compile(
     r"(?P<begin><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
 )
@@ -48,6 +50,7 @@ METRIC_MODULES: Final[Mapping[str, Sequence[str]]] = {
     "ingest": ("ingest.metrics",),
     "api": ("api.metrics", "api.live"),
     "analytics": ("analytics.runner",),
+    "enrolment": ("enrolment.metrics",),
 }
 """Where each central process makes its metrics; the agent's are made when they are asked for."""
 
@@ -150,7 +153,8 @@ def _meaning(action: argparse.Action) -> str:
         text += " (needed)"
     elif action.default not in (None, False, "", []) and "default" not in text:
         text += f" (default {action.default})"
-    return text.replace(str(default_data_directory()), "`~/.local/share/kerbstone/demo`").strip()
+    text = text.replace(str(default_data_directory()), "`~/.local/share/kerbstone/demo`")
+    return text.replace(f"{CHECKOUT}/", "").strip()
 
 
 def sentence(text: str) -> str:
@@ -230,6 +234,7 @@ def agent_metrics() -> Iterator[str]:
     facts = Facts(started_at=0, last_acknowledgement_at=0, certificate_not_after=0)
     facts.adapters = {"urn": AdapterFacts("host")}
     facts.count("sent")
+    facts.renewals["renewed"] = 1
     registry = CollectorRegistry()
     registry.register(AgentMetrics(facts, lambda: Depth(0, 0, None)))
     yield from _metric_table(
@@ -339,10 +344,12 @@ PARTS: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "ingest-settings": lambda: settings(IngestSettings, "ingest"),
     "api-settings": lambda: settings(ApiSettings, "serve"),
     "analytics-settings": lambda: settings(AnalyticsSettings, "analytics"),
+    "enrolment-settings": lambda: settings(EnrolmentSettings, "enrolment"),
     "agent-metrics": agent_metrics,
     "ingest-metrics": lambda: process_metrics(METRIC_MODULES["ingest"]),
     "api-metrics": lambda: process_metrics(METRIC_MODULES["api"]),
     "analytics-metrics": lambda: process_metrics(METRIC_MODULES["analytics"]),
+    "enrolment-metrics": lambda: process_metrics(METRIC_MODULES["enrolment"]),
     "reasons": reasons,
     "quality": quality,
     "conformance": conformance,
