@@ -143,7 +143,14 @@ class RemoteSettings:
         chosen = trial if trial is not None and begins else self._state.kept
         self._on_trial = chosen.version if begins else 0
         log.info("settings chosen", extra={"configuration": chosen.version, "on_trial": begins})
-        return apply(self._settings, chosen.settings or {})
+        return apply(self._settings, self._usable(chosen.settings or {}))
+
+    def _usable(self, wanted: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """Leave out what cannot be followed any more: the file or the release has changed since."""
+        faults = {fault.key: str(fault) for fault in self._faults(wanted)} if wanted else {}
+        for key, detail in faults.items():
+            log.warning("setting from afar left out", extra={"setting": key, "detail": detail})
+        return {key: value for key, value in wanted.items() if key not in faults}
 
     def _begin_trial(self, trial: Chosen) -> bool:
         if trial.tries >= _MOST_TRIES or self._faults(trial.settings or {}):
@@ -277,7 +284,7 @@ class RemoteSettings:
 def apply(settings: AgentSettings, wanted: Mapping[str, Scalar]) -> AgentSettings:
     """Return `settings` with those changed that `wanted` names by their dotted keys.
 
-    A sensor that is no longer in the file is left out.
+    What is wanted must be what this gateway can follow.
     """
     for key, value in wanted.items():
         urn = sensor_of(key)
@@ -308,6 +315,6 @@ def _chosen(stored: Mapping[str, object]) -> Chosen:
         KeyError, TypeError, ValueError: it is none.
     """
     settings = stored["settings"]
-    if settings is not None and (not isinstance(settings, dict) or validate(settings)):
-        raise ValueError("stored settings that cannot be followed")
+    if settings is not None and not isinstance(settings, dict):
+        raise TypeError("stored settings are no table")
     return Chosen(int(str(stored["version"])), settings, int(str(stored["tries"])))

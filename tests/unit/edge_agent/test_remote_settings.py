@@ -1,6 +1,7 @@
 """Settings from afar are tried, kept or taken back, and no old ones ever come again."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -312,6 +313,30 @@ async def test_a_damaged_file_leaves_the_gateways_own_settings(
     assert _told(remote) == (0, 0, 0)
 
 
+async def test_what_a_later_file_or_release_cannot_follow_is_left_out(
+    start: Callable[[], RemoteSettings],
+    message: Callable[..., bytes],
+    agent_settings: AgentSettings,
+) -> None:
+    kept = {
+        "uplink.batch_seconds": 2,
+        "uplink.colour": 1,
+        "sensor.urn:dev:gone.interval_seconds": 9,
+    }
+    stored = {
+        "floor": 9,
+        "refused": 3,
+        "kept": {"version": 8, "settings": kept, "tries": 0},
+        "trial": None,
+    }
+    (agent_settings.state_directory / "remote.json").write_text(json.dumps(stored))
+    remote = start()
+    assert _batch_seconds(remote) == 2
+    assert _told(remote) == (8, 3, 0)
+    remote.offer(message(9))
+    assert _batch_seconds(remote) == 2
+
+
 def test_settings_are_applied_where_they_belong(settings: AgentSettings) -> None:
     sensors = [sensor for sensor in settings.sensor if isinstance(sensor, HostSettings)]
     urn = sensors[0].urn
@@ -324,7 +349,6 @@ def test_settings_are_applied_where_they_belong(settings: AgentSettings) -> None
             "broker.host": "broker.example.org",
             "broker.port": 1,
             f"sensor.{urn}.interval_seconds": 30,
-            "sensor.urn:dev:gone.interval_seconds": 30,
             "rekey": True,
         },
     )
