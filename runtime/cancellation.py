@@ -8,13 +8,14 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final
 
-_ASK_AGAIN_SECONDS: Final = 1.0
+_ASK_AGAIN_SECONDS: Final = 30.0  # longer than an orderly end takes, which it would interrupt
 
 
 async def stoppable(work: Coroutine[Any, Any, None], *, name: str) -> None:
     """Do `work` in a task of its own, which a cancellation of ours surely ends.
 
-    It is cancelled again and again until it ends; what it raises instead does not count.
+    It is given time to end in order, and cancelled again if it has not; what it raises instead
+    does not count.
     """
     task = asyncio.create_task(work, name=name)
     try:
