@@ -9,6 +9,7 @@ a broker let through by mistake or malice is refused by its code all the same.
 import asyncio
 import contextlib
 import dataclasses
+import ssl
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -89,6 +90,17 @@ async def test_connect_with_a_self_signed_certificate(stage: Stage, tmp_path: Pa
     credential = certified(None, policy.gateway(TENANT, DEVICE), tmp_path, datetime.now(UTC))
     await refused_at_the_door(stage, credential, "TLSV1_ALERT_UNKNOWN_CA")
     await refused_at_ingest(stage, credential, DEVICE)
+
+
+async def test_speak_tls_1_2(stage: Stage) -> None:
+    city, newest = stage.city, ssl.TLSVersion.TLSv1_2
+    credential = city.gateways[DEVICE].credential
+    answer = knock(city, city.broker.council_endpoint(TENANT), credential, DEVICE, newest=newest)
+    assert (answer.let_in, answer.reason) == (False, "TLSV1_ALERT_PROTOCOL_VERSION")
+    words = "client offered only unsupported versions" if on_nats(city) else "unsupported protocol"
+    assert answer.names(words)
+    async with stage.honest() as honest:
+        await stage.flows_on(honest)
 
 
 async def test_connect_with_a_revoked_certificate(stage: Stage) -> None:

@@ -1,0 +1,334 @@
+"""Every threat the network withstands, what stops it, and the test that shows it.
+
+`test_threats.py` holds this table against the tests there are, in both directions; the table of
+docs/explanation/security.md is held against this one.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Where(StrEnum):
+    """Who stops a threat."""
+
+    BROKER = "broker"
+    INGEST = "ingest"
+    GATEWAY = "gateway"
+    SERVICE = "certificate service"
+    PAGES = "pages"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threat:
+    """One row.
+
+    threat: what somebody does. stopped_by: where it ends; the first of several is where it ends
+    if everybody but the attacker behaves. check: what catches it; with its code of the
+    envelope's section 8 or its reason. alarm: where a person sees it. tests: file and name.
+    """
+
+    threat: str
+    stopped_by: tuple[Where, ...]
+    check: str
+    alarm: str
+    tests: tuple[str, ...]
+
+
+REFUSALS = "refusals on the status page and in ingest_envelopes_total; security log"
+COUNTED = "ingest_envelopes_total"
+AGENT = "the agent's log and status"
+BROKERS = "the broker's log"
+ENROLMENT = "enrolment_refusals_total; the service's log"
+AUDIT = "the other council's audit trail"
+MISSING = "ingest_missing_messages; gaps on the status page"
+
+_OPERATOR = "test_broker_operator.py::"
+_KEY = "test_genuine_key.py::"
+_DECEIVED = "test_gateway_deceived.py::"
+_DOOR = "test_door.py::"
+_CERTIFICATES = "test_certificate_service.py::"
+_COUNCILS = "test_councils.py::"
+
+
+def _ingest(threat: str, check: str, *tests: str, alarm: str = REFUSALS) -> Threat:
+    return Threat(threat=threat, stopped_by=(Where.INGEST,), check=check, alarm=alarm, tests=tests)
+
+
+THREATS: tuple[Threat, ...] = (
+    # The broker's operator, or whoever holds its machine
+    _ingest(
+        "read",
+        "encryption to the council's recipients: 305 and 306 for any other key",
+        _OPERATOR + "test_read",
+        alarm="none: nothing legible passes",
+    ),
+    _ingest(
+        "forge",
+        "203 signer, 401 aead, 402 signature; 401 at the gateway for acknowledgements",
+        _OPERATOR + "test_forge_an_announcement",
+        _OPERATOR + "test_forge_a_message",
+        _OPERATOR + "test_forge_as_a_recipient",
+        _OPERATOR + "test_forge_an_acknowledgement",
+        _DECEIVED + "test_forge_an_acknowledgement_for_the_agent",
+        _DECEIVED + "test_forge_a_configuration",
+    ),
+    _ingest(
+        "alter",
+        "401 aead, 402 signature",
+        _OPERATOR + "test_alter_a_message",
+        _OPERATOR + "test_alter_an_announcement",
+    ),
+    _ingest(
+        "replay",
+        "500 duplicate, 501 too-old",
+        _OPERATOR + "test_replay",
+        _OPERATOR + "test_replay_behind_the_window",
+        alarm=COUNTED,
+    ),
+    _ingest(
+        "reorder",
+        "harmless: readings carry their time; the window of 1 024 takes any order",
+        _OPERATOR + "test_reorder",
+        alarm="none needed",
+    ),
+    Threat(
+        threat="drop",
+        stopped_by=(Where.INGEST, Where.GATEWAY),
+        check="gaps in the sequence, and the end that the next announcement tells; "
+        "the gateway keeps what is not acknowledged",
+        alarm=MISSING,
+        tests=(
+            _OPERATOR + "test_drop",
+            _OPERATOR + "test_drop_the_end_of_an_epoch",
+            _DECEIVED + "test_drop_everything_an_agent_sends",
+        ),
+    ),
+    _ingest("truncate", "101 encoding, 401 aead", _OPERATOR + "test_truncate"),
+    _ingest("append", "101 encoding, 401 aead", _OPERATOR + "test_append"),
+    _ingest(
+        "move to another topic",
+        "102 structure, 104 topic",
+        _OPERATOR + "test_move_to_another_topic",
+    ),
+    _ingest(
+        "move to another device",
+        "203 signer, 300 unknown-epoch",
+        _OPERATOR + "test_move_to_another_device",
+    ),
+    _ingest(
+        "move to another council",
+        "200 unknown-device, 203 signer",
+        _OPERATOR + "test_move_to_another_council",
+    ),
+    _ingest(
+        "move to another group",
+        "402 signature, 300 unknown-epoch",
+        _OPERATOR + "test_move_to_another_group",
+    ),
+    _ingest(
+        "roll an epoch back",
+        "301 epoch-rollback",
+        _KEY + "test_roll_an_epoch_back",
+        _KEY + "test_gateway_learns_that_its_counter_was_rolled_back",
+        _DECEIVED + "test_restore_an_old_disk",
+    ),
+    _ingest(
+        "reuse an epoch id",
+        "302 epoch-conflict",
+        _KEY + "test_reuse_an_epoch_id",
+        _KEY + "test_reuse_another_gateways_epoch_id",
+    ),
+    _ingest(
+        "clone a gateway's disk",
+        "302 epoch-conflict, 502 seq-conflict",
+        _KEY + "test_clone_the_disk",
+        _KEY + "test_clone_the_memory",
+    ),
+    _ingest(
+        "replay stale K",
+        "301 epoch-rollback, 500 duplicate",
+        _OPERATOR + "test_replay_a_stale_announcement",
+    ),
+    Threat(
+        threat="replay stale R",
+        stopped_by=(Where.GATEWAY,),
+        check="key-set-rollback: versions rise",
+        alarm=AGENT,
+        tests=(_DECEIVED + "test_replay_a_stale_key_set",),
+    ),
+    Threat(
+        threat="replay stale C",
+        stopped_by=(Where.GATEWAY,),
+        check="configuration-rollback: versions rise",
+        alarm=AGENT,
+        tests=(_DECEIVED + "test_replay_a_stale_configuration",),
+    ),
+    Threat(
+        threat="swap recipient keys",
+        stopped_by=(Where.GATEWAY, Where.INGEST),
+        check="203 signer, 402 signature: only the council's signer of key sets; 305 not-recipient",
+        alarm=AGENT,
+        tests=(
+            _DECEIVED + "test_swap_the_recipient_keys",
+            _KEY + "test_announce_for_somebody_else",
+        ),
+    ),
+    _ingest(
+        "downgrade algorithms",
+        "400 algorithm",
+        _OPERATOR + "test_downgrade_the_algorithms",
+        _KEY + "test_announce_weak_algorithms",
+    ),
+    _ingest(
+        "send retained D",
+        "105 retained",
+        _OPERATOR + "test_send_retained_data",
+        _KEY + "test_send_retained_data_as_a_gateway",
+    ),
+    Threat(
+        threat="flood (size)",
+        stopped_by=(Where.BROKER, Where.INGEST),
+        check="the broker's largest packet; 100 size before anything is parsed",
+        alarm=f"{BROKERS}; {REFUSALS}",
+        tests=(
+            _KEY + "test_flood_with_messages_over_the_brokers_limit",
+            _OPERATOR + "test_flood_with_size",
+        ),
+    ),
+    _ingest(
+        "flood (rate)",
+        "401 aead, the cheapest check of a secret; reading pauses; 601 payload, 1 000 an hour kept",
+        _OPERATOR + "test_flood_with_a_high_rate",
+        _KEY + "test_flood_with_genuine_rubbish",
+    ),
+    _ingest(
+        "flood (unknown epochs)",
+        "300 unknown-epoch: 1 000 messages of a device wait, for five minutes",
+        _OPERATOR + "test_flood_with_unknown_epochs",
+    ),
+    _ingest(
+        "flood (expensive forgeries)",
+        "402 signature: one check each, and others are served between",
+        _OPERATOR + "test_flood_with_expensive_forgeries",
+    ),
+    # Coming in
+    Threat(
+        threat="spoof CN across councils",
+        stopped_by=(Where.BROKER, Where.INGEST),
+        check="name constraints of a council's root, rights by whole name; 203 signer",
+        alarm=f"{BROKERS}; {REFUSALS}",
+        tests=(
+            _DOOR + "test_spoof_a_name_of_another_council",
+            _DOOR + "test_spoof_a_common_name_of_another_council",
+            _CERTIFICATES + "test_request_for_another_name",
+        ),
+    ),
+    Threat(
+        threat="connect with an expired certificate",
+        stopped_by=(Where.BROKER, Where.INGEST),
+        check="TLS alert certificate_expired; 203 signer",
+        alarm=f"{BROKERS}; {REFUSALS}",
+        tests=(_DOOR + "test_connect_with_an_expired_certificate",),
+    ),
+    Threat(
+        threat="connect with a revoked certificate",
+        stopped_by=(Where.INGEST, Where.BROKER),
+        check="201 revoked within a second; revocation list (Mosquitto), list of users (NATS)",
+        alarm=f"{REFUSALS}; the quarantine; {BROKERS}",
+        tests=(
+            _DOOR + "test_connect_with_a_revoked_certificate",
+            _CERTIFICATES + "test_renewal_by_a_stolen_gateway",
+        ),
+    ),
+    Threat(
+        threat="connect with a foreign certificate",
+        stopped_by=(Where.BROKER, Where.INGEST),
+        check="TLS alert unknown_ca; 203 signer",
+        alarm=f"{BROKERS}; {REFUSALS}",
+        tests=(_DOOR + "test_connect_with_a_foreign_certificate",),
+    ),
+    Threat(
+        threat="connect with a self-signed certificate",
+        stopped_by=(Where.BROKER, Where.INGEST),
+        check="TLS alert unknown_ca; 203 signer",
+        alarm=f"{BROKERS}; {REFUSALS}",
+        tests=(_DOOR + "test_connect_with_a_self_signed_certificate",),
+    ),
+    Threat(
+        threat="steal a client id",
+        stopped_by=(Where.BROKER,),
+        check="the id is the certificate's (Mosquitto); rights are the certificate's (both)",
+        alarm=BROKERS,
+        tests=(
+            _DOOR + "test_steal_a_client_id",
+            _DOOR + "test_take_over_a_session_as_the_keeper",
+        ),
+    ),
+    Threat(
+        threat="TLS 1.2 on MQTT",
+        stopped_by=(Where.BROKER,),
+        check="TLS alert protocol_version",
+        alarm=BROKERS,
+        tests=(_DOOR + "test_speak_tls_1_2",),
+    ),
+    Threat(
+        threat="oversized CSR",
+        stopped_by=(Where.SERVICE,),
+        check="request-too-large, 413",
+        alarm=ENROLMENT,
+        tests=(_CERTIFICATES + "test_oversized_request",),
+    ),
+    Threat(
+        threat="malformed CSR",
+        stopped_by=(Where.SERVICE,),
+        check="request-encoding, request-malformed, request-key, request-signature",
+        alarm=ENROLMENT,
+        tests=(_CERTIFICATES + "test_malformed_request",),
+    ),
+    Threat(
+        threat="token reuse",
+        stopped_by=(Where.SERVICE,),
+        check="token-spent, token-expired, token-withdrawn",
+        alarm=ENROLMENT,
+        tests=(
+            _CERTIFICATES + "test_token_used_again",
+            _CERTIFICATES + "test_token_found_too_late",
+        ),
+    ),
+    Threat(
+        threat="token guessing",
+        stopped_by=(Where.SERVICE,),
+        check="128 random bits; 429 guessing after ten wrong ones",
+        alarm=ENROLMENT,
+        tests=(_CERTIFICATES + "test_token_guessed",),
+    ),
+    Threat(
+        threat="token of another council or device",
+        stopped_by=(Where.SERVICE,),
+        check="token-wrong-council, token-wrong-device",
+        alarm=ENROLMENT,
+        tests=(
+            _CERTIFICATES + "test_token_of_another_council",
+            _CERTIFICATES + "test_token_of_another_device",
+        ),
+    ),
+    Threat(
+        threat="enrolment of a duplicate key",
+        stopped_by=(Where.SERVICE,),
+        check="key-taken",
+        alarm=ENROLMENT,
+        tests=(_CERTIFICATES + "test_duplicate_key",),
+    ),
+    Threat(
+        threat="council A administering council B",
+        stopped_by=(Where.PAGES, Where.SERVICE),
+        check="403, written down as administration.refuse; certificate-foreign",
+        alarm=f"{AUDIT}; {ENROLMENT}",
+        tests=(
+            _COUNCILS + "test_administer_another_councils_gateway",
+            _COUNCILS + "test_invite_gateways_for_another_council",
+            _COUNCILS + "test_administer_without_a_pass",
+            _CERTIFICATES + "test_renewal_at_another_council",
+        ),
+    ),
+)
