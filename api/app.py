@@ -100,13 +100,22 @@ async def live(
     centre: Annotated[Service, Depends(service)],
 ) -> Response:
     """Stream new values as server-sent events; a returning browser says what it saw last."""
+    return _stream(centre, council or None, _read_seen(last_event_id or since))
+
+
+@router.get("/live/gateways")
+async def live_gateways(*, centre: Annotated[Service, Depends(service)]) -> Response:
+    """Say by server-sent events when gateways were invited, enrolled, suspended or revoked."""
+    return _stream(centre, "", None)
+
+
+def _stream(centre: Service, tenant: str | None, seen: datetime | None) -> Response:
     try:
         centre.live.check_room()
     except TooManyClientsError as error:
         raise HTTPException(503, "Too many live streams are open.") from error
-    seen = _read_seen(last_event_id or since)
     return StreamingResponse(
-        centre.live.stream(centre.pool, council or None, seen),
+        centre.live.stream(centre.pool, tenant, seen),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

@@ -106,7 +106,8 @@ class LiveFeed:
             began = loop.time()
             await self._look(conn)
             await asyncio.sleep(max(0.0, INTERVAL_SECONDS - (loop.time() - began)))
-            await wait_for_change(conn, _LOOK_ANYWAY_SECONDS)
+            if await wait_for_change(conn, _LOOK_ANYWAY_SECONDS):
+                self._publish_registry()
 
     async def _look(self, conn: Connection) -> None:
         """Read what was written since the last look and tell those whom it concerns."""
@@ -133,6 +134,12 @@ class LiveFeed:
             if message := messages.get(client.tenant):
                 self._offer(client, message)
 
+    def _publish_registry(self) -> None:
+        """Tell everybody that gateways changed; which, and who may see it, the pages ask."""
+        message = event("registry", {"now": iso_text(datetime.now(UTC))})
+        for client in list(self._clients):
+            self._offer(client, message)
+
     def _offer(self, client: _Client, message: bytes) -> None:
         if client.offer(message):
             _messages.inc()
@@ -158,7 +165,8 @@ class LiveFeed:
     ) -> AsyncIterator[bytes]:
         """Yield events for one client: first what it missed since `since`, then what comes.
 
-        tenant: short name of a council, None for all. Ends when the client falls behind or the
+        tenant: short name of a council, None for all, "" for the values of none: only beats, and
+        word that gateways changed. Ends when the client falls behind or the
         service stops; a browser then comes back by itself.
         """
         client = _Client(tenant)

@@ -13,7 +13,7 @@ from api.boundaries import ATTRIBUTION, nearby, still_map
 from api.presentation import SiteRow, ValueRow, count_text, site_rows, watermark
 from api.state import Service, service
 from api.templating import page
-from api.times import iso_text, time_text
+from api.times import Freshness, iso_text, time_text
 from storage.overview import Council, bounded_read, councils, current_values, server_time, sites
 
 router = APIRouter(include_in_schema=False)
@@ -56,7 +56,8 @@ async def overview(
     names = {row.property_key: row.name for site in everything for row in site.values}
     if observed and observed not in names:
         raise HTTPException(404, f"Nothing called “{observed}” is measured there.")
-    shown = _only(everything, observed)
+    described = _only(everything, observed)
+    shown = [reported(site) for site in described]
     rows = [row for site in shown for row in site.values]
     members = {one.gss for one in network}
     wanted = {one.gss for one in network if council in ("", one.tenant)}
@@ -71,6 +72,7 @@ async def overview(
         "filtered": bool(council or observed),
         "counts": count_text(rows),
         "value_count": len(rows),
+        "never_reported": sum(len(site.values) for site in described) - len(rows),
         "council_count": len({site.site.tenant for site in shown}),
         "replays": _replays(shown),
         "map": still_map(shown, members, wanted),
@@ -91,6 +93,15 @@ async def boundaries(centre: Annotated[Service, Depends(service)]) -> Response:
     body = orjson.dumps(nearby({one.gss for one in network}))
     headers = {"Cache-Control": "public, max-age=3600"}
     return Response(body, media_type="application/geo+json", headers=headers)
+
+
+def reported(site: SiteRow) -> SiteRow:
+    """Return a site without what it described but never reported, unless that is all there is.
+
+    A gateway describes each sensor that it may have; what this one lacks would never get a value.
+    """
+    values = [row for row in site.values if row.status is not Freshness.WAITING]
+    return SiteRow(site=site.site, values=values, replay=site.replay) if values else site
 
 
 def _only(everything: Sequence[SiteRow], observed: str) -> list[SiteRow]:

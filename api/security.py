@@ -88,7 +88,7 @@ class OwnNames:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
             return False
-        return (
+        return bool(name) and (
             name in (_LOCALHOST, self._public)
             or name.endswith(f".{_LOCALHOST}")
             or _address(name) is not None

@@ -14,6 +14,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from storage.database import Connection, query
+from storage.registry import CHANNEL as REGISTRY_CHANNEL
 
 READ_TIMEOUT_SECONDS: Final = 10.0
 
@@ -141,14 +142,18 @@ async def changed_values(conn: Connection, since: datetime) -> list[ChangedValue
 
 
 async def listen(conn: Connection) -> None:
-    """Let `conn`, which is autocommit, hear of changes to `latest` from now on."""
-    await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(LATEST_CHANNEL)))
+    """Let `conn`, which is autocommit, hear of changes to `latest` and the registry from now on."""
+    for channel in (LATEST_CHANNEL, REGISTRY_CHANNEL):
+        await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
 
 
-async def wait_for_change(conn: Connection, seconds: float) -> None:
-    """Return when a listening connection hears of a change, or after `seconds`."""
-    async for _ in conn.notifies(timeout=seconds, stop_after=1):
-        pass
+async def wait_for_change(conn: Connection, seconds: float) -> bool:
+    """Return when a listening connection hears of a change, or after `seconds`.
+
+    Returns whether the registry was among what changed: a gateway invited, enrolled or revoked.
+    """
+    heard = {one.channel async for one in conn.notifies(timeout=seconds, stop_after=1)}
+    return REGISTRY_CHANNEL in heard
 
 
 async def server_time(conn: Connection) -> datetime:

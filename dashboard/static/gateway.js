@@ -8,6 +8,7 @@ const FETCH_SECONDS = 15;
 
 let timer = 0;
 let fetching = false;
+let again = false;
 
 function wait() {
   const expected = document.querySelector("[data-expected]") !== null;
@@ -17,9 +18,11 @@ function wait() {
 
 async function renew() {
   if (fetching) {
+    again = true;
     return;
   }
   fetching = true;
+  again = false;
   try {
     const page = await fetchPage(location.href, AbortSignal.timeout(FETCH_SECONDS * 1000));
     swap(page);
@@ -28,7 +31,11 @@ async function renew() {
     // the banner of the live stream says what is wrong
   }
   fetching = false;
-  wait();
+  if (again) {
+    renew();
+  } else {
+    wait();
+  }
 }
 
 function onValues(values) {
@@ -39,5 +46,5 @@ function onValues(values) {
   }
 }
 
-follow(document.querySelector("[data-live-url]").dataset.liveUrl, { onValues, onTick: () => {} });
+follow(document.querySelector("[data-live-url]").dataset.liveUrl, { onValues, onTick: () => {}, onGateways: renew });
 wait();

@@ -35,9 +35,9 @@ export function showValue(value) {
 
 /**
  * Follows the stream at `url`. `onValues` is given the values of each message, `onTick` is called
- * every second. The clock of the page is the centre's.
+ * every second, `onGateways` when a gateway was enrolled, suspended or the like. The clock of the page is the centre's.
  */
-export function follow(url, { onValues, onTick }) {
+export function follow(url, { onValues, onTick, onGateways }) {
   const line = document.querySelector("[data-live-line]");
   const text = document.querySelector("[data-live-text]");
   const banner = document.querySelector("[data-lost]");
@@ -70,6 +70,9 @@ export function follow(url, { onValues, onTick }) {
       onValues(body.values);
       step();
     });
+    if (onGateways) {
+      source.addEventListener("registry", onGateways);
+    }
     source.addEventListener("error", () => {
       if (source.readyState === EventSource.CLOSED) {
         setTimeout(open, RETRY_SECONDS * 1000);

@@ -1,4 +1,4 @@
-// The status page: ages tick, and what stands there is fetched anew every half minute.
+// The status page: ages tick, and what stands there is fetched anew, at once when a gateway is suspended or revoked.
 
 import { now, setClock, setText, tick } from "./age.js";
 import { fetchPage, swap } from "./swap.js";
@@ -12,6 +12,7 @@ const text = document.querySelector("[data-live-text]");
 const banner = document.querySelector("[data-lost]");
 let heard = performance.now();
 let heardAt = 0;
+let timer = 0;
 
 function clock(seconds) {
   return `${new Date(seconds * 1000).toISOString().slice(11, 19)} UTC`;
@@ -35,6 +36,7 @@ function hear(page) {
 }
 
 async function renew() {
+  clearTimeout(timer);
   try {
     const page = await fetchPage(location.href, AbortSignal.timeout(FETCH_SECONDS * 1000));
     hear(page);
@@ -42,11 +44,17 @@ async function renew() {
   } catch {
     // the banner says so after half a minute
   }
-  setTimeout(renew, FETCH_SECONDS * 1000);
+  clearTimeout(timer);
+  timer = setTimeout(renew, FETCH_SECONDS * 1000);
 }
 
 setClock(main.dataset.now);
 heardAt = now();
 step();
 setInterval(step, 1000);
-setTimeout(renew, FETCH_SECONDS * 1000);
+timer = setTimeout(renew, FETCH_SECONDS * 1000);
+
+// The stream is an extra: without it the page is fetched by the clock, and a browser opens it again by itself.
+const gateways = new EventSource("/live/gateways");
+gateways.addEventListener("registry", renew);
+window.addEventListener("pagehide", () => gateways.close());
