@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from command_line.network import recipient_keys
 from command_line.network.directory import NetworkDirectory
-from device_protocol.key_set import certificate_chain, sign_key_set
+from device_protocol.errors import RejectionError
+from device_protocol.key_set import certificate_chain, open_key_set, sign_key_set
 from enrolment.authority import Authority
 from enrolment.duties import CouncilFacts, key_sets_due
 from storage import recipients, registry
@@ -44,19 +46,24 @@ async def make(
 ) -> Made:
     """Make what the council still lacks of the three, in the caller's transaction.
 
+    A key set or list that another root has signed, which was lost or stolen, counts for nothing.
+
     Raises:
         CredentialError: a key cannot be read.
     """
     now = datetime.now(UTC).replace(microsecond=0)
     anything = await _add_recipients(conn, directory, tenant=tenant, actor=actor, now=now)
-    key_sets = await registry.newest_key_sets(conn)
-    if tenant in key_sets:
+    anchor = authority.council_certificate(tenant)
+    message = (await registry.newest_key_sets(conn)).get(tenant)
+    if message is not None and _is_in_force(message, tenant, anchor, now):
         version = await registry.next_key_set_version(conn, tenant) - 1
     else:
         version = await _sign_key_set(conn, authority, tenant=tenant, now=now)
         anything = True
-    if tenant not in await revocation_lists(conn):
-        await _issue_revocation_list(conn, authority, tenant=tenant, now=now)
+    held = (await revocation_lists(conn)).get(tenant)
+    if held is None or not _is_signed_by(held.message, anchor):
+        number = held.number + 1 if held else 1
+        await _issue_revocation_list(conn, authority, tenant=tenant, number=number, now=now)
         anything = True
     return Made(version, anything)
 
@@ -108,15 +115,30 @@ async def _sign_key_set(
     return version
 
 
+def _is_in_force(message: bytes, tenant: str, anchor: x509.Certificate, now: datetime) -> bool:
+    try:
+        open_key_set(message, tenant=tenant, anchor=anchor, now=int(now.timestamp()))
+    except RejectionError:
+        return False
+    return True
+
+
+def _is_signed_by(revocation_list: bytes, anchor: x509.Certificate) -> bool:
+    signer = anchor.public_key()
+    return isinstance(signer, ec.EllipticCurvePublicKey) and x509.load_der_x509_crl(
+        revocation_list
+    ).is_signature_valid(signer)
+
+
 async def _issue_revocation_list(
-    conn: Connection, authority: Authority, *, tenant: str, now: datetime
+    conn: Connection, authority: Authority, *, tenant: str, number: int, now: datetime
 ) -> None:
-    message = authority.issue_revocation_list(tenant, number=1, revoked=(), now=now)
+    message = authority.issue_revocation_list(tenant, number=number, revoked=(), now=now)
     signed = x509.load_der_x509_crl(message)
     await put_revocation_list(
         conn,
         tenant=tenant,
-        number=1,
+        number=number,
         this_update=signed.last_update_utc,
         next_update=signed.next_update_utc or now,
         message=message,

@@ -114,7 +114,7 @@ def _council(
     recipient_rows: list[RecipientRow],
 ) -> CouncilStatus:
     root = directory.authority / "councils" / tenant / "root.pem"
-    key_set = rotation.newest_key_set(directory, tenant, message) if root.exists() else None
+    key_set = rotation.newest_key_set(directory, tenant, message)
     since = [
         row.valid_from
         for row in recipient_rows

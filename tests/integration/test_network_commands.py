@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from analytics.settings import AnalyticsSettings
@@ -745,6 +746,28 @@ def test_lost_recipient_keys_raise_an_alarm_until_new_ones_are_made(kerbstone: O
     assert "private keys are not in" not in kerbstone("status").out
 
 
+def test_a_lost_council_root_begins_anew_for_that_council_alone(kerbstone: Operator) -> None:
+    kerbstone("council", "add", "bristol", "--gss", "E06000023", "--name", "Bristol")
+    device = kerbstone.enrolled("A1")
+    shutil.rmtree(kerbstone.directory.authority / "councils/camden")
+    lost = kerbstone("status", "--json").json["status"]["alarms"]
+    assert [alarm for alarm in lost if "camden: its root is missing" in alarm]
+    assert kerbstone("council", "add", *CAMDEN).status == 0
+    root = read_certificate(kerbstone.directory.authority / "councils/camden/root.pem")
+    [(message,)] = kerbstone.has(_revocation_list)
+    assert x509.load_der_x509_crl(message).is_signature_valid(root.public_key())  # type: ignore[arg-type]  # P-256
+    status = kerbstone("status", "--json").json["status"]
+    assert {each["tenant"]: each["key_set_version"] for each in status["councils"]} == {
+        "bristol": 1,
+        "camden": 2,
+    }
+    assert [alarm for alarm in status["alarms"] if "offline" not in alarm] == []
+    [again] = kerbstone("gateway", "invite", "camden", "--site", "A1", "--renew", "--json").json[
+        "invitations"
+    ]
+    assert (again["device"], again["outcome"]) == (device, "renewed")
+
+
 def test_a_lost_service_root_is_made_anew_with_the_key_from_offline(
     kerbstone: Operator, tmp_path: Path
 ) -> None:
@@ -893,6 +916,14 @@ def test_in_a_process_of_its_own_it_finds_its_directory_and_refuses_to_guess(
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["status"] == "revoked"
     assert _status(kerbstone, device) == "revoked"
+
+
+async def _revocation_list(conn: Connection) -> list[Any]:
+    cursor = await conn.execute(
+        "SELECT message FROM revocation_list JOIN council ON council.id = council_id"
+        " WHERE tenant = 'camden'"
+    )
+    return await cursor.fetchall()
 
 
 async def _newest_key_set(conn: Connection) -> list[Any]:

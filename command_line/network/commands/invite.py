@@ -209,6 +209,6 @@ def _lines(arguments: argparse.Namespace, invited: Invited, bad: Sequence[BadRow
     counts = Counter(each.outcome for each in invited.invitations)
     told = ", ".join(f"{number} {outcome}" for outcome, number in counts.items())
     lines.append(f"{told or 'Nobody invited'}{f', {len(bad)} bad rows' if bad else ''}.")
-    if not invited.first_boots and not bad:
+    if invited.invitations and not invited.first_boots:
         lines.append("Nothing has changed: no token was made. --renew makes new ones.")
     return lines

@@ -128,7 +128,10 @@ async def _services(arguments: argparse.Namespace, directory: NetworkDirectory) 
         directory, passphrase=passphrase, region=_region_key(arguments)
     )
     lines = [f"New: {path}" for path in renewed]
-    lines.append("Restart the broker, the enrolment service and ingest, in this order.")
+    lines += [
+        "Broker and enrolment service show theirs within a minute, without a restart;",
+        "ingest shows its own when it connects again.",
+    ]
     show(arguments, {"certificates": renewed}, lines)
     return 0
 
