@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from broker_config.files import BrokerKind
 from command_line.network.directory import INGEST, PRIVATE, Description, NetworkDirectory
+from command_line.network.first_messages import MAIN
 from command_line.network.options import InitOptions
 from command_line.toml_text import toml_text
 from enrolment.authority import Authority
@@ -70,7 +71,7 @@ def add_connection(
     served = {row.get("tenant", EVERYONE) for row in tomllib.loads(text).get("broker", [])}
     if EVERYONE in served or tenant in served:
         return False
-    connection = _connection(described, authority, BrokerKind.NATS, tenant)
+    connection = _connection(described, authority, BrokerKind.NATS, tenant, "")
     added = text.rstrip("\n") + "\n" + toml_text({"broker": [connection]})
     write_atomically(file, added.encode(), PRIVATE)
     return True
@@ -125,15 +126,27 @@ def _ingest(
         "recipient_key_directory": directory.recipients,
     }
     if tenants:  # an empty list, once written, could not be added to
+        held = _client_ids(directory)
         document["broker"] = [
-            _connection(described, authority, options.broker, tenant) for tenant in tenants
+            _connection(described, authority, options.broker, tenant, held.get(tenant, ""))
+            for tenant in tenants
         ]
     return document
 
 
+def _client_ids(directory: NetworkDirectory) -> dict[str, str]:
+    """Return ingest's client ids so far, by tenant: what waits at the broker waits for them."""
+    try:
+        document = tomllib.loads(directory.ingest_settings.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {row.get("tenant", EVERYONE): row["client_id"] for row in document.get("broker", [])}
+
+
 def _connection(
-    described: Description, authority: Authority, kind: BrokerKind, tenant: str
+    described: Description, authority: Authority, kind: BrokerKind, tenant: str, client_id: str
 ) -> dict[str, Any]:
+    """client_id: the one it has; empty: it is drawn."""
     everyone = tenant == EVERYONE
     files = authority.service_client(INGEST, "" if everyone else tenant)
     return {
@@ -142,11 +155,13 @@ def _connection(
         "port": described.service_port,
         "mqtt_version": "5" if kind is BrokerKind.MOSQUITTO else "3.1.1",
         # On NATS whoever knows a client id of the same council could end its session.
-        "client_id": INGEST if everyone else f"{INGEST}-{tenant}-{secrets.token_hex(8)}",
+        "client_id": client_id
+        or (INGEST if everyone else f"{INGEST}-{tenant}-{secrets.token_hex(8)}"),
         "ca_file": authority.region_root(),
         "certificate_file": files.certificate,
         "key_file": files.key,
         "tenant": tenant,
+        "groups": [MAIN],
     }
 
 
