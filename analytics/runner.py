@@ -18,13 +18,16 @@ from runtime.backoff import FullJitter
 from runtime.metrics import serve_metrics
 from storage.database import OUTAGES, Connection, connect
 from storage.partitions import ensure_partitions
-from storage.retention import expire
+from storage.retention import expire, forget_credentials
 from storage.rollups import LOG_ENTRIES, refresh_rollups
 
 log = logging.getLogger(__name__)
 
 HOUSEKEEPING_SECONDS: Final = 3600.0
 PARTITIONS_AHEAD: Final = timedelta(days=35)
+CREDENTIALS_KEPT: Final = timedelta(days=90)
+"""After the end of a one-time token or a staff session: long enough to look into a mishap."""
+
 RETRY_BASE_SECONDS: Final = 0.5
 RETRY_CAP_SECONDS: Final = 30.0
 
@@ -85,6 +88,9 @@ async def _keep_house(conn: Connection, settings: AnalyticsSettings) -> None:
     """Make the coming weeks' partitions, and drop what is kept no longer."""
     now = datetime.now(UTC)
     await ensure_partitions(conn, now, now + PARTITIONS_AHEAD)
+    forgotten = await forget_credentials(conn, now - CREDENTIALS_KEPT)
+    if forgotten:
+        log.info("ended credentials removed", extra={"rows": forgotten})
     if settings.keep_days is not None:
         expired = await expire(conn, now - timedelta(days=settings.keep_days))
         EXPIRED.inc(expired.tables)

@@ -73,11 +73,15 @@ DIGEST_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A registered signing key; valid_from and valid_until are its certificate's, Unix seconds."""
+    """A registered signing key; valid_from and valid_until are its certificate's, Unix seconds.
+
+    superseded: its device has enrolled anew, so that nothing counts by it, on its way or not.
+    """
 
     key: VerifyingKey
     valid_from: int
     valid_until: int
+    superseded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,6 +397,8 @@ def _find_signer(
     signer = device.signers.get(kid)
     if signer is None:
         raise SignerError(f"key {kid.hex()} is not registered for {device.device}")
+    if signer.superseded:
+        raise SignerTimeError(f"key {kid.hex()} ended when {device.device} enrolled anew")
     closes_at = signer.valid_until + policy.max_delay_seconds
     if not signer.valid_from <= now <= closes_at:
         raise SignerTimeError(

@@ -95,7 +95,8 @@ def revocation_lists_due(
                     tenant=council.tenant,
                     number=held.number + 1 if held else 1,
                     revoked=tuple(
-                        RevokedEntry(each.serial, each.since, each.hold) for each in council.revoked
+                        RevokedEntry(each.serial, each.since, each.hold, each.superseded)
+                        for each in council.revoked
                     ),
                     reason=reason,
                 )

@@ -123,16 +123,22 @@ class Validity:
 
 @dataclass(frozen=True, slots=True)
 class RevokedEntry:
-    """A certificate that counts no more, since when, and whether it may count again (hold)."""
+    """A certificate that counts no more, since when, and whether it may count again (hold).
+
+    superseded: its gateway has enrolled anew; otherwise it was taken from the gateway.
+    """
 
     serial: int
     since: datetime
     hold: bool
+    superseded: bool = False
 
     def reason(self) -> x509.ReasonFlags:
         """Return why, in the words of RFC 5280, section 5.3.1."""
         if self.hold:
             return x509.ReasonFlags.certificate_hold
+        if self.superseded:
+            return x509.ReasonFlags.superseded
         return x509.ReasonFlags.privilege_withdrawn
 
 

@@ -134,7 +134,10 @@ def _device(row: GatewayRow) -> Device:
         revoked=row.status != "active",
         signers={
             key.kid: Signer(
-                VerifyingKey.from_cose_key(key.cose_key), key.valid_from, key.valid_until
+                VerifyingKey.from_cose_key(key.cose_key),
+                key.valid_from,
+                key.valid_until,
+                superseded=key.superseded,
             )
             for key in row.keys
         },

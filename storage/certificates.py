@@ -25,11 +25,15 @@ class SupersededError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revoked:
-    """A certificate that a revocation list names. hold: it may come back (certificateHold)."""
+    """A certificate that a revocation list names. hold: it may come back (certificateHold).
+
+    superseded: its gateway has enrolled anew since.
+    """
 
     serial: int
     since: datetime
     hold: bool
+    superseded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +53,16 @@ async def add_certificate(
     """Keep a certificate and let its key sign for the gateway; an invited gateway becomes active.
 
     issued_by: "simpleenroll", "simplereenroll" (a renewal) or "local". Keeping the very same
-    certificate again changes nothing.
+    certificate again changes nothing. By "simpleenroll", a new token's, whatever the gateway held
+    before is worthless: its keys end at once, and its certificates are revoked. A renewal leaves
+    the earlier keys as they are, because what they signed may still be on its way.
 
     Raises:
         UnknownGatewayError: no such device.
         RevokedForGoodError, SuspendedError: the gateway gets no certificates.
         TakenError: the key is registered already (envelope, section 4): for whomever, but for a
-            key of this gateway that was registered before its certificates were kept ("local").
+            key of this gateway that was registered before its certificates were kept ("local")
+            and has not been superseded.
         StructureError: a key that cannot sign envelopes.
     """
     key = VerifyingKey.from_public(certificate.public_key())
@@ -70,6 +77,9 @@ async def add_certificate(
         owner = await _owner(conn, key.kid)
         if owner is not None and (owner != gateway.id or issued_by != "local"):
             raise registry.TakenError(f"key {key.kid.hex()} is registered already")
+        ended = []
+        if issued_by == "simpleenroll":
+            ended = await registry.supersede_signing_keys(conn, gateway)
         await registry.add_signing_key(
             conn,
             device=device,
@@ -104,12 +114,16 @@ async def add_certificate(
                 "serial": f"{certificate.serial_number:x}",
                 "not_after": certificate.not_valid_after_utc.isoformat(),
                 "issued_by": issued_by,
-            },
+            }
+            | ({"superseded": ", ".join(kid.hex() for kid in ended)} if ended else {}),
         )
 
 
 async def certificate_of(conn: Connection, *, device: str, kid: bytes) -> x509.Certificate | None:
-    """Return the newest certificate of this gateway for the key called `kid`, or None."""
+    """Return the newest certificate of this gateway for the key called `kid`, or None.
+
+    None also for a key that the gateway has left behind by enrolling anew.
+    """
     cursor = await conn.execute(query("certificate_of"), {"device": device, "kid": kid})
     row = await cursor.fetchone()
     return None if row is None else x509.load_der_x509_certificate(row[0])
@@ -118,12 +132,13 @@ async def certificate_of(conn: Connection, *, device: str, kid: bytes) -> x509.C
 async def revoked_certificates(conn: Connection, *, tenant: str, now: datetime) -> list[Revoked]:
     """Return what a council's revocation list names at `now`, oldest certificate first.
 
-    These are the unexpired certificates of suspended gateways, on hold, and of revoked ones.
+    These are the unexpired certificates of suspended gateways, on hold, and of revoked ones, and
+    those that gateways left behind by enrolling anew.
     """
     cursor = await conn.execute(query("revoked_certificates"), {"tenant": tenant, "now": now})
     return [
-        Revoked(serial=int(serial), since=since, hold=hold)
-        for serial, since, hold in await cursor.fetchall()
+        Revoked(serial=int(serial), since=since, hold=hold, superseded=superseded)
+        for serial, since, hold, superseded in await cursor.fetchall()
     ]
 
 

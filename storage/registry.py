@@ -10,7 +10,7 @@ is done to one gateway at the same time is done one after the other, and nobody 
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from psycopg import sql
@@ -18,10 +18,15 @@ from psycopg.rows import class_row
 
 from device_protocol.key_set import KeySet
 from device_protocol.keys import VerifyingKey
+from device_protocol.receiver import Policy
 from storage import audit
 from storage.database import Connection, connect, query
 
 CHANNEL: Final = "kerbstone_registry"
+
+KEYS_REMEMBERED: Final = 2 * timedelta(seconds=Policy().max_delay_seconds)
+"""After its certificate's end a key counts for messages that come late (`max_delay`), then it is
+known for as long again, so that what it signed is kept (204); after that it is unknown (203)."""
 
 Status = Literal["active", "suspended", "revoked"]
 """What a gateway can be made; a new one is also "invited" until its first certificate."""
@@ -77,12 +82,16 @@ class LockedGateway:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKeyRow:
-    """A key that may sign for a gateway, from valid_from until its certificate's notAfter."""
+    """A key of a gateway, good from valid_from until its certificate's notAfter (Unix seconds).
+
+    superseded: the gateway has enrolled anew since, and nothing signed by it counts any more.
+    """
 
     kid: bytes
     cose_key: bytes
     valid_from: int
     valid_until: int
+    superseded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +167,8 @@ async def add_signing_key(
 
     Raises:
         UnknownGatewayError: no such device.
-        TakenError: the key's kid is registered for another gateway (envelope, section 4).
+        TakenError: the key's kid is registered for another gateway (envelope, section 4), or the
+            gateway has enrolled anew since it had it.
     """
     cursor = await conn.execute("SELECT id FROM gateway WHERE device = %s", (device,))
     gateway = await cursor.fetchone()
@@ -176,13 +186,29 @@ async def add_signing_key(
         },
     )
     if cursor.rowcount == 0:
-        raise TakenError(f"key {key.kid.hex()} is registered for another gateway")
+        raise TakenError(f"key {key.kid.hex()} is another gateway's, or was superseded")
     await conn.execute(
         "UPDATE gateway SET certificate_not_after = greatest(certificate_not_after, %s)"
         " WHERE id = %s",
         (valid_until, gateway[0]),
     )
     await announce(conn, device)
+
+
+async def supersede_signing_keys(conn: Connection, gateway: LockedGateway) -> list[bytes]:
+    """End every key a gateway has, at once and for good; return the kids of those still valid."""
+    cursor = await conn.execute(
+        "UPDATE signing_key SET superseded_at = now()"
+        " WHERE gateway_id = %s AND superseded_at IS NULL"
+        " RETURNING kid, valid_until > now()",
+        (gateway.id,),
+    )
+    ended = [bytes(kid) for kid, valid in await cursor.fetchall() if valid]
+    await conn.execute(
+        "UPDATE gateway SET certificate_not_after = NULL WHERE id = %s", (gateway.id,)
+    )
+    await announce(conn, gateway.device)
+    return ended
 
 
 async def lock_gateway(conn: Connection, device: str) -> LockedGateway:
@@ -315,16 +341,28 @@ async def tenants(conn: Connection) -> list[str]:
 
 
 async def gateways(conn: Connection, device: str | None = None) -> list[GatewayRow]:
-    """Return every gateway with its keys, or the one called `device`."""
-    cursor = await conn.execute(query("gateways"), {"device": device})
+    """Return every gateway with its keys, or the one called `device`.
+
+    Keys that ended more than `KEYS_REMEMBERED` ago are left out.
+    """
+    cursor = await conn.execute(
+        query("gateways"), {"device": device, "remembered": KEYS_REMEMBERED}
+    )
     rows: dict[int, GatewayRow] = {}
     keys: dict[int, list[SigningKeyRow]] = {}
     for row in await cursor.fetchall():
-        gateway_id, council_id, tenant, name, status, sha256, kid, cose_key, start, end = row
+        gateway_id, council_id, tenant, name, status, sha256, kid, *key = row
         held = keys.setdefault(gateway_id, [])
         if kid is not None:
+            cose_key, start, end, superseded = key
             held.append(
-                SigningKeyRow(kid=kid, cose_key=cose_key, valid_from=start, valid_until=end)
+                SigningKeyRow(
+                    kid=kid,
+                    cose_key=cose_key,
+                    valid_from=start,
+                    valid_until=end,
+                    superseded=superseded,
+                )
             )
         rows[gateway_id] = GatewayRow(
             id=gateway_id,

@@ -1,4 +1,4 @@
-"""Dropping what is older than the operator keeps. The hourly rollups stay.
+"""Dropping what is older than the operator keeps, and credentials that ended. Rollups stay.
 
 Making partitions is `storage.partitions`.
 """
@@ -28,6 +28,19 @@ class Expired:
 
     tables: int
     rows: int
+
+
+async def forget_credentials(conn: Connection, before: datetime) -> int:
+    """Remove one-time tokens and staff sessions that ended before a time; return how many.
+
+    What was done by them stays written (`storage.audit`). A spent token stays until it expires,
+    so that it is not mistaken for a guess.
+    """
+    tokens = await conn.execute("DELETE FROM enrolment_token WHERE expires_at < %s", (before,))
+    sessions = await conn.execute(
+        "DELETE FROM staff_session WHERE least(expires_at, ended_at) < %s", (before,)
+    )
+    return tokens.rowcount + sessions.rowcount
 
 
 async def expire(conn: Connection, before: datetime) -> Expired:

@@ -47,6 +47,7 @@ _DETAILS: Final[Mapping[str, str]] = {
     "outcome": "outcome",
     "version": "version",
     "path": "page",
+    "superseded": "keys that ended",
 }
 
 

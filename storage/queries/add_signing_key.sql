@@ -4,3 +4,4 @@ VALUES (%(kid)s, %(gateway_id)s, %(algorithm)s, %(cose_key)s, %(valid_from)s, %(
    SET valid_from = least(kept.valid_from, excluded.valid_from),
        valid_until = greatest(kept.valid_until, excluded.valid_until)
  WHERE kept.gateway_id = excluded.gateway_id AND kept.cose_key = excluded.cose_key
+   AND kept.superseded_at IS NULL
