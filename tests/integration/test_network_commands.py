@@ -1,205 +1,42 @@
 """`kerbstone network …` as an operator types it, on a real database, from init to revocation.
 
-The commands run in this process, and two of them through one of their own. What the enrolment
-service does between two commands is done by its own `Upkeep`, and a gateway's part by `enrolled`.
+Gateways and keys have files of their own. The commands run in this process, and two of them
+through one of their own.
 """
 
-import asyncio
+import contextlib
 import hashlib
-import io
 import json
 import os
-import re
-import secrets
-import shutil
+import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from analytics.settings import AnalyticsSettings
 from api.settings import ApiSettings
+from broker_config.embedded import find_mosquitto
+from broker_config.network import PID_FILE
 from broker_config.network import load as load_network
-from command_line.__main__ import main
 from command_line.network import directory as network_directory
-from command_line.network import gateways, rotation
-from command_line.network.directory import NetworkDirectory
 from device_protocol.first_boot import FirstBoot
-from device_protocol.recipient_pem import decode_pem
-from enrolment.authority import Authority
 from enrolment.files import read_certificate
 from enrolment.settings import EnrolmentSettings
-from enrolment.upkeep import Upkeep
 from ingest.settings import IngestSettings
 from runtime.settings import load
-from storage import registry
 from storage.certificates import add_certificate
-from storage.database import Connection, connect, open_pool
-from storage.epochs import NewEpoch, insert_epochs
+from storage.database import Connection
 from tests.integration import enrolled
-from tests.integration.test_storage_network_recipients import report
+from tests.integration.fix_network import CAMDEN, Operator, contents, status_of
 
-pytestmark = pytest.mark.parametrize("database_server", ["plain"], indirect=True)
-
-T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
-CAMDEN = ("camden", "--gss", "E09000007", "--name", "Camden")
-
-
-@dataclass(frozen=True)
-class Said:
-    """How a command ended and what it printed."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@dataclass(frozen=True)
-class Operator:
-    """Somebody at a terminal with a network of their own, or who is about to make it."""
-
-    directory: NetworkDirectory
-    dsn: str
-    capsys: pytest.CaptureFixture[str]
-
-    def __call__(self, *words: str) -> Said:
-        """Type `kerbstone network WORDS`, and read what comes back."""
-        self.capsys.readouterr()
-        try:
-            status = main(["network", *words, "--directory", str(self.directory.root)])
-        except SystemExit as stopped:  # argparse, for words it does not know
-            status = int(str(stopped.code))
-        told = self.capsys.readouterr()
-        return Said(status, told.out, told.err)
-
-    def init(self, *more: str) -> Said:
-        return self(
-            "init",
-            *("--name", "Testshire", "--host", "broker.example.org", "--database", self.dsn),
-            "--generate-passphrases",
-            *more,
-        )
-
-    def has(self, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
-        """Look into, or change, the database behind the commands' back."""
-
-        async def do() -> T:
-            async with await connect(
-                self.dsn, autocommit=True, application_name="kerbstone test"
-            ) as conn:
-                return await work(conn)
-
-        return asyncio.run(do())
-
-    def serve(self) -> None:
-        """Let the enrolment service look once at what is due, as it does within a second."""
-        passphrase = (self.directory.root / "authority.passphrase").read_bytes().strip()
-
-        async def look() -> None:
-            authority = Authority(self.directory.authority, "Testshire", passphrase=passphrase)
-            async with open_pool(self.dsn, application_name="kerbstone test") as pool:
-                upkeep = Upkeep(authority, pool, None)
-                for _ in range(100):
-                    if await upkeep.look():
-                        return
-                    await asyncio.sleep(0.05)  # two lists are a second apart
-                raise AssertionError("something is left to do")
-
-        asyncio.run(look())
-
-    def invited(self, site: str) -> str:
-        """Invite a gateway and return its device id."""
-        device: str = self("gateway", "invite", "camden", "--site", site, "--json").json[
-            "invitations"
-        ][0]["device"]
-        return device
-
-    def enrolled(self, site: str) -> str:
-        """Invite a gateway and let it enrol; return its device id."""
-        device = self.invited(site)
-        self.has(
-            lambda conn: add_certificate(
-                conn,
-                device=device,
-                certificate=enrolled.certificate(device),
-                issued_by="simpleenroll",
-            )
-        )
-        return device
-
-    def announced(self, device: str, version: int) -> None:
-        """Let a gateway begin an epoch that is sealed for this key set."""
-
-        async def announce(conn: Connection) -> None:
-            [row] = await registry.gateways(conn, device)
-            now = int(datetime.now(UTC).timestamp())
-            epoch = NewEpoch(
-                epoch_id=secrets.token_bytes(8),
-                gateway_id=row.id,
-                group="main",
-                counter=version,
-                announcement_sha256=bytes(32),
-                content_algorithm=24,
-                sealed_key=b"sealed",
-                received_at=now,
-                closes_at=now + 604_800,
-                key_set_version=version,
-                previous=None,
-            )
-            await insert_epochs(conn, [epoch])
-            await conn.execute(
-                "INSERT INTO gateway_seen (gateway_id, last_message_at) VALUES (%s, now())"
-                " ON CONFLICT (gateway_id) DO UPDATE SET last_message_at = now()",
-                (row.id,),
-            )
-
-        self.has(announce)
-
-    def acts(self) -> list[str]:
-        """Return what the audit says was done, oldest first."""
-        entries = self("audit", "--json").json["entries"]
-        return [entry["action"] for entry in reversed(entries)]
-
-
-@pytest.fixture
-def newcomer(dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Operator:
-    """An operator with a database and an empty directory."""
-    return Operator(NetworkDirectory(tmp_path / "network"), dsn, capsys)
-
-
-@pytest.fixture
-def kerbstone(newcomer: Operator) -> Operator:
-    """An operator with a network of one council."""
-    assert newcomer.init().status == 0
-    assert newcomer("council", "add", *CAMDEN).status == 0
-    return newcomer
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Sit down at a terminal and type this next."""
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    def type_in(text: str) -> None:
-        monkeypatch.setattr("sys.stdin", Terminal(f"{text}\n"))
-
-    return type_in
+pytestmark = pytest.mark.parametrize("database_server", ["plain"], indirect=True)
 
 
 # The whole life
@@ -266,10 +103,10 @@ def test_the_whole_life_of_a_network_from_init_to_revocation(
 
 def test_making_it_again_changes_nothing(newcomer: Operator) -> None:
     assert newcomer.init().status == 0
-    before = _contents(newcomer.directory.root)
+    before = contents(newcomer.directory.root)
     again = newcomer.init("--json").json
     assert not again["new"]
-    assert _contents(newcomer.directory.root) == before
+    assert contents(newcomer.directory.root) == before
     assert newcomer.acts() == ["network.init"]
 
 
@@ -394,10 +231,10 @@ def test_a_directory_without_a_network_is_named_with_the_remedy(newcomer: Operat
 
 
 def test_adding_a_council_again_changes_nothing(kerbstone: Operator) -> None:
-    before, acts = _contents(kerbstone.directory.root), kerbstone.acts()
+    before, acts = contents(kerbstone.directory.root), kerbstone.acts()
     again = kerbstone("council", "add", *CAMDEN, "--json").json
     assert not again["new"]
-    assert _contents(kerbstone.directory.root) == before
+    assert contents(kerbstone.directory.root) == before
     assert kerbstone.acts() == acts
 
 
@@ -413,11 +250,11 @@ IMPOSSIBLE_COUNCILS = (
 
 
 def test_a_council_that_cannot_be_is_refused_and_nothing_made(kerbstone: Operator) -> None:
-    before = _contents(kerbstone.directory.root)
+    before = contents(kerbstone.directory.root)
     for words, named in IMPOSSIBLE_COUNCILS:
         said = kerbstone("council", "add", *words)
         assert (said.status, named in said.err) == (2, True), said
-    assert _contents(kerbstone.directory.root) == before
+    assert contents(kerbstone.directory.root) == before
     assert len(kerbstone("council", "list", "--json").json["councils"]) == 1
 
 
@@ -454,340 +291,6 @@ def test_post_quantum_delivery_needs_a_recipient_and_ingest_that_take_it(
     assert kerbstone(*switch, "off", "--json").json["suites"] == [1, 2]
 
 
-# Gateways
-
-
-def test_bad_rows_are_named_and_good_ones_kept(kerbstone: Operator, tmp_path: Path) -> None:
-    listed = tmp_path / "sites.csv"
-    listed.write_text(
-        "site,label,longitude,latitude\nA1,One,-0.1,51.5\nA2,Two,-0.1,91\n,x,,\nA1,dup,,\nA3,,,\n"
-    )
-    sheet, cards = tmp_path / "out/sheet.html", tmp_path / "out/cards"
-    words = (
-        *("gateway", "invite", "camden", "--csv", str(listed)),
-        *("--sheet", str(sheet), "--first-boot-directory", str(cards)),
-    )
-    said = kerbstone(*words, "--json")
-    assert said.status == 1
-    assert [(row["line"], row["site"]) for row in said.json["bad_rows"]] == [
-        (3, "A2"),
-        (4, ""),
-        (5, "A1"),
-    ]
-    for line, reason in ((3, "latitude 91"), (4, "empty"), (5, "line 2")):
-        assert re.search(rf"sites\.csv:{line}: .*{reason}", said.err), said.err
-    made = said.json["invitations"]
-    assert [(each["site"], each["outcome"]) for each in made] == [
-        ("A1", "invited"),
-        ("A3", "invited"),
-    ]
-    assert {path.name for path in cards.iterdir()} == {
-        f"{each['device']}-first-boot.toml" for each in made
-    }
-    page = sheet.read_text()
-    assert all(each["token"] in page for each in made)
-    for path in (sheet, *cards.iterdir()):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-def test_inviting_again_is_harmless_and_says_so(kerbstone: Operator, tmp_path: Path) -> None:
-    listed, sheet = tmp_path / "sites.csv", tmp_path / "sheet.html"
-    listed.write_text("site\nA1\nA2\n")
-    words = ("gateway", "invite", "camden", "--csv", str(listed), "--sheet", str(sheet))
-    assert kerbstone(*words).status == 0
-    page, acts = sheet.read_text(), kerbstone.acts()
-    again = kerbstone(*words)
-    assert (again.status, again.err) == (0, "")
-    assert "2 already invited" in again.out
-    assert "Nothing has changed" in again.out
-    assert sheet.read_text() == page
-    assert kerbstone.acts() == acts
-    renewed = kerbstone(*words, "--renew", "--json").json
-    assert [each["outcome"] for each in renewed["invitations"]] == ["renewed", "renewed"]
-    assert sheet.read_text() == page, "the first sheet is nobody's to overwrite"
-    assert renewed["sheet"] == str(tmp_path / "sheet-2.html")
-
-
-def test_hundreds_are_invited_with_a_bar(kerbstone: Operator, tmp_path: Path) -> None:
-    listed = tmp_path / "sites.csv"
-    listed.write_text("site\n" + "".join(f"LC-{number:04}\n" for number in range(250)))
-    said = kerbstone("gateway", "invite", "camden", "--csv", str(listed), "--json")
-    assert "Inviting: 250 gateways" in said.err
-    devices = {each["device"] for each in said.json["invitations"]}
-    tokens = {each["token"] for each in said.json["invitations"]}
-    assert len(devices) == len(tokens) == 250
-
-
-IMPOSSIBLE_INVITATIONS = (
-    (("leeds", "--site", "A1"), "camden"),
-    (("camden", "--site", ""), "site"),
-    (("camden", "--site", "A1", "--longitude", "1"), "latitude"),
-    (("camden", "--site", "A1", "--hours", "0"), "--hours 0"),
-    (("camden", "--csv", "/nowhere/sites.csv"), "/nowhere/sites.csv"),
-    (("camden", "--csv", "/dev/null"), "site"),
-    (("camden", "--site", "A1", "--sheet", "/proc/nothing/sheet.html"), "--sheet"),
-)
-
-
-def test_an_invitation_that_cannot_be_made_makes_no_token(kerbstone: Operator) -> None:
-    for words, named in IMPOSSIBLE_INVITATIONS:
-        said = kerbstone("gateway", "invite", *words)
-        assert (said.status, named in said.err) == (2, True), said
-    assert kerbstone("gateway", "list", "--json").json["gateways"] == []
-
-
-def test_gateways_are_listed_by_council_and_status(kerbstone: Operator) -> None:
-    invited, active = kerbstone.invited("A1"), kerbstone.enrolled("A2")
-    every = kerbstone("gateway", "list", "--json").json["gateways"]
-    assert {each["device"] for each in every} == {invited, active}
-    some = kerbstone("gateway", "list", "--council", "camden", "--status", "active", "--json").json
-    assert [each["device"] for each in some["gateways"]] == [active]
-    assert kerbstone("gateway", "list", "--council", "leeds").status == 1
-
-
-def test_revoking_asks_and_without_a_terminal_refuses(
-    kerbstone: Operator, typed: Callable[[str], None]
-) -> None:
-    device = kerbstone.enrolled("A1")
-    refused = kerbstone("gateway", "revoke", device)
-    assert (refused.status, "--yes" in refused.err) == (2, True)
-    typed("yes")
-    unsure = kerbstone("gateway", "revoke", device)
-    assert (unsure.status, "nothing was done" in unsure.err) == (2, True)
-    assert _status(kerbstone, device) == "active"
-    typed(device)
-    assert kerbstone("gateway", "revoke", device).status == 0
-    assert _status(kerbstone, device) == "revoked"
-
-
-def test_several_are_revoked_together_or_not_at_all(
-    kerbstone: Operator, typed: Callable[[str], None]
-) -> None:
-    devices = [kerbstone.enrolled("A1"), kerbstone.enrolled("A2")]
-    unknown = kerbstone("gateway", "revoke", *devices, "nobody0000", "--yes")
-    assert (unknown.status, "nobody0000" in unknown.err) == (1, True)
-    assert [_status(kerbstone, device) for device in devices] == ["active", "active"]
-    typed("revoke 2")
-    assert kerbstone("gateway", "revoke", *devices).status == 0
-    assert [_status(kerbstone, device) for device in devices] == ["revoked", "revoked"]
-
-
-def test_a_revoked_gateway_never_comes_back_but_its_site_does(kerbstone: Operator) -> None:
-    first = kerbstone.enrolled("A1")
-    kerbstone("gateway", "revoke", first, "--yes")
-    second = kerbstone.enrolled("A1")
-    assert second != first
-    assert [_status(kerbstone, device) for device in (first, second)] == ["revoked", "active"]
-
-
-# Settings from afar
-
-
-def test_settings_are_checked_asked_for_and_followed(kerbstone: Operator) -> None:
-    device = kerbstone.enrolled("A1")
-    configure = ("gateway", "configure", device)
-    for words, named in (
-        (("--set", "uplink.batch_seconds=901"), "from 0 to 900"),
-        (("--set", "state_directory=/"), "state_directory"),
-        (("--set", "uplink.batch_seconds"), "KEY=VALUE"),
-        (("--set", "broker.port=1", "--set", "broker.port=2"), "twice"),
-    ):
-        said = kerbstone(*configure, *words)
-        assert (said.status, named in said.err) == (2, True), said
-    late = kerbstone(*configure, "--set", "uplink.batch_seconds=5", "--wait", "0.1", "--json")
-    assert (late.status, late.json["state"]) == (1, "requested")
-    kerbstone.serve()
-    assert _configurations(kerbstone, device) == {1: "signed"}
-    assert kerbstone(*configure, "--set", "uplink.batch_seconds=6").status == 0
-    assert _configurations(kerbstone, device) == {1: "superseded", 2: "requested"}
-    settled = asyncio.run(
-        gateways.settled(kerbstone.directory, device=device, version=1, within_seconds=60)
-    )
-    assert settled.state == "superseded"
-
-
-def test_waiting_ends_when_the_gateway_reports_that_it_follows(kerbstone: Operator) -> None:
-    device = kerbstone.enrolled("A1")
-    version = asyncio.run(
-        gateways.configure(kerbstone.directory, device=device, settings={"uplink.batch_seconds": 5})
-    )
-    kerbstone.serve()
-
-    async def follow() -> str:
-        waiting = asyncio.create_task(
-            gateways.settled(kerbstone.directory, device=device, version=version, within_seconds=60)
-        )
-        async with kerbstone.directory.connection() as conn:
-            await report(conn, device, configuration_version=version)
-        return (await waiting).state
-
-    assert asyncio.run(follow()) == "in force"
-
-
-# Keys
-
-
-def test_recipient_keys_go_in_three_steps(kerbstone: Operator) -> None:
-    device = kerbstone.enrolled("A1")
-    old = set(kerbstone.directory.recipients.iterdir())
-    said = kerbstone("rotate", "recipients", "--json").json
-    assert len(said["rotated"]["made"]) == len(said["rotated"]["retired"]) == 2
-    assert not said["complete"]
-    assert old < set(kerbstone.directory.recipients.iterdir()), "the old keys are still needed"
-
-    kerbstone.announced(device, 1)
-    kerbstone.serve()
-    [adopted] = asyncio.run(rotation.adoption(kerbstone.directory))
-    assert (adopted.key_set_version, adopted.signed) == (2, True)
-    assert adopted.stragglers == (device,)
-    early = kerbstone("rotate", "destroy-retired", "--yes")
-    assert early.status == 1
-    assert device in early.err
-    assert "late messages" in early.err
-
-    kerbstone.announced(device, 2)
-    assert asyncio.run(rotation.adoption(kerbstone.directory))[0].complete
-    assert kerbstone("rotate", "destroy-retired", "--yes").status == 1
-    kerbstone.has(_a_week_passes)
-    assert kerbstone("rotate", "destroy-retired").status == 2, "it asks first"
-    assert old <= set(kerbstone.directory.recipients.iterdir())
-    assert kerbstone("rotate", "destroy-retired", "--yes").status == 0
-    assert not old & set(kerbstone.directory.recipients.iterdir())
-    assert kerbstone("rotate", "destroy-retired", "--json").json == {"destroyed": [], "kept": []}
-    assert kerbstone.acts()[-2:] == ["recipient.destroy", "recipient.destroy"]
-
-
-def test_a_needed_key_is_destroyed_only_with_a_reason_that_is_kept(kerbstone: Operator) -> None:
-    kerbstone("rotate", "recipients", "--key-type", "x25519")
-    forced = ("rotate", "destroy-retired", "--force", "copied by a thief")
-    assert kerbstone(*forced).status == 2
-    assert kerbstone(*forced, "--yes").status == 0
-    [entry] = kerbstone("audit", "--limit", "1", "--json").json["entries"]
-    assert entry["detail"]["forced"] == "copied by a thief"
-    assert len(entry["detail"]["needed"]) == 2
-
-
-def test_waiting_for_the_new_keys_says_when_some_have_not_come(kerbstone: Operator) -> None:
-    said = kerbstone("rotate", "recipients", "--wait", "0.1", "--json")
-    assert (said.status, said.json["complete"]) == (1, False)
-    kerbstone.serve()
-    assert asyncio.run(rotation.adoption(kerbstone.directory))[0].complete
-    assert kerbstone("rotate", "recipients", "--group", "council").status == 1
-
-
-def test_services_get_new_certificates_that_the_authority_stands_by(kerbstone: Operator) -> None:
-    files = rotation.service_certificates(kerbstone.directory)
-    before = {path: path.read_bytes() for path in files}
-    said = kerbstone("rotate", "services", "--json").json
-    assert {Path(path) for path in said["certificates"]} == set(before)
-    after = {path: path.read_bytes() for path in files}
-    assert all(after[path] != before[path] for path in files)
-    assert not list(kerbstone.directory.authority.rglob(".*before"))
-    kerbstone.serve()
-    assert {path: path.read_bytes() for path in files} == after
-
-
-def test_a_council_lists_recipients_of_its_own(kerbstone: Operator, tmp_path: Path) -> None:
-    file = tmp_path / "council.key"
-    made = kerbstone("recipient", "make", "--output", str(file), "--json").json
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert decode_pem(file.read_bytes()).cose_key.hex() == made["public_key"]
-    assert kerbstone("recipient", "make", "--output", str(file)).status == 2
-    add = ("recipient", "add", "camden", "--public-key")
-    assert kerbstone(*add, "a0").status == 2
-    assert kerbstone(*add, made["public_key"], "--group", "No").status == 2
-    assert kerbstone(*add, made["public_key"], "--json").json["kid"] == made["kid"]
-    kerbstone.serve()
-    [(message,)] = kerbstone.has(_newest_key_set)
-    key_set = rotation.newest_key_set(kerbstone.directory, "camden", message)
-    assert key_set is not None
-    assert [each.key.kid.hex() for each in key_set.groups["council"]] == [made["kid"]]
-    assert len(key_set.groups["main"]) == 2
-
-    listed = kerbstone("recipient", "list", "--json").json["recipients"]
-    [region, *_] = [each["kid"] for each in listed if each["role"] == "region"]
-    retire = ("recipient", "retire", "camden")
-    assert kerbstone(*retire, made["kid"]).status == 2, "it asks first"
-    assert kerbstone(*retire, region, "--group", "main", "--yes").status == 2
-    assert kerbstone(*retire, "00" * 8, "--yes").status == 1
-    assert kerbstone(*retire, made["kid"], "--yes").status == 0
-    assert kerbstone(*add, made["public_key"]).status == 1, "it never comes back"
-
-
-# Restoring
-
-
-def test_an_authority_restored_from_its_backup_goes_on_as_before(
-    kerbstone: Operator, tmp_path: Path
-) -> None:
-    device = kerbstone.enrolled("A1")
-    backup = tmp_path / "backup"
-    shutil.copytree(kerbstone.directory.root, backup)
-    shutil.rmtree(kerbstone.directory.root)
-    assert kerbstone("status").status == 1
-    shutil.copytree(backup, kerbstone.directory.root)
-
-    said = kerbstone("status", "--json").json["status"]
-    assert [alarm for alarm in said["alarms"] if "offline" not in alarm] == []
-    kerbstone("gateway", "revoke", device, "--yes")
-    kerbstone("rotate", "recipients")
-    kerbstone.serve()
-    [council] = kerbstone("status", "--json").json["status"]["councils"]
-    assert (council["revocation_list_number"], council["key_set_version"]) == (2, 2)
-
-
-def test_lost_recipient_keys_raise_an_alarm_until_new_ones_are_made(kerbstone: Operator) -> None:
-    for path in kerbstone.directory.recipients.iterdir():
-        path.unlink()
-    lost = kerbstone("status")
-    assert (lost.status, "rotate recipients" in lost.out) == (1, True)
-    assert kerbstone("rotate", "recipients").status == 0
-    kerbstone.serve()
-    assert "private keys are not in" not in kerbstone("status").out
-
-
-def test_a_lost_council_root_begins_anew_for_that_council_alone(kerbstone: Operator) -> None:
-    kerbstone("council", "add", "bristol", "--gss", "E06000023", "--name", "Bristol")
-    device = kerbstone.enrolled("A1")
-    shutil.rmtree(kerbstone.directory.authority / "councils/camden")
-    lost = kerbstone("status", "--json").json["status"]["alarms"]
-    assert [alarm for alarm in lost if "camden: its root is missing" in alarm]
-    assert kerbstone("council", "add", *CAMDEN).status == 0
-    root = read_certificate(kerbstone.directory.authority / "councils/camden/root.pem")
-    [(message,)] = kerbstone.has(_revocation_list)
-    assert x509.load_der_x509_crl(message).is_signature_valid(root.public_key())  # type: ignore[arg-type]  # P-256
-    status = kerbstone("status", "--json").json["status"]
-    assert {each["tenant"]: each["key_set_version"] for each in status["councils"]} == {
-        "bristol": 1,
-        "camden": 2,
-    }
-    assert [alarm for alarm in status["alarms"] if "offline" not in alarm] == []
-    [again] = kerbstone("gateway", "invite", "camden", "--site", "A1", "--renew", "--json").json[
-        "invitations"
-    ]
-    assert (again["device"], again["outcome"]) == (device, "renewed")
-
-
-def test_a_lost_service_root_is_made_anew_with_the_key_from_offline(
-    kerbstone: Operator, tmp_path: Path
-) -> None:
-    authority, stick = kerbstone.directory.authority, tmp_path / "stick"
-    (authority / "offline").rename(stick)
-    root = kerbstone.directory.region_root.read_bytes()
-    (authority / "service-root.key").unlink()
-    assert kerbstone("rotate", "services").status == 1
-    said = kerbstone(
-        *("rotate", "services", "--region-root-key", str(stick / "region-root.key")),
-        *("--region-passphrase-file", str(stick / "region-root.passphrase")),
-    )
-    assert said.status == 0, said
-    assert kerbstone.directory.region_root.read_bytes() == root, "gateways notice nothing"
-    assert not (authority / "region-root.key").exists()
-    server = read_certificate(authority / "server.pem")
-    server.verify_directly_issued_by(read_certificate(authority / "service-root.pem"))
-    kerbstone.serve()
-
-
 # Broker, people, reports
 
 
@@ -809,6 +312,39 @@ def test_a_brokers_files_name_who_may_connect_and_carry_its_certificates(
     assert str(kerbstone.directory.authority).encode() not in written
     assert (output / "server.key").exists()
     assert kerbstone.acts()[-1] == "broker.export"
+
+
+def test_a_running_broker_is_told_and_sessions_of_the_revoked_are_ended(
+    newcomer: Operator, tmp_path: Path
+) -> None:
+    service, keeper, own = free_ports(3)
+    newcomer.init(
+        *("--host", "localhost", "--bind", "127.0.0.1"),
+        *("--service-port", str(service), "--keeper-port", str(keeper)),
+    )
+    newcomer("council", "add", *CAMDEN, "--port", str(own))
+    device = newcomer.enrolled("A1")
+    output, data = tmp_path / "broker", tmp_path / "data"
+    export = (
+        *("export-broker", "--kind", "mosquitto", "--output", str(output)),
+        *("--data", str(data), "--run-as", "root", "--json"),
+    )
+    assert newcomer(*export).status == 0
+    program = find_mosquitto()
+    assert program is not None, "deploy/debian-prefix --package mosquitto"
+    with subprocess.Popen(
+        [program, "-c", output / "mosquitto.conf"], stderr=subprocess.DEVNULL
+    ) as broker:
+        try:
+            wait_for_port(keeper)
+            told = ("--pid-file", str(data / PID_FILE))
+            assert newcomer(*export, *told).json["exported"]["ended"] == []
+            newcomer("gateway", "revoke", device, "--yes")
+            exported = newcomer(*export, *told).json["exported"]
+            assert (exported["ended"], exported["gateways"]) == ([device], 0)
+            assert newcomer(*export, *told).json["exported"]["ended"] == []
+        finally:
+            broker.terminate()
 
 
 def test_a_broker_that_is_not_there_cannot_be_told(kerbstone: Operator, tmp_path: Path) -> None:
@@ -915,39 +451,30 @@ def test_in_a_process_of_its_own_it_finds_its_directory_and_refuses_to_guess(
     done = typed("gateway", "revoke", device, "--yes", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["status"] == "revoked"
-    assert _status(kerbstone, device) == "revoked"
-
-
-async def _revocation_list(conn: Connection) -> list[Any]:
-    cursor = await conn.execute(
-        "SELECT message FROM revocation_list JOIN council ON council.id = council_id"
-        " WHERE tenant = 'camden'"
-    )
-    return await cursor.fetchall()
-
-
-async def _newest_key_set(conn: Connection) -> list[Any]:
-    cursor = await conn.execute("SELECT message FROM key_set ORDER BY version DESC LIMIT 1")
-    return await cursor.fetchall()
-
-
-async def _a_week_passes(conn: Connection) -> None:
-    await conn.execute("UPDATE recipient SET retired_at = retired_at - INTERVAL '8 days'")
-
-
-def _status(kerbstone: Operator, device: str) -> str:
-    shown = kerbstone("gateway", "show", device, "--json").json
-    return str(shown["gateway"]["facts"]["status"])
-
-
-def _configurations(kerbstone: Operator, device: str) -> dict[int, str]:
-    found = kerbstone("gateway", "show", device, "--json").json["gateway"]["configurations"]
-    return {each["version"]: each["state"] for each in found}
-
-
-def _contents(directory: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    assert status_of(kerbstone, device) == "revoked"
 
 
 def _sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
+
+
+def free_ports(count: int) -> list[int]:
+    """Return distinct ports of loopback that nobody listens on now."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def wait_for_port(port: int) -> None:
+    """Return once somebody listens there."""
+    ends = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < ends, f"nobody listens on {port}"
+            time.sleep(0.02)
+        else:
+            return
