@@ -112,8 +112,11 @@ def state_of(facts: GatewayFacts, now: datetime) -> str:
         return "invited" if facts.token_expires_at and facts.token_expires_at > now else "expired"
     if facts.last_message_at is None:
         return "waiting"
-    age = (now - facts.last_message_at).total_seconds()
-    return "silent" if age > SILENT_AFTER_SECONDS else "working"
+    if (now - facts.last_message_at).total_seconds() > SILENT_AFTER_SECONDS:
+        return "silent"
+    return (
+        "working" if facts.first_reading_at else "waiting"
+    )  # it announces itself before it reports
 
 
 def matches(row: GatewayRow, words: str) -> bool:

@@ -10,11 +10,16 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from playwright.async_api import (
     Browser,
     BrowserContext,
@@ -25,10 +30,12 @@ from playwright.async_api import (
 )
 
 from api.service import run
-from api.settings import ApiSettings, OperatorSettings
+from api.settings import ApiSettings, EnrolmentSettings, OperatorSettings
+from device_protocol.first_boot import draw_token, token_sha256
 from storage.database import Connection, connect
 from storage.embedded import EmbeddedDatabase, remove
 from storage.migration import migrate
+from storage.staff import add_pass
 from tests.simulators.street import Street, seed
 
 CHROMIUM = Path(os.environ.get("KERBSTONE_CHROMIUM", "/usr/bin/chromium"))
@@ -50,6 +57,7 @@ class Service:
 
     dsn: str
     port: int
+    region_root: Path
     _task: "asyncio.Task[None] | None" = None
 
     @property
@@ -58,7 +66,10 @@ class Service:
 
     async def start(self) -> None:
         operator = OperatorSettings(name="Three councils", email="help@example.org")
-        settings = ApiSettings(dsn=self.dsn, port=self.port, operator=operator)
+        enrolment = EnrolmentSettings(
+            url_base="https://enrol.example.org:8445", region_root_file=self.region_root
+        )
+        settings = ApiSettings(dsn=self.dsn, port=self.port, operator=operator, enrolment=enrolment)
         self._task = asyncio.create_task(run(settings))
         async with httpx.AsyncClient() as client:
             for _ in range(300):
@@ -85,6 +96,7 @@ class Centre:
     service: Service
     street: Street
     conn: Connection
+    passes: dict[str, str]
 
     @property
     def url(self) -> str:
@@ -92,6 +104,32 @@ class Centre:
 
     def site(self, name: str) -> str:
         return f"{self.url}/sites/{self.street.things[name]}"
+
+
+async def give_passes(conn: Connection) -> dict[str, str]:
+    """Give Ben of Camden and Olu of the region a pass each; return them by name."""
+    passes = {"Ben": draw_token(), "Olu": draw_token()}
+    for name, secret in passes.items():
+        await add_pass(
+            conn,
+            tenant="camden" if name == "Ben" else None,
+            name=name,
+            role="deployer" if name == "Ben" else "operator",
+            pass_sha256=token_sha256(secret),
+            expires_at=datetime.now(UTC) + timedelta(days=1),
+            actor="operator test",
+        )
+    return passes
+
+
+def write_region_root(path: Path) -> Path:
+    """Write a certificate that stands for the region root; return its file."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Region root")])
+    key, now = Ed25519PrivateKey.generate(), datetime.now(UTC)
+    public = key.public_key()
+    builder = x509.CertificateBuilder(name, name, public, 1, now, now + timedelta(days=1))
+    path.write_bytes(builder.sign(key, None).public_bytes(Encoding.PEM))
+    return path
 
 
 @dataclass
@@ -119,15 +157,16 @@ async def centre(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cent
     database = EmbeddedDatabase.start(directory)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    service = Service(database.dsn, port)
+    service = Service(database.dsn, port, write_region_root(directory / "region-root.pem"))
     try:
         await migrate(database.dsn)
         async with await connect(
             database.dsn, autocommit=True, application_name="kerbstone test"
         ) as conn:
             street = await seed(conn)
+            passes = await give_passes(conn)
             await service.start()
-            yield Centre(service, street, conn)
+            yield Centre(service, street, conn, passes)
     finally:
         await service.stop()
         database.stop()
