@@ -129,6 +129,22 @@ async def test_nothing_runs_over_the_edge_at_widths_between(
         assert not await watched.page.evaluate(SCROLLS)
 
 
+@pytest.mark.parametrize("width", [769, 800, 900, 1088, 1100, 1280])
+async def test_no_tag_reaches_past_its_table(open_page: Opener, centre: Centre, width: int) -> None:
+    async with open_page(width=width) as watched:
+        await settled(watched.page, centre.url)
+        past = await watched.page.evaluate(
+            """() => [...document.querySelectorAll(".kb-table--values")].flatMap((table) => {
+                const edge = table.getBoundingClientRect().right;
+                return [...table.querySelectorAll("[data-status]")].filter((tag) => {
+                    tag.textContent = "No value yet";
+                    return tag.getBoundingClientRect().right > edge;
+                }).map((tag) => tag.outerHTML);
+            })"""
+        )
+        assert past == []
+
+
 @pytest.mark.parametrize("width", [1280, 320])
 @pytest.mark.parametrize("name", PAGES)
 async def test_everything_is_reached_by_keyboard_and_seen_to_be(

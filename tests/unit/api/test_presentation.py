@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from api.overview_page import reported
 from api.presentation import (
     count_text,
     live_value,
@@ -131,3 +132,11 @@ def test_the_live_stream_says_a_value_as_the_page_does() -> None:
     )
     assert (sent["value"], sent["time"], sent["when"]) == (row.value, row.time_iso, row.time)
     assert (sent["quality"], sent["flagged"]) == ("Suspect", True)
+
+
+def test_the_overview_leaves_out_what_a_machine_lacks_unless_that_is_all() -> None:
+    waiting = replace(WIND, time=None, value=None, updated_at=None)
+    [both] = site_rows([SITE], [NO2, waiting], NOW)
+    assert [row.property_key for row in reported(both).values] == ["no2"]
+    [nothing] = site_rows([SITE], [waiting], NOW)
+    assert reported(nothing) == nothing
