@@ -94,6 +94,25 @@ async def test_old_observations_go_only_when_told(
         assert await settled()
 
 
+async def test_credentials_that_ended_long_ago_go_whatever_else_is_kept(
+    dsn: str, connection: Connection
+) -> None:
+    await connection.execute(
+        "INSERT INTO council (gss, tenant, name) VALUES ('E09000007', 'camden', 'Camden');"
+        "INSERT INTO gateway (council_id, device) SELECT id, 'k7q2m9xd4t' FROM council;"
+        "INSERT INTO enrolment_token (gateway_id, token_sha256, created_by, expires_at)"
+        " SELECT id, sha256(days::text::bytea), 'test', now() - days * INTERVAL '1 day'"
+        "   FROM gateway, unnest(ARRAY[80, 100]) AS days"
+    )
+
+    async def is_forgotten() -> bool:
+        cursor = await connection.execute("SELECT count(*) FROM enrolment_token")
+        return await cursor.fetchone() == (1,)
+
+    async with running(AnalyticsSettings(dsn=dsn)):
+        await eventually(is_forgotten)
+
+
 async def test_metrics_tell_how_it_fares(
     dsn: str, connection: Connection, unused_tcp_port: int
 ) -> None:

@@ -34,7 +34,7 @@ from enrolment.est import create_app
 from enrolment.files import read_certificate, read_key
 from enrolment.issuing import build_certificate, is_as
 from enrolment.network_file import NetworkFile
-from storage import registry
+from storage import certificates, registry
 from storage.database import open_pool
 from storage.network_view import gateway_facts
 from tests.integration.conftest import SERVERS, DatabaseServer
@@ -288,6 +288,44 @@ async def test_invited_again_a_gateway_enrols_anew_but_not_with_its_old_key(
     assert invitation.device == device
     assert (await service.enrol(invitation, read_key(credential.key))).status_code == 403
     assert (await service.enrol(invitation, KeyKind.ED25519.generate())).status_code == 200
+
+
+async def test_enrolling_anew_ends_everything_the_gateway_held_before(service: Enrolment) -> None:
+    """Whoever keeps a copy of its old keys can neither sign, nor renew, nor ask where it stands."""
+    device, first = await service.gateway("anew")
+    key = KeyKind.ED25519.generate()
+    [certificate] = certificates_in(await service.renew(first, key))
+    second = service.keep("anew-2", key, certificate)
+    [row] = await registry.gateways(service.conn, device)
+    assert [signer.superseded for signer in row.keys] == [False, False]  # a renewal ends nothing
+    invitation = await service.invite("anew", renew=True)
+    assert (await service.renew(second, KeyKind.ED25519.generate())).status_code == 200
+
+    key = KeyKind.ED25519.generate()
+    answer = await service.enrol(invitation, key)
+    [certificate] = certificates_in(answer)
+    fresh = service.keep("anew-3", key, certificate)
+    assert certificates_in(await service.enrol(invitation, key)) == [certificate]
+
+    [row] = await registry.gateways(service.conn, device)
+    kid = VerifyingKey.from_public(certificate.public_key()).kid
+    assert [signer.kid for signer in row.keys if not signer.superseded] == [kid]
+    assert len(row.keys) == 4
+    site = f"{service.url}/enrolment/camden/site.json"
+    before = refusals("simplereenroll", "certificate-unknown")
+    for old in (first, second):
+        assert (await service.renew(old, KeyKind.ED25519.generate())).status_code == 403
+        assert (await service.get(site, old)).status_code == 403
+    assert refusals("simplereenroll", "certificate-unknown") == before + 2
+    assert (await service.renew(fresh, read_key(second.key))).status_code == 403
+    assert (await service.get(site, fresh)).status_code == 200
+    assert (await service.renew(fresh, KeyKind.ED25519.generate())).status_code == 200
+    revoked = await certificates.revoked_certificates(
+        service.conn, tenant="camden", now=datetime.now(UTC)
+    )
+    serials = {read_certificate(old.certificate).serial_number for old in (first, second)}
+    assert serials <= {each.serial for each in revoked if each.superseded}
+    assert certificate.serial_number not in {each.serial for each in revoked}
 
 
 @pytest.mark.parametrize("status", ["suspended", "revoked"])

@@ -6,11 +6,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from device_protocol import topics
 from device_protocol.key_set import KeySet, Recipient
-from storage import registry
+from device_protocol.keys import SigningKey
+from storage import certificates, registry
 from storage.database import Connection, connect
+from tests.integration.enrolled import certificate
 from tests.integration.fix_brokers import City
 from tests.integration.region import (
     DEVICE,
@@ -134,6 +137,48 @@ async def test_suspended_or_revoked_gateway_is_refused_within_a_second(region: R
         await gateway.publish(gateway.gateway.report([reading(2, time=minutes(1))]))
         await eventually(lambda: refused() == before + 2)
         assert await region.count("observation") == 1
+
+
+async def test_key_left_behind_by_enrolling_anew_is_refused_within_a_second(
+    region: Region,
+) -> None:
+    """What it signed is kept in quarantine; the gateway sends it again, signed by its new key."""
+
+    def refused() -> float:
+        return metric("ingest_envelopes_total", outcome="quarantined", reason="signer-time")
+
+    async def certify(issued_by: str) -> SigningKey:
+        key = Ed25519PrivateKey.generate()
+        await certificates.add_certificate(
+            region.conn,
+            device=DEVICE,
+            certificate=certificate(DEVICE, key=key),
+            issued_by=issued_by,
+        )
+        await asyncio.sleep(0.9)
+        return SigningKey.from_private(key)
+
+    async with region.ingest(), region.gateway() as gateway:
+        simulated = gateway.gateway
+        await begin(gateway)
+        before = refused()
+        await certify("simplereenroll")
+        await gateway.publish(simulated.report([reading(1, time=minutes(0))]))
+        await gateway.acknowledged(2)
+        assert await region.count("observation") == 1  # a renewal leaves it as it was
+
+        signer = await certify("simpleenroll")
+        await gateway.publish(simulated.report([reading(2, time=minutes(1))]))
+        await gateway.publish(simulated.announce(now(), counter=now() + 1))
+        await eventually(lambda: refused() == before + 2)
+        assert await region.count("observation") == 1
+        assert await region.count("quarantine WHERE reason = 'signer-time'") == 2
+
+        simulated.signer = signer
+        await gateway.publish(simulated.announce(now(), counter=now() + 2))
+        await gateway.publish(simulated.report([reading(2, time=minutes(1))]))
+        await gateway.acknowledged(1)
+        assert await region.count("observation") == 2
 
 
 async def test_gateway_enrolled_while_running_is_admitted(region: Region) -> None:

@@ -4,11 +4,14 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from storage import audit, certificates, registry
+from storage import audit, certificates, invitations, registry
 from storage.certificates import SupersededError, SuspendedError
 from storage.database import Connection
+from storage.invitations import Invitation
 from storage.network_view import gateway_facts
+from storage.site_list import Site
 from storage.status_board import gateway_states
 from tests.integration.enrolled import (
     ACTOR,
@@ -80,6 +83,129 @@ async def test_a_renewal_adds_a_key_and_keeps_the_day_of_enrolment(conn: Connect
     [row] = await registry.gateways(conn, device)
     assert len(row.keys) == 2
     assert (await audit.entries(conn))[0].action == "gateway.renew"
+
+
+async def invited_again(conn: Connection, site: str) -> Invitation:
+    """Return the invitation of a site whose gateway has lost its keys, or let them be seen."""
+    [invitation] = await invitations.invite(
+        conn, tenant="camden", sites=[Site(site=site)], actor=ACTOR, renew=True
+    )
+    return invitation
+
+
+async def test_a_gateway_that_enrols_anew_leaves_everything_behind(conn: Connection) -> None:
+    device = await enrolled(conn, "A")
+    neighbour = await enrolled(conn, "B")
+    [row] = await registry.gateways(conn, device)
+    renewed = certificate(device, days=9)
+    await certificates.add_certificate(
+        conn, device=device, certificate=renewed, issued_by="simplereenroll"
+    )
+    held = {row.keys[0].kid, kid_of(renewed)}
+    expired = certificate(device, begins=-8)
+    await certificates.add_certificate(conn, device=device, certificate=expired, issued_by="local")
+
+    fresh = await enrol(conn, await invited_again(conn, "A"))
+
+    [row] = await registry.gateways(conn, device)
+    assert {key.kid for key in row.keys if key.superseded} == held | {kid_of(expired)}
+    assert {key.kid for key in row.keys if not key.superseded} == {fresh}
+    for kid in held:
+        assert await certificates.certificate_of(conn, device=device, kid=kid) is None
+    kept = await certificates.certificate_of(conn, device=device, kid=fresh)
+    assert kept is not None
+    [facts] = await gateway_facts(conn, device=device)
+    assert facts.certificate_until == kept.not_valid_after_utc < renewed.not_valid_after_utc
+    [entry, *_] = await audit.entries(conn, subject=device)
+    assert entry.action == "gateway.enrol"
+    assert set(entry.detail["superseded"].split(", ")) == {kid.hex() for kid in held}
+    [row] = await registry.gateways(conn, neighbour)
+    assert not row.keys[0].superseded
+
+
+async def test_what_a_gateway_left_behind_is_revoked_for_good(conn: Connection) -> None:
+    device = await enrolled(conn, "A")
+    [row] = await registry.gateways(conn, device)
+    old = await certificates.certificate_of(conn, device=device, kid=row.keys[0].kid)
+    assert old is not None
+    expired = certificate(device, begins=-8)
+    await certificates.add_certificate(conn, device=device, certificate=expired, issued_by="local")
+    assert await certificates.revoked_certificates(conn, tenant="camden", now=now()) == []
+
+    fresh = await enrol(conn, await invited_again(conn, "A"))
+
+    [left] = await certificates.revoked_certificates(conn, tenant="camden", now=now())
+    assert (left.serial, left.hold, left.superseded) == (old.serial_number, False, True)
+    assert abs(left.since - now()) < timedelta(minutes=1)
+    await become(conn, device, "suspended")
+    listed = await certificates.revoked_certificates(conn, tenant="camden", now=now())
+    held = await certificates.certificate_of(conn, device=device, kid=fresh)
+    assert held is not None
+    assert {(each.serial, each.hold, each.superseded) for each in listed} == {
+        (old.serial_number, False, True),
+        (held.serial_number, True, False),
+    }
+    await become(conn, device, "active")
+    assert await certificates.revoked_certificates(conn, tenant="camden", now=now()) == [left]
+
+
+async def test_a_key_left_behind_is_never_taken_again(conn: Connection) -> None:
+    device = await enrolled(conn, "A")
+    key = Ed25519PrivateKey.generate()
+    before = certificate(device, key=key)
+    await certificates.add_certificate(conn, device=device, certificate=before, issued_by="local")
+    await enrol(conn, await invited_again(conn, "A"))
+    for issued_by in ("simpleenroll", "simplereenroll", "local"):
+        for again in (before, certificate(device, key=key, days=8)):
+            with pytest.raises(registry.TakenError):
+                await certificates.add_certificate(
+                    conn, device=device, certificate=again, issued_by=issued_by
+                )
+    [row] = await registry.gateways(conn, device)
+    assert [key.superseded for key in row.keys].count(False) == 1
+
+
+async def test_the_same_answer_once_more_ends_nothing(conn: Connection) -> None:
+    [invitation] = await invite(conn, "A")
+    device = invitation.device
+    kid = await enrol(conn, invitation)
+    first = await certificates.certificate_of(conn, device=device, kid=kid)
+    assert first is not None
+    second = certificate(device)  # of the key in hardware, certified beside TLS's
+    await certificates.add_certificate(
+        conn, device=device, certificate=second, issued_by="simplereenroll"
+    )
+    await certificates.add_certificate(
+        conn, device=device, certificate=first, issued_by="simpleenroll"
+    )
+    [row] = await registry.gateways(conn, device)
+    assert {key.kid for key in row.keys if not key.superseded} == {kid, kid_of(second)}
+    acts = await audit.entries(conn, subject=device)
+    assert [act.detail.get("superseded") for act in acts] == [None] * 3
+
+
+async def test_keys_that_ended_long_ago_are_told_of_no_more_and_never_reused(
+    conn: Connection,
+) -> None:
+    device = await enrolled(conn, "A")
+    ago = registry.KEYS_REMEMBERED / DAY + 7
+    recent, gone = (certificate(device, begins=-ago + days) for days in (0.01, -0.01))
+    for issued in (recent, gone):
+        await certificates.add_certificate(
+            conn, device=device, certificate=issued, issued_by="simplereenroll"
+        )
+    for asked in (device, None):
+        [row] = await registry.gateways(conn, asked)
+        kids = {key.kid for key in row.keys}
+        assert len(kids) == 2
+        assert kid_of(recent) in kids
+    other = await enrolled(conn, "B")
+    with pytest.raises(registry.TakenError):
+        await certificates.add_certificate(
+            conn, device=other, certificate=gone, issued_by="simpleenroll"
+        )
+    await conn.execute("UPDATE signing_key SET valid_until = now() - INTERVAL '1 year'")
+    assert [row.keys for row in await registry.gateways(conn)] == [(), ()]
 
 
 async def test_a_key_belongs_to_one_gateway_and_one_certificate(conn: Connection) -> None:

@@ -191,6 +191,10 @@ def _signer_to_come(sent: Any) -> None:
     sent.device = _registered(sent.suite, valid_from=sent.now + 1)
 
 
+def _superseded_signer(sent: Any) -> None:
+    sent.device = _registered(sent.suite, superseded=True)
+
+
 def _signer_of_other_algorithm(sent: Any) -> None:
     sent.signature_algorithm = {-19: -9, -9: -19}[sent.suite.signer.algorithm]
 
@@ -248,6 +252,7 @@ SIGNER: list[tuple[int, Callable[[Any], None]]] = [
     (203, _change(kid=bytes(8))),
     (204, _expired_signer),
     (204, _signer_to_come),
+    (204, _superseded_signer),
     (400, _signer_of_other_algorithm),
     (400, _old_algorithm),
     (402, _change(covered=b"!")),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -123,6 +124,15 @@ def test_revocation_list_is_due(
         assert {(each.serial, each.hold) for each in due[0].revoked} == {
             (each.serial, each.hold) for each in revoked
         }
+
+
+def test_revocation_list_says_which_certificates_were_superseded() -> None:
+    left_behind = replace(STOLEN, superseded=True)
+    [due] = revocation_lists_due([facts(revoked=[left_behind, AWAY])], NOW)
+    assert [each.reason() for each in due.revoked] == [
+        x509.ReasonFlags.superseded,
+        x509.ReasonFlags.certificate_hold,
+    ]
 
 
 def test_change_within_the_second_of_the_last_list_is_looked_at_again() -> None:

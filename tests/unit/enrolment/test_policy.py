@@ -133,6 +133,8 @@ def test_a_short_life_is_renewed_at_two_thirds_not_when_issued(seconds: int) -> 
 def test_revoked_and_held_are_told_apart() -> None:
     reasons = [policy.RevokedEntry(1, NOW, hold).reason() for hold in (True, False)]
     assert reasons == [x509.ReasonFlags.certificate_hold, x509.ReasonFlags.privilege_withdrawn]
+    left_behind = policy.RevokedEntry(1, NOW, hold=False, superseded=True)
+    assert left_behind.reason() is x509.ReasonFlags.superseded
 
 
 def test_certificate_never_outlives_its_issuer() -> None:

@@ -1,5 +1,7 @@
 """Who may speak, as the registry's rows say."""
 
+from dataclasses import replace
+
 import pytest
 
 from ingest.snapshot import Snapshot
@@ -35,6 +37,14 @@ def test_only_an_active_gateway_may_speak(status: str, revoked: bool) -> None:  
     found = snapshot(row("k7q2m9xd4t", status))
     assert found.devices["camden", "k7q2m9xd4t"].revoked is revoked
     assert list(found.devices["camden", "k7q2m9xd4t"].signers) == [KEY.kid]
+
+
+def test_a_key_left_behind_is_known_as_such() -> None:
+    before = row("k7q2m9xd4t", "active")
+    left = replace(before, keys=(replace(before.keys[0], superseded=True),))
+    for given, superseded in ((before, False), (left, True)):
+        [signer] = snapshot(given).devices["camden", "k7q2m9xd4t"].signers.values()
+        assert signer.superseded is superseded
 
 
 def test_an_invited_gateway_is_unknown_until_it_enrols() -> None:
