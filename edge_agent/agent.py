@@ -16,8 +16,8 @@ from edge_agent.group_commit import open_spool
 from edge_agent.health import Health
 from edge_agent.key_sets import KeySets
 from edge_agent.keystore import Keystore
+from edge_agent.memory import share_one_heap
 from edge_agent.remote_settings import ReconfiguredError, RemoteSettings
-from edge_agent.renewal import Renewal
 from edge_agent.reports import Reports
 from edge_agent.sealer import Sealer
 from edge_agent.sensors import Surroundings
@@ -37,6 +37,7 @@ async def run(settings: AgentSettings) -> None:
         OSError: the state directory cannot be used, or the metrics port is taken.
         PayloadError: the settings describe something that cannot be said.
     """
+    share_one_heap()
     directory = settings.state_directory
     directory.mkdir(parents=True, exist_ok=True)
     with StateLock(directory):
@@ -82,13 +83,6 @@ async def _run_under(settings: AgentSettings, remote: RemoteSettings, clock: Clo
             clock=clock,
             facts=facts,
         )
-        renewal = Renewal(
-            settings,
-            keystore=keystore,
-            clock=clock,
-            facts=facts,
-            on_new_identity=uplink.certificate_replaced,
-        )
         reports = Reports(
             settings, facts=facts, spool=spool, key_sets=key_sets, remote=remote, clock=clock
         )
@@ -99,7 +93,8 @@ async def _run_under(settings: AgentSettings, remote: RemoteSettings, clock: Clo
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(spool.run(), name="spool")
                     tasks.create_task(uplink.run(), name="uplink")
-                    tasks.create_task(renewal.run(), name="renewal")
+                    renewing = _renew(settings, keystore, clock, facts, uplink)
+                    tasks.create_task(renewing, name="renewal")
                     tasks.create_task(health.report(spool), name="health")
                     tasks.create_task(reports.run(), name="reports")
                     tasks.create_task(remote.run(), name="remote settings")
@@ -110,6 +105,24 @@ async def _run_under(settings: AgentSettings, remote: RemoteSettings, clock: Clo
                 sealer.close()
                 keystore.close()
                 log.info("agent stopped", extra={"device": settings.device})
+
+
+async def _renew(
+    settings: AgentSettings, keystore: Keystore, clock: Clock, facts: Facts, uplink: Uplink
+) -> None:
+    """Keep the certificate young, where the settings say how."""
+    if not settings.enrolment.url:
+        return
+    from edge_agent.renewal import Renewal  # noqa: PLC0415  # costs memory
+
+    renewal = Renewal(
+        settings,
+        keystore=keystore,
+        clock=clock,
+        facts=facts,
+        on_new_identity=uplink.certificate_replaced,
+    )
+    await renewal.run()
 
 
 def _sealer(settings: AgentSettings, clock: Clock) -> Sealer:

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from cryptography import x509
 
@@ -96,9 +96,11 @@ def renew(
 
 
 class Renewal:
-    """The task; does nothing where the settings name no certificate service.
+    """The task, for settings that name a certificate service and a directory.
 
     on_new_identity: called once another identity is in use.
+    settle_seconds: how long after that, so that the centre has heard of a key before it sees it
+    used.
     """
 
     def __init__(
@@ -109,21 +111,21 @@ class Renewal:
         clock: Clock,
         facts: Facts,
         on_new_identity: Callable[[], None],
+        settle_seconds: float = 2.0,
     ) -> None:
         self._settings = settings
         self._keystore = keystore
         self._clock = clock
         self._facts = facts
         self._on_new_identity = on_new_identity
+        self._settle_seconds = settle_seconds
         self._directory = settings.enrolment.directory or Path()
         self._store = IdentityDirectory(self._directory)
         self._retries: FullJitter | None = None
         self._renewed_at = float("-inf")
 
-    async def run(self) -> None:
+    async def run(self) -> NoReturn:
         """Look, act, wait; until cancelled."""
-        if not self._settings.enrolment.url:
-            return
         while True:
             seconds = await self._look()
             await asyncio.sleep(seconds)
@@ -167,6 +169,7 @@ class Renewal:
         self._renewed_at = self._clock.monotonic()
         self._count("renewed")
         self._note("")
+        await asyncio.sleep(self._settle_seconds)
         self._on_new_identity()
         return 0.0
 

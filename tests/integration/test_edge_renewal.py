@@ -98,6 +98,7 @@ class Gateway:
             clock=clock,
             facts=self.facts,
             on_new_identity=self._count,
+            settle_seconds=0.01,
         )
 
     def _count(self) -> None:
@@ -239,8 +240,3 @@ async def test_a_clock_that_is_ahead_does_not_make_it_renew_for_ever(
         await gateway.until(lambda: "this clock, or the service's" in gateway.facts.renewal_problem)
         assert gateway.facts.renewals == {"renewed": 1}
         assert service.asked.count("simplereenroll") == 1
-
-
-async def test_without_a_service_there_is_nothing_to_do(directory: Path) -> None:
-    async with asyncio.timeout(5):
-        await Gateway(settings_for(directory, "")).run()
