@@ -179,7 +179,7 @@ class IdentityDirectory:
             OSError: it cannot be written.
         """
         durable.make_directory(self.path)
-        with (self.path / "lock").open("w") as file:
+        with (self.path / "enrolment.lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

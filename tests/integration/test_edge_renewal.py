@@ -4,11 +4,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edge_agent.agent import run
 from edge_agent.clock import Clock
 from edge_agent.enrolment import enrol
 from edge_agent.facts import Facts
@@ -19,14 +22,19 @@ from edge_agent.settings import (
     AgentSettings,
     BrokerSettings,
     EnrolmentSettings,
+    HealthSettings,
+    SpoolSettings,
+    StatusSettings,
     ThingSettings,
     TrustSettings,
 )
+from edge_agent.status import read_status
 from enrolment.authority import Authority
 from tests.simulators.est_server import Answer, EstServer, est_server
 
 DEVICE = "k7q2m9xd4t"
 LIFE = timedelta(seconds=60)
+NOTHING_YET: dict[str, Any] = {"spool": {"readings": 0}}
 
 
 class Hours:
@@ -229,6 +237,37 @@ async def test_an_invitation_that_cannot_be_followed_does_not_stop_renewals(
     async with running(gateway):
         await gateway.until(lambda: gateway.new_identities == 1)
         await gateway.until(lambda: "not a first-boot file" in gateway.facts.renewal_problem)
+
+
+async def test_an_agent_that_has_not_enrolled_yet_collects_and_goes_on_by_itself(
+    service: EstServer, directory: Path
+) -> None:
+    settings = replace(
+        settings_for(directory, service.url),
+        health=HealthSettings(interval_seconds=1.0),
+        spool=SpoolSettings(commit_seconds=0.1),
+        status=StatusSettings(interval_seconds=0.1),
+    )
+    IdentityDirectory(directory).keep_invitation(service.invite(DEVICE))
+    service.lost.add("simpleenroll")
+    task = asyncio.create_task(run(settings))
+
+    async def until(holds: Callable[[dict[str, Any]], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not holds(read_status(settings).facts or NOTHING_YET):  # noqa: ASYNC110  # a file
+                await asyncio.sleep(0.05)
+
+    try:
+        await until(lambda facts: facts["spool"]["readings"] > 0)
+        assert "No such file" in (read_status(settings).facts or {})["connection_error"]
+        service.lost.clear()
+        await until(lambda facts: facts.get("renewals", {}).get("renewed") == 1)
+        await until(lambda facts: facts.get("certificate_not_after") is not None)
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    assert len(service.certificates) == 1
 
 
 async def test_a_clock_that_is_ahead_does_not_make_it_renew_for_ever(
