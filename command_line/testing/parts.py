@@ -53,12 +53,12 @@ PARTS: Final[dict[str, Part]] = {
         Part(
             "integration",
             (_pytest("real servers", "tests/integration", "-m", "not interoperability"),),
-            _DATABASES | {"mosquitto"},
+            _DATABASES | {"mosquitto", "openssl"},
         ),
         Part(
             "interoperability",
             (_pytest("clients of other makers", "tests/integration", "-m", "interoperability"),),
-            _DATABASES | {"foreign_clients"},
+            _DATABASES | {"foreign_clients", "openssl"},
         ),
         Part(
             "attack",

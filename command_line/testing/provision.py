@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,7 +32,6 @@ FOREIGN_CLIENTS: Final = {
     ),
     "softhsm2-util": ("softhsm2",),
     "curl": ("curl",),
-    "openssl": ("openssl",),
 }
 """Programs of other makers that the interoperability tests run, and the packages they need."""
 CHROMIUM_COMMANDS: Final = ("chromium", "chromium-browser", "google-chrome")
@@ -114,18 +113,21 @@ def _chromium() -> Missing | None:
 
 
 def _foreign_clients() -> Missing | None:
-    """Get programs of other makers: an EST client, a PKCS#11 token, curl, openssl."""
-    lacking = {
+    """Get programs of other makers: an EST client, a PKCS#11 token, curl."""
+    return _programs(FOREIGN_CLIENTS)
+
+
+def _programs(wanted: Mapping[str, tuple[str, ...]]) -> Missing | None:
+    """Get programs that are not there, each with the packages it needs."""
+    lacking = sorted(
         package
-        for program, packages in FOREIGN_CLIENTS.items()
+        for program, packages in wanted.items()
         if shutil.which(program) is None
         for package in packages
-    }
-    if not lacking or _install("clients of other makers", *sorted(lacking)):
-        return None
-    return Missing(
-        f"no {', '.join(sorted(lacking))}", f"sudo apt install {' '.join(sorted(lacking))}"
     )
+    if not lacking or _install(", ".join(lacking), *lacking):
+        return None
+    return Missing(f"no {', '.join(lacking)}", f"sudo apt install {' '.join(lacking)}")
 
 
 def _packet_capture() -> Missing | None:
@@ -158,5 +160,6 @@ _PROVIDERS: Final[dict[str, Callable[[], Missing | None]]] = {
     "embedded_timescaledb": _embedded_timescaledb,
     "chromium": _chromium,
     "foreign_clients": _foreign_clients,
+    "openssl": lambda: _programs({"openssl": ("openssl",)}),
     "packet_capture": _packet_capture,
 }

@@ -179,3 +179,16 @@ async def running_service(dsn: str, directory: Path, **changed: object) -> Async
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+
+
+async def command(*arguments: str | Path, given: bytes = b"") -> bytes:
+    """Run a program to its end; return what it wrote."""
+    process = await asyncio.create_subprocess_exec(
+        *map(str, arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate(given)
+    assert process.returncode == 0, (arguments, err.decode())
+    return out

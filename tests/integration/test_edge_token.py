@@ -24,6 +24,8 @@ from enrolment.authority import Authority
 from tests.integration.test_edge_renewal import settings_for
 from tests.simulators.est_server import EstServer, est_server
 
+pytestmark = pytest.mark.interoperability
+
 DEVICE = "k7q2m9xd4t"
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
 PIN = "2468"

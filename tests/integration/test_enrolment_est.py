@@ -43,6 +43,7 @@ from tests.integration.fix_enrolment import (
     PKCS10,
     Enrolment,
     certificates_in,
+    command,
     request_for,
     running_service,
 )
@@ -71,19 +72,6 @@ def refusals(operation: str, reason: str) -> float:
 async def status_of(service: Enrolment, device: str) -> str:
     [facts] = await gateway_facts(service.conn, device=device)
     return facts.status
-
-
-async def command(*arguments: str | Path, given: bytes = b"") -> bytes:
-    """Run a program to its end; return what it wrote."""
-    process = await asyncio.create_subprocess_exec(
-        *map(str, arguments),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate(given)
-    assert process.returncode == 0, (arguments, err.decode())
-    return out
 
 
 # What anybody may ask
@@ -791,101 +779,3 @@ async def test_gateway_refuses_a_service_of_another_region(
         await asyncio.to_thread(enrol, first_boot, tmp_path)
     assert answered("simpleenroll") == before
     assert (await service.enrol(invitation, KeyKind.ED25519.generate())).status_code == 200
-
-
-# Other people's clients
-
-
-async def strongswan_roots(service: Enrolment, directory: Path) -> Path:
-    """Fetch the roots with `pki --estca`; return the council's."""
-    await command(
-        *("pki", "--estca", "--url", f"{service.url}/camden"),
-        *("--cacert", service.authority.region_root(), "--outform", "pem"),
-        *("--caout", directory / "root.pem"),
-    )
-    files = [*directory.glob("root*")]  # noqa: ASYNC240 - three files of our own
-    held = {read_certificate(path).subject.rfc4514_string(): path for path in files}
-    assert len(held) == 3
-    return held["CN=camden IoT root,O=camden"]
-
-
-async def test_strongswan_enrols_and_renews(service: Enrolment, tmp_path: Path) -> None:
-    invitation = await service.invite("strongswan")
-    root = await strongswan_roots(service, tmp_path)
-    assert root.exists()
-    credential = CredentialFiles.named(tmp_path / "first")
-    userpass = f"{invitation.device}:{invitation.token}"
-    await strongswan_est(service, credential, "--userpass", userpass)
-    first = read_certificate(credential.certificate)
-    assert is_as(first, policy.gateway("camden", invitation.device))
-
-    newer = CredentialFiles.named(tmp_path / "second")
-    shown = ("--cert", credential.certificate, "--key", credential.key)
-    await strongswan_est(service, newer, *shown)
-    second = read_certificate(newer.certificate)
-    assert is_as(second, policy.gateway("camden", invitation.device))
-    assert second.public_key() != first.public_key()
-    assert second.public_key() == read_key(newer.key).public_key()
-
-
-async def test_openssl_and_curl_enrol_and_renew(service: Enrolment, tmp_path: Path) -> None:
-    invitation = await service.invite("curl")
-    first = CredentialFiles.named(tmp_path / "first")
-    user = f"{invitation.device}:{invitation.token}"
-    await openssl_enrol(service, first, "simpleenroll", "--user", user)
-    second = CredentialFiles.named(tmp_path / "second")
-    shown = ("--cert", first.certificate, "--key", first.key)
-    await openssl_enrol(service, second, "simplereenroll", *shown)
-    for credential in (first, second):
-        certificate = read_certificate(credential.certificate)
-        assert is_as(certificate, policy.gateway("camden", invitation.device))
-        assert certificate.public_key() == read_key(credential.key).public_key()
-    root = service.authority.council_root("camden")
-    verified = await command(
-        *("openssl", "verify", "-purpose", "sslclient", "-CAfile", root), second.certificate
-    )
-    assert verified.endswith(b": OK\n")
-
-
-async def strongswan_est(
-    service: Enrolment, credential: CredentialFiles, *shown: str | Path
-) -> None:
-    """Make a key, and have it certified by `pki --est`."""
-    key = await command("pki", "--gen", "--type", "ecdsa", "--size", "256", "--outform", "pem")
-    credential.key.write_bytes(key)
-    request = await command(
-        "pki", "--req", "--type", "priv", "--in", credential.key, "--dn", "CN=x"
-    )
-    pem = await command(
-        *("pki", "--est", "--url", f"{service.url}/camden", "--outform", "pem"),
-        *("--cacert", service.authority.region_root()),
-        *("--cacert", service.authority.council_root("camden")),
-        *shown,
-        given=request,
-    )
-    credential.certificate.write_bytes(pem)
-
-
-async def openssl_enrol(
-    service: Enrolment, credential: CredentialFiles, operation: str, *shown: str | Path
-) -> None:
-    """Do what an engineer would at a shell: key, request, POST, certificate out of PKCS #7."""
-    await command("openssl", "genpkey", "-algorithm", "ed25519", "-out", credential.key)
-    request = await command(
-        *("openssl", "req", "-new", "-key", credential.key, "-subj", "/CN=x", "-outform", "DER")
-    )
-    answer = await command(
-        *("curl", "--silent", "--show-error", "--fail", *shown),
-        *(
-            "--cacert",
-            service.authority.region_root(),
-            "--header",
-            "Content-Type: application/pkcs10",
-        ),
-        *("--data-binary", "@-", service.est(operation)),
-        given=base64.encodebytes(request),
-    )
-    pem = await command(
-        "openssl", "pkcs7", "-inform", "DER", "-print_certs", given=base64.b64decode(answer)
-    )
-    credential.certificate.write_bytes(pem)
