@@ -23,10 +23,10 @@ from device_protocol.configuration import open_configuration
 from device_protocol.key_set import KeySet, open_key_set
 from device_protocol.keys import RecipientPublicKey
 from enrolment import upkeep
-from enrolment.authority import Authority
+from enrolment.authority import Authority, CredentialFiles, KeyKind
 from enrolment.broker_upkeep import BrokerUpkeep
 from enrolment.duties import listed
-from enrolment.files import read_certificate
+from enrolment.files import read_certificate, write_certificate, write_key
 from enrolment.settings import BrokerFilesSettings
 from enrolment.upkeep import Upkeep
 from storage import certificates, configurations, recipients, registry
@@ -212,6 +212,32 @@ async def test_suspended_gateway_is_resumed_and_a_new_one_comes_without_a_restar
         assert visit(city, NEIGHBOUR).let_in
         assert visit(city, NEWCOMER).let_in
         assert city.broker.pid == pid
+
+
+@on_mosquitto
+@on_plain
+async def test_certificate_left_behind_by_enrolling_anew_is_refused_and_the_new_one_let_in(
+    office: Office,
+) -> None:
+    city, key = office.city, KeyKind.ED25519.generate()
+    old = office.serial(NEIGHBOUR)
+    issued = city.authority.issue_gateway("camden", NEIGHBOUR, key.public_key())
+    fresh = CredentialFiles.named(city.directory / "gateways" / "anew")
+    write_key(fresh.key, key)
+    write_certificate(fresh.certificate, issued)
+
+    async def is_refused() -> bool:
+        return visit(city, NEIGHBOUR).reason == "SSLV3_ALERT_CERTIFICATE_REVOKED"
+
+    async with office.open():
+        assert visit(city, NEIGHBOUR).let_in
+        await certificates.add_certificate(
+            office.conn, device=NEIGHBOUR, certificate=issued, issued_by="simpleenroll"
+        )
+        await until(is_refused)
+        assert await office.named() == {(old, False)}
+        assert visit(city, NEIGHBOUR, credential=(fresh.certificate, fresh.key)).let_in
+        assert visit(city, MINE).let_in
 
 
 @on_mosquitto
