@@ -322,7 +322,7 @@ THREATS: tuple[Threat, ...] = (
     Threat(
         threat="council A administering council B",
         stopped_by=(Where.PAGES, Where.SERVICE),
-        check="403, written down as administration.refuse; certificate-foreign",
+        check="forbidden, and written down as administration.refuse; certificate-foreign",
         alarm=f"{AUDIT}; {ENROLMENT}",
         tests=(
             _COUNCILS + "test_administer_another_councils_gateway",
