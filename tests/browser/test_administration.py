@@ -11,8 +11,9 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
+from api.invitation_sheet import SheetItem, render_sheet
 from device_protocol.description import Datastream, GatewayDescription, Sensor, Thing
-from device_protocol.first_boot import FirstBoot
+from device_protocol.first_boot import FirstBoot, draw_token, new_device_id
 from storage.batches import notify_latest, update_seen
 from storage.descriptions import Describer, store_description
 from storage.quarantine import QuarantineRow, insert_quarantine
@@ -322,3 +323,26 @@ async def test_a_gateway_page_shows_what_others_do_without_a_reload(
     await announce(centre.conn, "watched")
     await expect(page.locator("#facts")).to_contain_text("Opened", timeout=4000)
     await expect(page.get_by_role("button", name="Resume")).to_be_visible()
+
+
+async def test_four_cards_go_onto_a_sheet_of_paper(page: Page) -> None:
+    items = [
+        SheetItem(
+            first_boot=FirstBoot(
+                url="https://enrol.north-london.example.org:8445/.well-known/est/camden",
+                tenant="camden",
+                device=new_device_id(),
+                token=draw_token(),
+                region_root_sha256=bytes(range(32)),
+            ),
+            council="Camden",
+            site=f"LC-{number:04}",
+            label=f"Lamp column {number}, Gower Street",
+            place_name="Gower Street, by the hospital",
+            expires_at=datetime.now(UTC),
+        )
+        for number in range(8)
+    ]
+    await page.set_content(render_sheet("North London", items, embed_style=True))
+    printed = await page.pdf(prefer_css_page_size=True)
+    assert re.findall(rb"/Count (\d+)", printed) == [b"2"]
