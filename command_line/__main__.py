@@ -26,7 +26,7 @@ COMMANDS: Final[dict[str, Command]] = {
         "command_line.demo", "a whole city on this computer: five gateways to live dashboard"
     ),
     "test": Command("command_line.testing", "everything that proves this checkout works"),
-    "agent": Command("command_line.agent", "the gateway: run, status, check-config"),
+    "agent": Command("command_line.agent", "the gateway: enrol, run, status, check-config"),
     "ingest": Command("command_line.ingest", "the centre's verifying and storing process"),
     "serve": Command("command_line.serve", "the API and the dashboard"),
     "network": Command(
@@ -40,7 +40,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "database": Command("command_line.database", "migrate a database; show its edition"),
     "verify": Command("command_line.verify", "check envelope vectors against this implementation"),
     "bench": Command(
-        "command_line.bench", "measure ingest and edge beside the machine's raw limit"
+        "command_line.bench", "measure ingest, edge and enrolment beside the machine's raw limit"
     ),
 }
 

@@ -1,7 +1,7 @@
 """`kerbstone demo`: a whole city on this computer, from gateways to live dashboard.
 
 `london` says what is in it, `session` starts and stops it, `backfill` shows how far the replay has
-come.
+come. `attack` attacks a demo that runs.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from broker_config.embedded import BrokerError, default_kind
+from command_line.demo import attack
 from command_line.demo.backfill import backfilled
 from command_line.demo.layout import Layout, default_data_directory
 from command_line.demo.london import LONDON
@@ -34,7 +35,16 @@ PASS_LIFETIME: Final = timedelta(days=1)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the demo's options."""
+    """Add the demo's options, and the attack on one that runs."""
+    actions = parser.add_subparsers(dest="action", metavar="[attack]")
+    attack.configure(
+        actions.add_parser(
+            "attack",
+            help="attack a demo that runs in another terminal, and see what refuses each attempt",
+            description="Attack a demo that runs in another terminal: forge, replay, move and "
+            "flood as a dishonest broker operator and as the thief of a gateway would.",
+        )
+    )
     parser.add_argument("--port", type=int, default=8400, help="of the dashboard (default 8400)")
     parser.add_argument(
         "--data-dir",
@@ -72,6 +82,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo until Ctrl-C, or the check once; 1 when it cannot start."""
+    if arguments.action == "attack":
+        return attack.run(arguments)
     try:
         options = _options(arguments)
         demo = _check(options) if arguments.headless_check else _show(options)
