@@ -3,7 +3,8 @@
     .venv/bin/python -m docs.generate
 
 Commands, settings, metrics, reasons, quality flags and what SensorThings supports are read from
-the code and put into docs/reference. What they mean to a person is written by hand around them.
+the code and put into docs/reference; the table of threats is that of the attack tests, and stands
+in docs/explanation/security.md. What they mean to a person is written by hand around them.
 tests/unit/test_docs.py fails while a page differs from what would be written here.
 """  # noqa: INP001 - run from the root of a checkout; no package of the product
 
@@ -39,12 +40,16 @@ from standards_mapping.observation import Quality
 from standards_mapping.sensorthings.conformance import CONFORMANCE
 from standards_mapping.sensorthings.expression import FUNCTIONS
 from standards_mapping.sensorthings.model import ENTITY_TYPES
+from tests.attack.threats import THREATS
 
 CHECKOUT: Final = Path(__file__).parents[1]
-REFERENCE: Final = CHECKOUT / "docs" / "reference"
+SECURITY: Final = CHECKOUT / "docs" / "explanation" / "security.md"
+PAGES: Final = (*sorted((CHECKOUT / "docs" / "reference").glob("*.md")), SECURITY)
+"""The pages that may have generated parts."""
 MARKER: Final = re.compile(
     r"(?P<begin><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
 )
+METRIC: Final = re.compile(r"\b((?:ingest|enrolment)_[a-z_]+)\b")
 
 METRIC_MODULES: Final[Mapping[str, Sequence[str]]] = {
     "ingest": ("ingest.metrics",),
@@ -309,6 +314,31 @@ def quality() -> Iterator[str]:
     )
 
 
+# Threats
+
+
+def threats() -> Iterator[str]:
+    """Yield the table of threats, each with what stops it, where it shows, and its tests."""
+    yield from table(
+        ("Threat", "Stopped by", "By what", "Seen in", "Shown by"),
+        (
+            (
+                f"**{threat.threat}**",
+                ", ".join(threat.stopped_by),
+                threat.check,
+                METRIC.sub(r"`\1`", threat.alarm),
+                ", ".join(_attack_test(test) for test in threat.tests),
+            )
+            for threat in THREATS
+        ),
+    )
+
+
+def _attack_test(test: str) -> str:
+    file, _, name = test.partition("::")
+    return f"[{code(name.removeprefix('test_'))}](../../tests/attack/{file})"
+
+
 # SensorThings
 
 
@@ -352,6 +382,7 @@ PARTS: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "enrolment-metrics": lambda: process_metrics(METRIC_MODULES["enrolment"]),
     "reasons": reasons,
     "quality": quality,
+    "threats": threats,
     "conformance": conformance,
     "entities": entities,
     "functions": functions,
@@ -373,8 +404,8 @@ def generated(text: str) -> str:
 
 
 def main() -> None:
-    """Rewrite every page of the reference that has generated parts."""
-    for page in sorted(REFERENCE.glob("*.md")):
+    """Rewrite every page that has generated parts."""
+    for page in PAGES:
         before = page.read_text(encoding="utf-8")
         after = generated(before)
         if after != before:

@@ -20,7 +20,6 @@ from edge_agent.settings import check
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
-REFERENCE = sorted((DOCS / "reference").glob("*.md"))
 ROOMS = sorted({path.parent.name for path in ROOT.glob("*/__init__.py")})
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -89,7 +88,7 @@ def test_no_page_names_a_place_on_this_machine(page: Path) -> None:
     assert str(Path.home()) not in text
 
 
-@pytest.mark.parametrize("page", REFERENCE, ids=name_of)
+@pytest.mark.parametrize("page", generate.PAGES, ids=name_of)
 def test_what_comes_from_the_code_is_as_in_the_code(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert text == generate.generated(text), "run: .venv/bin/python -m docs.generate"
@@ -97,7 +96,9 @@ def test_what_comes_from_the_code_is_as_in_the_code(page: Path) -> None:
 
 def test_every_generated_part_stands_on_one_page() -> None:
     found = [
-        part for page in REFERENCE for part in generate.parts_of(page.read_text(encoding="utf-8"))
+        part
+        for page in generate.PAGES
+        for part in generate.parts_of(page.read_text(encoding="utf-8"))
     ]
     assert sorted(found) == sorted(generate.PARTS)
 
@@ -119,7 +120,7 @@ def commands_of(page: Path) -> Iterator[list[str]]:
     text = page.read_text(encoding="utf-8")
     indented = "\n".join(line for line in text.splitlines() if line.startswith("    "))
     for block in [*blocks(page, "sh"), indented]:
-        for line in block.splitlines():
+        for line in block.replace("\\\n", " ").splitlines():
             if "./kerbstone " in line:
                 words = shlex.split(line, comments=True)
                 yield words[words.index("./kerbstone") + 1 :]
