@@ -15,6 +15,7 @@ from typing import Any
 import frost_sta_client as fsc
 import pytest
 
+from command_line.demo.attack import attack
 from command_line.demo.backfill import backfilled
 from command_line.demo.layout import Layout
 from command_line.demo.london import LONDON
@@ -37,6 +38,13 @@ async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sessio
         await backfilled(session)
         yield session
     remove(layout.database)
+
+
+async def test_an_attack_on_the_running_demo_gets_nothing_through(demo: Session) -> None:
+    results = await attack(demo.options.layout, flood_messages=200)
+    assert [result for result in results if not result.stopped] == []
+    assert {"operator", "stolen gateway"} == {result.by for result in results}
+    assert sum(result.readings_meanwhile for result in results) > 0
 
 
 async def service(demo: Session) -> fsc.SensorThingsService:
