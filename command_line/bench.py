@@ -1,4 +1,4 @@
-"""`kerbstone bench ingest|edge|enrol`: measure, print, keep the result with its machine."""
+"""`kerbstone bench ingest|edge|enrol|epoch`: measure, print, keep the result."""
 
 import argparse
 import asyncio
@@ -30,10 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     edge.add_argument("--seconds", type=float, default=30.0, help="length of the steady run")
     enrol = actions.add_parser("enrol", help="gateways that enrol and send a first reading")
     enrol.add_argument("--gateways", type=int, default=500, help="how many (default 500)")
+    epoch = actions.add_parser("epoch", help="bytes and time of an announcement, by suite")
     for action in (ingest, edge, enrol):
         action.add_argument(
             "--broker", choices=["mosquitto", "nats"], default="", help="default: the best here"
         )
+    for action in (ingest, edge, enrol, epoch):
         action.add_argument("--json", action="store_true", help="for scripts")
         action.add_argument("--no-keep", action="store_true", help="write no file to bench/results")
 
@@ -91,7 +93,13 @@ def _enrol(arguments: argparse.Namespace) -> dict[str, Any]:
     return asyncio.run(measure_enrolment(gateways=arguments.gateways, broker=arguments.broker))
 
 
-_MEASUREMENTS: Final = {"ingest": _ingest, "edge": _edge, "enrol": _enrol}
+def _epoch(_arguments: argparse.Namespace) -> dict[str, Any]:
+    from bench.epoch import measure  # noqa: PLC0415
+
+    return measure()
+
+
+_MEASUREMENTS: Final = {"ingest": _ingest, "edge": _edge, "enrol": _enrol, "epoch": _epoch}
 
 
 def _lines(result: dict[str, Any], indent: str = "") -> list[str]:
