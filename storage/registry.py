@@ -267,16 +267,17 @@ async def set_gateway_status(
 
 
 async def next_key_set_version(conn: Connection, tenant: str) -> int:
-    """Return one more than the newest key set version of this council, 1 for the first.
+    """Return the version of this council's next key set; nobody else gets it meanwhile.
+
+    The time in Unix seconds, or one more than the newest version if that is not above it. So it
+    rises even after an older backup of the database was restored, which has forgotten the
+    versions that gateways have seen since. Call it in the transaction that adds the key set.
 
     Raises:
         UnknownCouncilError: nobody has the short name `tenant`.
     """
-    cursor = await conn.execute(
-        "SELECT (SELECT coalesce(max(version), 0) + 1 FROM key_set WHERE council_id = council.id)"
-        "  FROM council WHERE tenant = %s",
-        (tenant,),
-    )
+    await conn.execute("SELECT FROM council WHERE tenant = %s FOR NO KEY UPDATE", (tenant,))
+    cursor = await conn.execute(query("next_key_set_version"), {"tenant": tenant})
     row = await cursor.fetchone()
     if row is None:
         raise UnknownCouncilError(f"no council is called {tenant!r}")

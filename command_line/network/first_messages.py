@@ -16,7 +16,7 @@ from command_line.network.directory import NetworkDirectory
 from device_protocol.errors import RejectionError
 from device_protocol.key_set import certificate_chain, open_key_set, sign_key_set
 from enrolment.authority import Authority
-from enrolment.duties import CouncilFacts, key_sets_due
+from enrolment.duties import CouncilFacts, key_sets_due, next_number
 from storage import recipients, registry
 from storage.certificates import put_revocation_list, revocation_lists
 from storage.database import Connection
@@ -55,14 +55,13 @@ async def make(
     anything = await _add_recipients(conn, directory, tenant=tenant, actor=actor, now=now)
     anchor = authority.council_certificate(tenant)
     message = (await registry.newest_key_sets(conn)).get(tenant)
-    if message is not None and _is_in_force(message, tenant, anchor, now):
-        version = await registry.next_key_set_version(conn, tenant) - 1
-    else:
+    version = _version_in_force(message, tenant, anchor, now)
+    if version is None:
         version = await _sign_key_set(conn, authority, tenant=tenant, now=now)
         anything = True
     held = (await revocation_lists(conn)).get(tenant)
     if held is None or not _is_signed_by(held.message, anchor):
-        number = held.number + 1 if held else 1
+        number = next_number(held, now)
         await _issue_revocation_list(conn, authority, tenant=tenant, number=number, now=now)
         anything = True
     return Made(version, anything)
@@ -115,12 +114,16 @@ async def _sign_key_set(
     return version
 
 
-def _is_in_force(message: bytes, tenant: str, anchor: x509.Certificate, now: datetime) -> bool:
+def _version_in_force(
+    message: bytes | None, tenant: str, anchor: x509.Certificate, now: datetime
+) -> int | None:
+    if message is None:
+        return None
     try:
-        open_key_set(message, tenant=tenant, anchor=anchor, now=int(now.timestamp()))
+        held = open_key_set(message, tenant=tenant, anchor=anchor, now=int(now.timestamp()))
     except RejectionError:
-        return False
-    return True
+        return None
+    return held.version
 
 
 def _is_signed_by(revocation_list: bytes, anchor: x509.Certificate) -> bool:

@@ -158,11 +158,13 @@ def test_settings_are_checked_asked_for_and_followed(kerbstone: Operator) -> Non
     late = kerbstone(*configure, "--set", "uplink.batch_seconds=5", "--wait", "0.1", "--json")
     assert (late.status, late.json["state"]) == (1, "requested")
     kerbstone.serve()
-    assert _configurations(kerbstone, device) == {1: "signed"}
-    assert kerbstone(*configure, "--set", "uplink.batch_seconds=6").status == 0
-    assert _configurations(kerbstone, device) == {1: "superseded", 2: "requested"}
+    version = late.json["version"]
+    assert _configurations(kerbstone, device) == {version: "signed"}
+    newer = kerbstone(*configure, "--set", "uplink.batch_seconds=6", "--json").json["version"]
+    assert newer > version
+    assert _configurations(kerbstone, device) == {version: "superseded", newer: "requested"}
     settled = asyncio.run(
-        gateways.settled(kerbstone.directory, device=device, version=1, within_seconds=60)
+        gateways.settled(kerbstone.directory, device=device, version=version, within_seconds=60)
     )
     assert settled.state == "superseded"
 

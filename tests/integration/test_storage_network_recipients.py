@@ -228,68 +228,91 @@ async def test_settings_are_asked_for_signed_and_published(conn: Connection, dsn
     device = await enrolled(conn, "A")
     other = await enrolled(conn, "B", tenant="leeds")
     assert await configurations.newest_configurations(conn) == {}
-    assert await ask(conn, device, interval=60) == 1
-    assert await ask(conn, device, interval=30, groups=["main"]) == 2
-    assert await ask(conn, other) == 1
+    first = await ask(conn, device, interval=60)
+    second = await ask(conn, device, interval=30, groups=["main"])
+    assert second > first
+    await ask(conn, other)
     [mine] = [found for found in await configurations.unsigned(conn) if found.device == device]
-    assert (mine.tenant, mine.version) == ("camden", 2)
+    assert (mine.tenant, mine.version) == ("camden", second)
     assert mine.settings == {"interval": 30, "groups": ["main"]}
     assert mine.expires_at - mine.requested_at == DAY
     changes = registry.changes(dsn, application_name="kerbstone test")
     assert await anext(changes) == ""
-    await sign(conn, device, 2)
+    await sign(conn, device, second)
     assert await anext(changes) == device
     await changes.aclose()
-    assert await configurations.newest_configurations(conn) == {("camden", device): b"C2"}
+    assert await configurations.newest_configurations(conn) == {("camden", device): b"C%d" % second}
     assert [found.device for found in await configurations.unsigned(conn)] == [other]
-    await ask(conn, device)
-    assert await configurations.newest_configurations(conn) == {("camden", device): b"C2"}
-    await sign(conn, device, 3)
-    assert await configurations.newest_configurations(conn) == {("camden", device): b"C3"}
-    [act] = [a for a in await audit.entries(conn, subject=device) if a.detail.get("version") == 2]
+    third = await ask(conn, device)
+    kept = {("camden", device): b"C%d" % second}
+    assert await configurations.newest_configurations(conn) == kept
+    await sign(conn, device, third)
+    taken = {("camden", device): b"C%d" % third}
+    assert await configurations.newest_configurations(conn) == taken
+    acts = await audit.entries(conn, subject=device)
+    [act] = [act for act in acts if act.detail.get("version") == second]
     assert (act.action, act.actor) == ("gateway.configure", ACTOR)
     assert act.detail["settings"] == {"interval": 30, "groups": ["main"]}
 
 
 async def test_the_state_of_settings_follows_what_the_gateway_reports(conn: Connection) -> None:
     device = await enrolled(conn, "A")
-    await ask(conn, device)
-    assert await states(conn, device) == [(1, "requested")]
-    await sign(conn, device, 1)
-    assert await states(conn, device) == [(1, "signed")]
+    one = await ask(conn, device)
+    assert await states(conn, device) == [(one, "requested")]
+    await sign(conn, device, one)
+    assert await states(conn, device) == [(one, "signed")]
     await report(conn, device, configuration_version=0, configuration_refused=0)
-    assert await states(conn, device) == [(1, "signed")]
-    await report(conn, device, configuration_version=1)
-    assert await states(conn, device) == [(1, "in force")]
-    await ask(conn, device)
-    assert await states(conn, device) == [(2, "requested"), (1, "in force")]
-    await sign(conn, device, 2)
-    await report(conn, device, configuration_refused=2)
-    assert await states(conn, device) == [(2, "refused"), (1, "in force")]
-    await ask(conn, device)
-    await sign(conn, device, 3)
-    await report(conn, device, configuration_version=3)
-    assert await states(conn, device) == [(3, "in force"), (2, "refused"), (1, "superseded")]
+    assert await states(conn, device) == [(one, "signed")]
+    await report(conn, device, configuration_version=one)
+    assert await states(conn, device) == [(one, "in force")]
+    two = await ask(conn, device)
+    assert await states(conn, device) == [(two, "requested"), (one, "in force")]
+    await sign(conn, device, two)
+    await report(conn, device, configuration_refused=two)
+    assert await states(conn, device) == [(two, "refused"), (one, "in force")]
+    three = await ask(conn, device)
+    await sign(conn, device, three)
+    await report(conn, device, configuration_version=three)
+    assert await states(conn, device) == [
+        (three, "in force"),
+        (two, "refused"),
+        (one, "superseded"),
+    ]
     [facts] = await gateway_facts(conn)
-    assert facts.configuration_wanted == 3
-    assert (facts.configuration_in_force, facts.configuration_refused) == (3, 2)
+    assert facts.configuration_wanted == three
+    assert (facts.configuration_in_force, facts.configuration_refused) == (three, two)
+
+
+async def test_versions_rise_though_the_database_forgot_the_newest(conn: Connection) -> None:
+    device = await enrolled(conn, "A")
+    began = now()
+    seen = await ask(conn, device)
+    seen_key_set = await registry.next_key_set_version(conn, "camden")
+    await conn.execute("DELETE FROM gateway_configuration")  # an older backup comes back
+    assert await ask(conn, device) >= seen >= int(began.timestamp())
+    assert await registry.next_key_set_version(conn, "camden") >= seen_key_set
+    assert seen_key_set >= int(began.timestamp())
+    far = 1 << 52  # a clock was once ahead
+    await conn.execute("UPDATE gateway_configuration SET version = %s", (far,))
+    assert await ask(conn, device) == far + 1
 
 
 async def test_expired_settings_are_neither_signed_nor_published(conn: Connection) -> None:
     device = await enrolled(conn, "A")
-    await ask(conn, device)
-    await sign(conn, device, 1)
-    await ask(conn, device, lifetime=timedelta(0))
+    one = await ask(conn, device)
+    await sign(conn, device, one)
+    two = await ask(conn, device, lifetime=timedelta(0))
     assert await configurations.unsigned(conn) == []
-    assert await states(conn, device) == [(2, "expired"), (1, "superseded")]
-    await conn.execute("UPDATE gateway_configuration SET expires_at = now() WHERE version = 1")
+    assert await states(conn, device) == [(two, "expired"), (one, "superseded")]
+    await conn.execute(
+        "UPDATE gateway_configuration SET expires_at = now() WHERE version = %s", (one,)
+    )
     assert await configurations.newest_configurations(conn) == {}
 
 
 async def test_nothing_is_asked_of_who_is_revoked_or_unknown(conn: Connection) -> None:
     device = await enrolled(conn, "A")
-    await ask(conn, device)
-    await sign(conn, device, 1)
+    await sign(conn, device, await ask(conn, device))
     await ask(conn, device)
     await registry.set_gateway_status(conn, device=device, status="revoked", actor=ACTOR)
     assert await configurations.unsigned(conn) == []
