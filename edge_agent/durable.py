@@ -42,6 +42,14 @@ def replace(path: Path, content: bytes, *, durable: bool = False, private: bool 
         sync_directory(path.parent)
 
 
+def stored_version(path: Path) -> int:
+    """Return the version that stands in the file at `path`, 0 if there is none or it is damaged."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
 def make_directory(path: Path) -> None:
     """Make a directory for its owner alone, with those above it; nothing if it is there.
 

@@ -18,7 +18,7 @@ from device_protocol.errors import KeySetRollbackError, RejectionError
 from device_protocol.key_set import KeySet, Recipient, open_key_set
 from device_protocol.keys import RecipientPublicKey, SigningKey
 from edge_agent.clock import Clock
-from edge_agent.durable import write_durably
+from edge_agent.durable import stored_version, write_durably
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class KeySets:
         self._council_root_file = council_root_file
         self._clock = clock
         self._suite_3 = suite_3
-        self._floor = _stored_version(self._version_file)
+        self._floor = stored_version(self._version_file)
         self._message = b""
         self._load()
 
@@ -173,10 +173,3 @@ def _leaves_nobody_out(recipients: tuple[Recipient, ...], classic_suite: int) ->
 def content_algorithm(signer: SigningKey) -> int:
     """Return the COSE algorithm that encrypts what `signer` signs (envelope, section 4)."""
     return _CONTENT_ALGORITHM[_SUITE_OF_SIGNATURE[signer.algorithm]]
-
-
-def _stored_version(path: Path) -> int:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return 0

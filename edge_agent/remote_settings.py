@@ -4,7 +4,8 @@ A configuration is on trial first: the agent runs under it, and unless the centr
 message within `remote.trial_seconds`, it goes back by itself to what it ran under before. Each
 step is on the disk before it is taken, so a power cut leaves either the old settings or a trial
 that is taken up once more and no third time. A version refused, reverted or superseded never
-comes back: the highest ever seen is kept as the floor.
+comes back: the highest ever seen is kept as the floor, in a file of its own as well, because a
+damaged state must not open the door to old settings.
 
 A configuration stands for itself: what it does not name is as in the gateway's own file. Which
 settings there are is told in `device_protocol.configuration`; stopping and starting the agent's
@@ -32,7 +33,7 @@ from device_protocol.configuration import (
 )
 from device_protocol.errors import ConfigurationRollbackError, RejectionError
 from edge_agent.clock import Clock
-from edge_agent.durable import write_durably
+from edge_agent.durable import stored_version, write_durably
 from edge_agent.settings import AgentSettings, HostSettings
 
 log = logging.getLogger(__name__)
@@ -108,12 +109,21 @@ class RemoteSettings:
         self._settings = settings
         self._clock = clock
         self._file = settings.state_directory / "remote.json"
-        self._state = State.read(self._file)
+        self._version_file = settings.state_directory / "remote_version"
+        self._state = self._read()
         self._message = b""
         self._on_trial = 0
         self._is_acknowledged = False
         self._is_offered = False
         self._stirred = asyncio.Event()
+
+    def _read(self) -> State:
+        """Return the state on the disk; if only its floor is left, the newest may be tried again.
+
+        The state is written first: where the power goes in between, its floor is the higher one.
+        """
+        state, newest = State.read(self._file), stored_version(self._version_file)
+        return state if state.floor >= newest else State(floor=newest - 1)
 
     @property
     def in_force(self) -> int:
@@ -279,6 +289,9 @@ class RemoteSettings:
     def _store(self, state: State) -> None:
         write_durably(self._file, json.dumps(asdict(state)).encode())
         self._state = state
+        if state.floor > stored_version(self._version_file):
+            with suppress(OSError):  # the state holds it; the next change tries again
+                write_durably(self._version_file, f"{state.floor}\n".encode())
 
 
 def apply(settings: AgentSettings, wanted: Mapping[str, Scalar]) -> AgentSettings:

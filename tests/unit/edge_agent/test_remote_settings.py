@@ -313,6 +313,34 @@ async def test_a_damaged_file_leaves_the_gateways_own_settings(
     assert _told(remote) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("content", [None, "", '{"floor": 1}'])
+async def test_a_damaged_file_brings_no_old_settings_back_and_the_newest_may_be_tried_again(
+    content: str | None,
+    start: Callable[[], RemoteSettings],
+    message: Callable[..., bytes],
+    agent_settings: AgentSettings,
+) -> None:
+    remote = start()
+    remote.begin()
+    old, newest = message(5), message(6, OTHER)
+    for each in (old, newest):
+        remote.offer(each)
+        await _wants_restart(remote)
+        remote.begin()
+        await _keep(remote)
+    file = agent_settings.state_directory / "remote.json"
+    if content is None:
+        file.unlink()
+    else:
+        file.write_text(content)
+    damaged = start()
+    assert _batch_seconds(damaged) == 10.0
+    damaged.offer(old)
+    assert _batch_seconds(damaged) == 10.0, "an old one that a broker kept"
+    damaged.offer(newest)
+    assert _batch_seconds(damaged) == 7.0
+
+
 async def test_what_a_later_file_or_release_cannot_follow_is_left_out(
     start: Callable[[], RemoteSettings],
     message: Callable[..., bytes],
