@@ -216,6 +216,14 @@ class IdentityDirectory:
         durable.make_directory(generation.directory)
         return generation
 
+    def unfinished_key(self) -> PrivateKey | None:
+        """Return the key of an identity that was begun and not finished, None if there is none."""
+        return _read_key(Generation(self._generations / str(self._current_number() + 1)).key_file)
+
+    def give_up(self, generation: Generation) -> None:
+        """Forget an identity that was begun, with its key."""
+        durable.remove_directory(generation.directory)
+
     def commit(self, generation: Generation) -> Generation:
         """Let `generation`, whole by now, be the identity in use; return it.
 
@@ -280,11 +288,7 @@ class IdentityDirectory:
 
     def pending_key(self, token_sha256: bytes) -> PrivateKey | None:
         """Return the key kept by `keep_pending`, None if there is none or it is damaged."""
-        try:
-            key = load_pem_private_key(self._pending_file(token_sha256).read_bytes(), None)
-        except (OSError, ValueError, TypeError):
-            return None
-        return key if isinstance(key, Ed25519PrivateKey | EllipticCurvePrivateKey) else None
+        return _read_key(self._pending_file(token_sha256))
 
     def keep_pending(self, token_sha256: bytes, key: PrivateKey) -> None:
         """Keep the key that a token is spent on, before it is: the token is good for it alone.
@@ -314,6 +318,14 @@ class IdentityDirectory:
         except FileNotFoundError:
             return []
         return sorted(int(name) for name in names if name.isdecimal())
+
+
+def _read_key(path: Path) -> PrivateKey | None:
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except (OSError, ValueError, TypeError):
+        return None
+    return key if isinstance(key, Ed25519PrivateKey | EllipticCurvePrivateKey) else None
 
 
 def _pem(key: PrivateKey) -> bytes:

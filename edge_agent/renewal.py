@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from device_protocol.first_boot import FirstBoot, FirstBootError
 from device_protocol.identity import renewal_due
@@ -31,9 +32,15 @@ from edge_agent.enrolment import (
     mutual_client,
     new_key,
 )
-from edge_agent.est import EnrolmentError, UnreachableError, UnusableError, certificate_request
+from edge_agent.est import (
+    EnrolmentError,
+    RefusedError,
+    UnreachableError,
+    UnusableError,
+    certificate_request,
+)
 from edge_agent.facts import Facts
-from edge_agent.identity import Generation, IdentityDirectory
+from edge_agent.identity import Generation, IdentityDirectory, PrivateKey
 from edge_agent.keystore import Keystore
 from edge_agent.settings import AgentSettings
 from edge_agent.signer import HardwareToken
@@ -66,6 +73,9 @@ def renew(
 ) -> Generation:
     """Get a certificate for a fresh key under the present one, and put both into use.
 
+    The key is on the disk before it is certified, and asked for again until an answer comes: the
+    service repeats an answer that was lost, but certifies only so many keys.
+
     Raises:
         EnrolmentError: none came; what was in use still is.
         OSError: the directory cannot be written, or the token cannot be used.
@@ -77,12 +87,16 @@ def renew(
             raise UnusableError("there is no certificate to renew")
         device = _origin(current).device
         root = x509.load_pem_x509_certificate(current.council_root_file.read_bytes())
-        key = new_key(kind)
+        key = _fresh_key(store, kind)
         generation = store.begin()
-        current.hand_on(generation)
-        certificate = mutual_client(current, url, clock).renew(certificate_request(key, device))
-        check_certificate(certificate, key, device, root, clock)
         generation.put_key(key)
+        current.hand_on(generation)
+        try:
+            certificate = mutual_client(current, url, clock).renew(certificate_request(key, device))
+            check_certificate(certificate, key, device, root, clock)
+        except (RefusedError, UnusableError):
+            store.give_up(generation)  # another key next time: it may be this one's fault
+            raise
         generation.put_certificate(certificate)
         if token is not None:
             client = mutual_client(generation, url, clock)
@@ -218,6 +232,13 @@ class Renewal:
         if problem and not self._facts.renewal_problem:
             log.warning("certificate not renewed", extra={"problem": problem})
         self._facts.renewal_problem = problem
+
+
+def _fresh_key(store: IdentityDirectory, kind: KeyKind) -> PrivateKey:
+    """Return the key asked for last time, if nothing came of it, else a new one."""
+    key = store.unfinished_key()
+    is_of_kind = isinstance(key, Ed25519PrivateKey) == (kind == "ed25519")
+    return key if key is not None and is_of_kind else new_key(kind)
 
 
 def _origin(generation: Generation) -> identity.Origin:

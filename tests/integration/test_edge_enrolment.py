@@ -387,6 +387,36 @@ def test_a_renewal_brings_a_fresh_key_and_keeps_the_rest(
     assert identity_in(directory).signer.algorithm == -9
 
 
+def test_a_lost_answer_to_a_renewal_is_asked_for_again_with_the_same_key(
+    service: EstServer, directory: Path
+) -> None:
+    """The service certifies only so many keys in a life, and repeats what it certified."""
+    enrol(service.invite(DEVICE), directory)
+    clock = Clock(directory / "clock")
+
+    def ask() -> bytes:
+        renew(directory, service.url, kind="ed25519", clock=clock)
+        return identity_in(directory).signer.kid
+
+    service.lost.add("simplereenroll")
+    for _ in range(3):
+        with pytest.raises(UnreachableError):
+            ask()
+    service.lost.clear()
+    kid = ask()
+    assert [kid_of(each) for each in service.certificates[-4:]] == [kid] * 4
+    service.lost.add("simplereenroll")
+    with pytest.raises(UnreachableError):
+        ask()
+    lost = kid_of(service.certificates[-1])
+    service.lost.clear()
+    service.instead["simplereenroll"] = Answer(409, b"This key is taken.")
+    with pytest.raises(RefusedError):
+        ask()
+    service.instead.clear()
+    assert ask() not in (kid, lost), "a key that was refused is not asked for again"
+
+
 def test_a_renewal_under_another_root_is_refused(service: EstServer, directory: Path) -> None:
     enrol(service.invite(DEVICE), directory)
     before = identity_in(directory).signer.kid
