@@ -14,7 +14,11 @@ MOST_CLIENTS: Final = 4096
 
 @dataclass(slots=True)
 class Attempts:
-    """Wrong attempts of the last `seconds`: at most `each` of one client and `together` of all."""
+    """Wrong attempts of the last `seconds`: at most `each` of one client and `together` of all.
+
+    Beyond `together` whoever has failed once waits, and nobody else: many who guess must not keep
+    out those who have a pass.
+    """
 
     each: int
     together: int
@@ -25,6 +29,8 @@ class Attempts:
     def wait_seconds(self, client: str, now: float) -> float:
         """Return how long `client` must wait at `now` before it may try; 0 if it may."""
         own = self._by_client.get(client, deque())
+        if not self._wait(own, 1, now):
+            return 0.0
         return max(self._wait(own, self.each, now), self._wait(self._of_all, self.together, now))
 
     def note_failure(self, client: str, now: float) -> None:

@@ -15,7 +15,9 @@ class AttemptLimit:
     """Counts attempts by who made them, in a sliding window and in bounded memory.
 
     per_source: attempts one source may make within `window_seconds`; overall: all of them
-    together, None for no limit. Times are in seconds of any steady clock.
+    together, None for no limit. Beyond `overall` whoever has been wrong once within the window
+    waits, and nobody else: many guessers must not keep out those who come with the right token.
+    Times are in seconds of any steady clock.
 
     When more than `max_sources` are known the one heard of longest ago is forgotten; `overall`
     still counts it.
@@ -39,6 +41,8 @@ class AttemptLimit:
     def wait(self, source: str, now: float) -> int:
         """Return for how many whole seconds `source` must wait; 0 lets it try."""
         made = self._sources.get(source, deque())
+        if not _wait(made, 1, self._window, now):
+            return 0
         return max(
             _wait(made, self._per_source, self._window, now),
             _wait(self._all, self._overall, self._window, now),

@@ -16,12 +16,16 @@ def test_a_client_waits_once_it_has_failed_too_often_and_only_that_one() -> None
     assert limit.wait_seconds("a", 60) == 1
 
 
-def test_all_wait_once_all_together_have_failed_too_often() -> None:
+def test_whoever_failed_once_waits_when_all_together_have_failed_too_often() -> None:
     limit = Attempts(each=3, together=5, seconds=60)
-    for number in range(5):
+    limit.note_failure("client 0", 5)
+    assert limit.wait_seconds("client 0", 6) == 0
+    for number in range(1, 6):
         limit.note_failure(f"client {number}", 10)
-    assert limit.wait_seconds("somebody else", 20) == 50
-    assert limit.wait_seconds("somebody else", 70) == 0
+    assert limit.wait_seconds("client 0", 20) == 50
+    assert limit.wait_seconds("client 0", 66) == 0, "its own failure is forgotten"
+    assert limit.wait_seconds("client 1", 70) == 0
+    assert limit.wait_seconds("somebody with a pass", 20) == 0
 
 
 def test_what_is_remembered_is_bounded() -> None:

@@ -21,12 +21,16 @@ def test_source_waits_until_its_oldest_attempt_is_out_of_the_window() -> None:
     assert held.wait("a", 61) == 9
 
 
-def test_all_together_wait_when_there_are_too_many() -> None:
+def test_whoever_was_wrong_once_waits_when_there_are_too_many_and_nobody_else() -> None:
     held = limit(overall=4)
-    for number in range(4):
+    held.note("source 0", 0)
+    assert held.wait("source 0", 0) == 0
+    for number in range(1, 5):
         held.note(f"source {number}", number)
-    assert held.wait("somebody else", 4) == 56
-    assert held.wait("somebody else", 60) == 0
+    assert held.wait("source 0", 5) == 56
+    assert held.wait("source 4", 5) == 56
+    assert held.wait("source 0", 60) == 0, "its own attempt is forgotten"
+    assert held.wait("a gateway with its token", 5) == 0
 
 
 def test_without_an_overall_limit_only_the_source_waits() -> None:
