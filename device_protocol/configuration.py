@@ -92,7 +92,7 @@ class RemoteSetting:
         if self.kind == "whole number" and not isinstance(value, int):
             return False
         return (
-            math.isfinite(value)
+            (isinstance(value, int) or math.isfinite(value))  # isfinite takes no huge integer
             and (self.minimum is None or value >= self.minimum)
             and (self.maximum is None or value <= self.maximum)
         )

@@ -257,6 +257,7 @@ def test_one_that_is_too_large_is_not_signed(signer: Any) -> None:
         ("uplink.batch_seconds", True),
         ("uplink.batch_seconds", math.nan),
         ("uplink.batch_seconds", math.inf),
+        ("uplink.batch_seconds", 10**400),  # more than a float can say
         ("uplink.epoch_seconds", 600.0),
         ("uplink.epoch_seconds", 59),
         ("rekey", False),
