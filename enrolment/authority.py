@@ -204,6 +204,14 @@ class Authority:
         found = (self._directory / _COUNCILS).glob("*/root.pem")
         return {path.parent.name: path for path in sorted(found)}
 
+    def certificates(self) -> dict[str, x509.Certificate]:
+        """Return every certificate that lies here, by its file's name; makes none."""
+        found = sorted(self._directory.rglob("*.pem"))
+        return {
+            path.relative_to(self._directory).with_suffix("").as_posix(): read_certificate(path)
+            for path in found
+        }
+
     def holds_council(self, tenant: str) -> bool:
         """Tell whether this council has a root; makes none, whatever is asked."""
         try:

@@ -22,6 +22,9 @@ REVOCATION_LIST_INTERVAL: Final = timedelta(days=1)
 REVOCATION_LIST_ALARM: Final = timedelta(days=3)
 """Older than this, it has missed two reissues; at seven days its council is locked out."""
 
+CERTIFICATE_ALARM: Final = timedelta(days=365)
+"""So long before a root ends somebody must begin to replace it, and what hangs on it."""
+
 KEY_SET_SOFT_LIFE: Final = timedelta(days=14)
 KEY_SET_HARD_LIFE: Final = timedelta(days=30)
 """No longer than a signer's certificate has left when it is renewed: no set outlives its signer."""
@@ -89,11 +92,10 @@ def revocation_lists_due(
     for council in councils:
         reason = _revocation_list_reason(council, now)
         if reason:
-            held = council.revocation_list
             due.append(
                 RevocationListDue(
                     tenant=council.tenant,
-                    number=held.number + 1 if held else 1,
+                    number=next_number(council.revocation_list, now),
                     revoked=tuple(
                         RevokedEntry(each.serial, each.since, each.hold, each.superseded)
                         for each in council.revoked
@@ -102,6 +104,14 @@ def revocation_lists_due(
                 )
             )
     return due
+
+
+def next_number(held: RevocationList | None, now: datetime) -> int:
+    """Return the number of a council's next list: the time in Unix seconds, and above `held`'s.
+
+    So it rises (RFC 5280, section 5.2.3) even after an older backup of the registry was restored.
+    """
+    return max(held.number + 1 if held else 1, _unix(now))
 
 
 def too_soon(councils: Iterable[CouncilFacts], now: datetime) -> list[str]:
@@ -133,6 +143,15 @@ def key_sets_due(councils: Iterable[CouncilFacts], now: datetime) -> list[KeySet
 def overdue(issued: Mapping[str, datetime], now: datetime) -> list[str]:
     """Return the councils whose revocation list is so old that somebody must look."""
     return sorted(tenant for tenant, at in issued.items() if now - at > REVOCATION_LIST_ALARM)
+
+
+def ends_soon(certificate: x509.Certificate, now: datetime) -> bool:
+    """Tell whether somebody must see to a certificate that should have been replaced.
+
+    That is in the last third of its life, of a root's in its last year.
+    """
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return ends - now < min((ends - begins) / 3, CERTIFICATE_ALARM)
 
 
 def wanted_groups(council: CouncilFacts, now: datetime) -> dict[str, tuple[Recipient, ...]]:

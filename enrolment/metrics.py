@@ -42,6 +42,11 @@ KEY_SET_SOFT_EXPIRY = Gauge(
     "When gateways begin to report that their council's newest key set is stale",
     ["tenant"],
 )
+CERTIFICATE_ENDS = Gauge(
+    "enrolment_certificate_expiry_timestamp_seconds",
+    "When a certificate of the network itself ends: a root, a signer, a server or a service",
+    ["certificate"],
+)
 BROKER_RELOADED = Gauge(
     "enrolment_broker_reload_timestamp_seconds", "When the broker last took a change"
 )

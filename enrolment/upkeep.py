@@ -137,6 +137,7 @@ class Upkeep:
             async with self._pool.connection() as conn:
                 await self._sign_key_sets(conn, seen)
                 await self._sign_configurations(conn, seen.now)
+            self._watch_certificates(seen.now)
         except OUTAGES as error:
             self._note("database", "", str(error).strip())
             return False
@@ -235,6 +236,21 @@ class Upkeep:
             metrics.REVOCATION_LIST_PUBLISHED.labels(tenant).set(since.timestamp())
             late = f"the one in use is of {since:%Y-%m-%d %H:%M} UTC" if tenant in overdue else ""
             self._note("revocation list age", tenant, late)
+
+    def _watch_certificates(self, now: datetime) -> None:
+        """Raise the alarm about certificates that only a person can replace."""
+        try:
+            held = self._authority.certificates()
+        except CredentialError as error:
+            self._note("certificates", "", str(error))
+            return
+        self._note("certificates", "", "")
+        for name, certificate in held.items():
+            ends = certificate.not_valid_after_utc
+            metrics.CERTIFICATE_ENDS.labels(name).set(ends.timestamp())
+            # A signer is replaced when it next signs; that it could not is its duty's alarm.
+            late = not name.endswith("-signer") and duties.ends_soon(certificate, now)
+            self._note("certificate age", name, f"it ends {ends:%Y-%m-%d}" if late else "")
 
     async def _sign_key_sets(self, conn: Connection, seen: _Seen) -> None:
         for council in seen.councils:

@@ -240,6 +240,7 @@ async def rotate_services(
         CredentialError: a root's key cannot be read with its passphrase.
     """
     with directory.locked():
+        _bring_back(directory)
         described = read_description(directory)
         settings = load(EnrolmentSettings, directory.enrolment_settings)
         enrolment_host = urlsplit(settings.public_url).hostname or described.host
@@ -291,6 +292,17 @@ def newest_key_set(
         return None
 
 
+def _bring_back(directory: NetworkDirectory) -> None:
+    """Bring back certificates that a rotation cut short has left aside, so that they are seen."""
+    for aside in directory.authority.rglob(f".*{_BEFORE}"):
+        certificate = aside.with_name(aside.name.removeprefix(".").removesuffix(_BEFORE))
+        if certificate.exists():
+            aside.unlink()
+        else:
+            aside.rename(certificate)
+
+
+_BEFORE: Final = ".before"
 _SERVER: Final = "server.pem"
 _ENROLMENT_SERVER: Final = "enrolment-server.pem"
 
@@ -307,11 +319,20 @@ def _renewed(authority: Authority, certificate: Path, *, host: str, enrolment_ho
 
 @contextmanager
 def _brought(region: RegionKey, to: Path) -> Iterator[None]:
-    """Have the region root's key in the authority's directory for this long and no longer."""
+    """Have the region root's key in the authority's directory for this long and no longer.
+
+    One that somebody else has put there stays: it may be the only one there is.
+    """
     try:
         content = region.file.read_bytes()
+        is_there = to.exists() and to.samefile(region.file)
+        if to.exists() and not is_there and to.read_bytes() != content:
+            raise CredentialError(f"{to} is another key than {region.file}: move it away first")
     except OSError as error:
         raise CredentialError(f"{region.file} cannot be read: {error.strerror}") from error
+    if is_there:
+        yield
+        return
     write_atomically(to, content, PRIVATE)
     try:
         yield
@@ -322,7 +343,7 @@ def _brought(region: RegionKey, to: Path) -> Iterator[None]:
 @contextmanager
 def _aside(certificate: Path) -> Iterator[None]:
     """Move a certificate away, so that the authority makes another; bring it back if it cannot."""
-    aside = certificate.with_name(f".{certificate.name}.before")
+    aside = certificate.with_name(f".{certificate.name}{_BEFORE}")
     certificate.rename(aside)
     try:
         yield

@@ -167,9 +167,10 @@ def _make_authority(directory: NetworkDirectory, options: InitOptions) -> Author
     key = directory.authority / REGION_ROOT_KEY
     if key.exists():
         away = region_root_key(directory, options.region_root_key)
-        if away.exists():
+        content = key.read_bytes()
+        if away.exists() and away.read_bytes() != content:  # else the power went just before unlink
             raise SetupError(f"{away} exists; it may be another region's only key: move it away")
-        write_atomically(away, key.read_bytes(), PRIVATE)
+        write_atomically(away, content, PRIVATE)
         key.unlink()
     return authority
 

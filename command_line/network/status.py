@@ -13,8 +13,8 @@ from command_line.network import recipient_keys, rotation
 from command_line.network.directory import NetworkDirectory, read_description
 from command_line.network.first_messages import REGION
 from command_line.network.rotation import Adoption
-from command_line.network.setup import region_root_key
-from device_protocol.identity import renewal_due
+from command_line.network.setup import REGION_ROOT_KEY, region_root_key
+from enrolment.duties import ends_soon
 from enrolment.files import read_certificate
 from storage import registry
 from storage.certificates import RevocationList, revocation_lists
@@ -40,11 +40,12 @@ class CouncilStatus:
     recipients_since: datetime | None
     stragglers: tuple[str, ...]
     root_until: datetime | None
+    root_due: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateStatus:
-    """A certificate of the network itself. due: two thirds of its life are over."""
+    """A certificate of the network itself. due: somebody must see to it, see `duties.ends_soon`."""
 
     name: str
     until: datetime
@@ -80,6 +81,7 @@ async def status(directory: NetworkDirectory) -> NetworkStatus:
             directory,
             row.tenant,
             row.name,
+            now=now,
             facts=facts,
             listed=lists.get(row.tenant),
             message=messages.get(row.tenant),
@@ -107,13 +109,15 @@ def _council(
     tenant: str,
     name: str,
     *,
+    now: datetime,
     facts: list[GatewayFacts],
     listed: RevocationList | None,
     message: bytes | None,
     adoption: Adoption | None,
     recipient_rows: list[RecipientRow],
 ) -> CouncilStatus:
-    root = directory.authority / "councils" / tenant / "root.pem"
+    file = directory.authority / "councils" / tenant / "root.pem"
+    root = _certificate(file, now) if file.exists() else None
     key_set = rotation.newest_key_set(directory, tenant, message)
     since = [
         row.valid_from
@@ -130,7 +134,8 @@ def _council(
         key_set_until=datetime.fromtimestamp(key_set.soft_expiry, UTC) if key_set else None,
         recipients_since=min(since, default=None),
         stragglers=adoption.stragglers if adoption else (),
-        root_until=read_certificate(root).not_valid_after_utc if root.exists() else None,
+        root_until=root.until if root else None,
+        root_due=root is not None and root.due,
     )
 
 
@@ -139,6 +144,11 @@ def _council_alarms(council: CouncilStatus, now: datetime) -> list[str]:
     alarms = []
     if council.root_until is None:
         alarms.append(f"{who}: its root is missing here; run `kerbstone network council add` again")
+    elif council.root_due:
+        alarms.append(
+            f"{who}: its root ends {council.root_until:%Y-%m-%d}, and all under it; before then, "
+            "give it another as after a theft, and invite its gateways anew"
+        )
     if council.revocation_list_at is None:
         alarms.append(f"{who}: it has no revocation list; is the enrolment service running?")
     elif now - council.revocation_list_at > REVOCATION_LIST_ALARM:
@@ -161,8 +171,16 @@ def _council_alarms(council: CouncilStatus, now: datetime) -> list[str]:
     return alarms
 
 
+_SERVICE_ROOT: Final = "service-root"
+_ROTATE: Final = "run `kerbstone network rotate services`"
+_REMEDIES: Final = {
+    _SERVICE_ROOT: f"{_ROTATE[:-1]} --region-root-key FILE`",
+    "region-root": "nothing can renew it: plan another network, and enrol the gateways there",
+}
+
+
 def _certificates(directory: NetworkDirectory, now: datetime) -> list[CertificateStatus]:
-    roots = [directory.region_root, directory.authority / "service-root.pem"]
+    roots = [directory.region_root, directory.authority / f"{_SERVICE_ROOT}.pem"]
     files = [path for path in roots if path.exists()] + rotation.service_certificates(directory)
     return [_certificate(path, now) for path in files]
 
@@ -172,7 +190,7 @@ def _certificate(path: Path, now: datetime) -> CertificateStatus:
     return CertificateStatus(
         name=path.stem,
         until=certificate.not_valid_after_utc,
-        due=renewal_due(certificate, int(now.timestamp())),
+        due=ends_soon(certificate, now),
     )
 
 
@@ -180,7 +198,7 @@ def _certificate_alarms(certificates: tuple[CertificateStatus, ...], now: dateti
     return [
         f"certificate {each.name} "
         + (f"ended {each.until:%Y-%m-%d}" if each.until <= now else f"ends {each.until:%Y-%m-%d}")
-        + "; run `kerbstone network rotate services`"
+        + f"; {_REMEDIES.get(each.name, _ROTATE)}"
         for each in certificates
         if each.due
     ]
@@ -201,9 +219,12 @@ def _loose_ends(
             f"gateways seal to {', '.join(sorted(lost))}, whose private keys are not in "
             f"{directory.recipients}: restore them, or run `kerbstone network rotate recipients`"
         )
-    key = region_root_key(directory)
-    if key.exists():
-        alarms.append(f"the region root's key is still on this machine: move {key} offline")
+    # The second place is where it is brought to for a rotation, which the power may have cut short.
+    alarms += [
+        f"the region root's key is still on this machine: move {key} offline"
+        for key in (region_root_key(directory), directory.authority / REGION_ROOT_KEY)
+        if key.exists()
+    ]
     described = {council.tenant for council in read_description(directory).councils}
     return alarms + [
         f"{tenant}: it is in the database, not in {directory.network_file}; run "

@@ -1,11 +1,11 @@
 import argparse
 import io
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from command_line.network import passphrases, recipient_keys
+from command_line.network import passphrases, recipient_keys, status
 from command_line.network.commands.gateway import parsed
 from command_line.network.commands.terminal import MisusedError, confirm, show, table
 from command_line.network.councils import CouncilError, check_code
@@ -130,6 +130,19 @@ def test_gateways_enrol_at_the_brokers_host_unless_told(host: str, url: str, pub
         region_passphrase=None,
     )
     assert options.public_url == public
+
+
+def test_what_ends_is_named_with_what_renews_it() -> None:
+    now = datetime(2026, 5, 1, tzinfo=UTC)
+
+    def alarm(name: str, *, due: bool = True) -> str:
+        each = status.CertificateStatus(name=name, until=now + timedelta(days=20), due=due)
+        return "".join(status._certificate_alarms((each,), now))
+
+    assert alarm("ingest", due=False) == ""
+    assert alarm("ingest").endswith("ends 2026-05-21; run `kerbstone network rotate services`")
+    assert "rotate services --region-root-key" in alarm("service-root")
+    assert "another network" in alarm("region-root")
 
 
 def test_adoption_is_complete_once_signed_and_followed() -> None:

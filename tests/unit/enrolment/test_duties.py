@@ -14,13 +14,16 @@ from broker_config.network import Council, Gateway, Network, Service
 from device_protocol.key_set import KeySet
 from device_protocol.keys import RecipientPublicKey
 from enrolment import policy
+from enrolment.authority import KeyKind
 from enrolment.description import describe
 from enrolment.duties import (
     KEY_SET_HARD_LIFE,
     KEY_SET_SOFT_LIFE,
     CouncilFacts,
+    ends_soon,
     key_sets_due,
     listed,
+    next_number,
     overdue,
     revocation_lists_due,
     too_soon,
@@ -120,10 +123,16 @@ def test_revocation_list_is_due(
     due = revocation_lists_due([facts(held=held, revoked=revoked)], NOW)
     assert [each.reason for each in due] == ([reason] if reason else [])
     if due:
-        assert due[0].number == (8 if held else 1)
+        assert due[0].number == int(NOW.timestamp())
         assert {(each.serial, each.hold) for each in due[0].revoked} == {
             (each.serial, each.hold) for each in revoked
         }
+
+
+def test_number_rises_even_where_a_clock_was_once_ahead_or_the_registry_forgot() -> None:
+    ahead = replace(issued(DAY), number=1 << 40)
+    assert next_number(ahead, NOW) == (1 << 40) + 1
+    assert next_number(issued(DAY), NOW) == next_number(None, NOW) == int(NOW.timestamp())
 
 
 def test_revocation_list_says_which_certificates_were_superseded() -> None:
@@ -133,6 +142,26 @@ def test_revocation_list_says_which_certificates_were_superseded() -> None:
         x509.ReasonFlags.superseded,
         x509.ReasonFlags.certificate_hold,
     ]
+
+
+@pytest.mark.parametrize(
+    ("life", "left", "soon"),
+    [
+        (10 * 365, 366, False),
+        (10 * 365, 364, True),
+        (90, 31, False),
+        (90, 29, True),
+        (90, -1, True),
+    ],
+)
+def test_a_certificate_is_an_alarm_in_its_last_third_or_year(
+    life: int, left: int, *, soon: bool
+) -> None:
+    ends = NOW + left * DAY
+    profile = replace(policy.council_root("camden"), lifetime=life * DAY)
+    key = KeyKind.P256.generate()
+    root = build_certificate(profile, key.public_key(), key, None, ends - life * DAY)
+    assert ends_soon(root, NOW) is soon
 
 
 def test_change_within_the_second_of_the_last_list_is_looked_at_again() -> None:
