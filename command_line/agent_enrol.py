@@ -19,7 +19,13 @@ from command_line.first_settings import first_settings
 from command_line.process import USAGE_ERROR
 from device_protocol.first_boot import FirstBoot, FirstBootError, check_url, digest_from_hex
 from edge_agent.durable import replace
-from edge_agent.enrolment import Enrolled, KeyKind, WrongDirectoryError, enrol
+from edge_agent.enrolment import (
+    Enrolled,
+    KeyKind,
+    TokenMissingError,
+    WrongDirectoryError,
+    enrol,
+)
 from edge_agent.est import (
     EnrolmentError,
     RefusedError,
@@ -274,6 +280,7 @@ def _kind_of(error: EnrolmentError) -> str:
         RefusedError: "refused",
         UntrustedError: "untrusted",
         WrongDirectoryError: "other gateway",
+        TokenMissingError: "token",
     }
     return kinds.get(type(error), "unusable")
 

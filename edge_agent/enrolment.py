@@ -51,6 +51,10 @@ class WrongDirectoryError(EnrolmentError):
     """The directory belongs to another gateway."""
 
 
+class TokenMissingError(EnrolmentError):
+    """The gateway signs in a PKCS #11 token so far, and none is given for its next key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Enrolled:
     """A gateway that holds a certificate.
@@ -96,6 +100,8 @@ def enrol(
         held = _held_origin(store, first_boot)
         is_done = held is not None and _digest_of_token(first_boot) in held.spent_tokens
         if not is_done:
+            if token is None:
+                _check_no_token_was_used(store)
             if keep_invitation:
                 store.keep_invitation(first_boot)
             key = _pending_key(store, first_boot, kind)
@@ -233,6 +239,21 @@ def _held_origin(store: IdentityDirectory, first_boot: FirstBoot) -> Origin | No
             "the new gateway a state directory of its own"
         )
     return held
+
+
+def _check_no_token_was_used(store: IdentityDirectory) -> None:
+    """Return unless the identity in use signs in a token; no file replaces that unasked.
+
+    Raises:
+        TokenMissingError: it does.
+    """
+    current = store.current()
+    if current is not None and (current.directory / identity.SIGNING_CERTIFICATE).exists():
+        raise TokenMissingError(
+            "this gateway's key for readings is in a PKCS #11 token: give --config with the "
+            "settings that name it ([signer]), or --pkcs11-module, --pkcs11-token and "
+            "--pkcs11-pin-file; to keep the key in a file from now on, enrol into another directory"
+        )
 
 
 def _pending_key(store: IdentityDirectory, first_boot: FirstBoot, kind: KeyKind) -> PrivateKey:

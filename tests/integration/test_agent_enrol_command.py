@@ -11,7 +11,7 @@ import pytest
 
 from command_line.__main__ import main
 from device_protocol.first_boot import FirstBoot, draw_token
-from edge_agent.identity import IdentityDirectory
+from edge_agent.identity import SIGNING_CERTIFICATE, IdentityDirectory
 from edge_agent.settings import AgentSettings, HostSettings, check
 from enrolment.authority import Authority
 from runtime.settings import load
@@ -238,3 +238,27 @@ def test_settings_of_another_gateway_are_not_given_its_keys(
     status, said = enrol("--first-boot", file)
     assert (status, said["error"]) == (1, "other gateway")
     assert "enrol into another directory" in said["problem"]
+
+
+def test_a_key_in_hardware_is_not_replaced_by_a_file_unasked(
+    enrol: Enrol, file: Path, service: EstServer, tmp_path: Path
+) -> None:
+    assert enrol("--first-boot", file)[0] == 0
+    store = IdentityDirectory(tmp_path / "identity")
+    current = store.current()
+    assert current is not None
+    signing = current.directory / SIGNING_CERTIFICATE
+    signing.write_bytes(current.certificate_file.read_bytes())  # as with a token
+    assert enrol("--first-boot", file)[1]["was_already"]  # at every start of the unit
+    service.asked.clear()
+
+    file.write_text(service.invite(DEVICE).to_toml())
+    status, said = enrol("--first-boot", file)
+    assert (status, said["error"]) == (1, "token")
+    assert "--config with the settings that name it ([signer])" in said["problem"]
+    assert service.asked == []  # the token is not spent
+    assert store.current() == current
+    assert store.invitation() is None
+
+    signing.unlink()
+    assert enrol("--first-boot", file)[0] == 0
