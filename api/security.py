@@ -95,6 +95,12 @@ class OwnNames:
         )
 
 
+def is_private(*, bound_to: str, base_url: str) -> bool:
+    """Return whether what people send cannot be read on its way: by TLS, or within this machine."""
+    public = urlsplit(base_url)
+    return public.scheme == "https" or is_loopback(public.hostname or bound_to)
+
+
 def is_loopback(bound_to: str) -> bool:
     """Return whether only this machine can reach what listens there."""
     address = _address(bound_to)

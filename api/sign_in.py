@@ -1,7 +1,8 @@
 """Signing in with a pass, and out again.
 
-A pass is given out by `kerbstone network pass`. What is wrong with one that is refused is never
-said: unknown, expired and withdrawn look alike.
+A pass is given out by `kerbstone network pass`, and taken only where nobody can read it on its
+way: by TLS, which the settings' base_url tells of, or within this machine. What is wrong with one
+that is refused is never said: unknown, expired and withdrawn look alike.
 """
 
 import ipaddress
@@ -12,11 +13,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Final, cast
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from api.attempts import Attempts
 from api.metrics import sign_ins
+from api.security import is_private
 from api.session import (
     SESSION_LIFETIME,
     SignedIn,
@@ -48,6 +50,10 @@ router = APIRouter(include_in_schema=False)
 HOME: Final = "/administration"
 WRONG: Final = "This pass cannot be used. Check it, or ask whoever gave it to you for another."
 
+_IN_THE_CLEAR: Final = (
+    "Nobody can sign in here: a pass would cross the network unprotected. Put a proxy with TLS in "
+    'front of this service, and say so in its settings: base_url = "https://…".'
+)
 _WRONG_EACH: Final = 10
 _WRONG_TOGETHER: Final = 200
 _WRONG_SECONDS: Final = 15 * 60.0
@@ -69,7 +75,18 @@ def install(app: FastAPI) -> None:
     app.include_router(router)
 
 
-@router.get("/sign-in")
+async def private(centre: Annotated[Service, Depends(service)]) -> None:
+    """Return if a pass can be sent here.
+
+    Raises:
+        HTTPException: 403, anybody between could read it.
+    """
+    settings = centre.settings
+    if not is_private(bound_to=settings.host, base_url=settings.base_url):
+        raise HTTPException(403, _IN_THE_CLEAR)
+
+
+@router.get("/sign-in", dependencies=[Depends(private)])
 async def sign_in_page(
     request: Request,
     wanted: Annotated[str, Query(alias="next", max_length=_MOST_NEXT_CHARACTERS)] = "",
@@ -80,7 +97,7 @@ async def sign_in_page(
     return await _ask(request, centre, own_path(wanted))
 
 
-@router.post("/sign-in")
+@router.post("/sign-in", dependencies=[Depends(private)])
 async def sign_in(request: Request, centre: Annotated[Service, Depends(service)]) -> Response:
     """Open a session for a pass that is good, and go where its holder wanted to."""
     check_origin(request, centre)

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import logging
 import re
 import zipfile
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -582,6 +583,63 @@ async def test_a_name_that_was_made_to_point_here_is_refused(office: Office) -> 
     for host in ("localhost:8080", "127.0.0.1", "[::1]:8080"):
         answer = await office.visitor.get("/accessibility", headers={"Host": host})
         assert answer.status_code == 200, host
+
+
+@pytest.mark.parametrize(
+    ("base_url", "status"),
+    [
+        ("", 403),
+        ("http://kerb.example.org", 403),
+        ("https://kerb.example.org", 200),
+        ("http://localhost:8080", 200),
+    ],
+)
+async def test_no_pass_is_taken_where_it_can_be_read_on_its_way(
+    office: Office, base_url: str, status: int
+) -> None:
+    settings = ApiSettings(
+        dsn=office.app.state.settings.database,
+        host="0.0.0.0",  # noqa: S104 - what is tried
+        base_url=base_url,
+    )
+    async with open_app(settings) as app:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+            page = await client.get("/sign-in", headers=HTML)
+            assert page.status_code == status
+            assert ("unprotected" in page.text) is (status == 403)
+            answer = await client.post("/sign-in", data={"pass": office.ben.secret}, headers=OURS)
+            assert answer.status_code == 403
+            assert (await client.get("/status", headers=HTML)).status_code == 200
+
+
+async def test_no_log_line_holds_a_pass_a_session_or_a_token(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    wrong = draw_token()
+    async with office.newcomer("Lou", "camden") as lou:
+        form = {"csrf": csrf_in((await lou.get("/sign-in")).text), "pass": wrong}
+        assert (await lou.client.post("/sign-in", data=form, headers=OURS)).status_code == 403
+        session = lou.client.cookies["kerbstone-session"]
+        invited = await lou.post("/administration/invite", {"council": "camden", "site": "Log 1"})
+        [token] = re.findall(r"[0-9A-Z]{5}(?:-[0-9A-Z]{5}){3}-[0-9A-Z]{6}", text_of(invited.text))[
+            :1
+        ]
+        again = await lou.post("/administration/invite", {"council": "leeds", "site": "Log 2"})
+        assert again.status_code == 403
+        secrets = [wrong, lou.secret, session, lou.csrf, token]
+    said = json.dumps([vars(record) for record in caplog.records if of_ours(record)], default=str)
+    assert "sign-in refused" in said
+    kept = json.dumps([dict(entry.detail) for entry in await audit.entries(office.conn)])
+    for secret in secrets:
+        assert secret[:6] not in said + kept
+        assert secret[-6:] not in said + kept
+
+
+def of_ours(record: logging.LogRecord) -> bool:
+    """Tell what the service says from what the client of the test says."""
+    return not record.name.startswith(("httpx", "httpcore"))
 
 
 async def test_over_tls_the_cookie_is_for_this_host_alone(
