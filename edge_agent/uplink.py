@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, Final, Self, TypeVar
 
 import aiomqtt
-from paho.mqtt.client import MQTT_ERR_SUCCESS
+from paho.mqtt.client import MQTT_ERR_SUCCESS, MQTT_LOG_ERR
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -49,6 +49,13 @@ _STEADY_SECONDS: Final = 60.0
 _FIRST_RETRY_SECONDS: Final = 1.0
 _NO_MATCHING_SUBSCRIBERS: Final = 0x10
 _FIRST_FAILURE_CODE: Final = 0x80
+_CERTIFICATE_ALERTS: Final = {  # of the broker (RFC 8446, section 6.2), as OpenSSL names them
+    "ALERT_CERTIFICATE_REVOKED": "is revoked",
+    "ALERT_CERTIFICATE_EXPIRED": "has ended",
+    "ALERT_CERTIFICATE_UNKNOWN": "is not acceptable",
+    "ALERT_BAD_CERTIFICATE": "is not acceptable",
+    "ALERT_UNKNOWN_CA": "is of an authority that it does not know",
+}
 
 
 class CertificateReplacedError(Exception):
@@ -85,6 +92,9 @@ class Connection(aiomqtt.Client):
             tls_context=identity.tls,
         )
         self._answers: dict[int, asyncio.Future[int]] = {}
+        self._is_connecting = False
+        self._socket_trouble = ""
+        self._client.on_log = self._on_log
 
     async def __aenter__(self) -> Self:
         """Connect; a connection that fails half-way leaves no socket behind.
@@ -92,9 +102,11 @@ class Connection(aiomqtt.Client):
         Raises:
             aiomqtt.MqttError: it failed.
         """
+        self._is_connecting = True
         try:
             return await super().__aenter__()
         except BaseException:
+            self._is_connecting = False
             self._client.disconnect()
             raise
 
@@ -118,6 +130,13 @@ class Connection(aiomqtt.Client):
         await super().__aexit__(*exception)
         if self._disconnected.done() and not self._disconnected.cancelled():
             self._disconnected.exception()  # seen: whoever had to know has already failed by it
+
+    def trouble(self, error: BaseException) -> str:
+        """Return in words why the connection came to `error`; aiomqtt's own are vague."""
+        for alert, meaning in _CERTIFICATE_ALERTS.items():
+            if alert in self._socket_trouble:
+                return f"the broker says that this gateway's certificate {meaning}"
+        return self._socket_trouble or str(error.__cause__ or error) or type(error).__name__
 
     async def deliver(self, topic: str, message: bytes, *, retain: bool = False) -> bool:
         """Publish with QoS 1; return whether the broker says that somebody will receive it.
@@ -149,6 +168,20 @@ class Connection(aiomqtt.Client):
                 return await fut
         except TimeoutError as error:
             raise aiomqtt.MqttError("the broker did not answer in time") from error
+
+    def _on_log(self, _client: Any, _userdata: Any, level: int, text: str) -> None:
+        """Take note of what the socket says: a refusal of TLS 1.3 comes after the handshake."""
+        if level == MQTT_LOG_ERR:
+            self._socket_trouble = text.removeprefix("failed to receive on socket: ")
+
+    def _on_disconnect(self, *arguments: Any) -> None:
+        """End the wait for CONNACK at once; aiomqtt would go on waiting. Called by any thread."""
+        super()._on_disconnect(*arguments)
+        self._loop.call_soon_threadsafe(self._give_up_connecting)
+
+    def _give_up_connecting(self) -> None:
+        if self._is_connecting and not self._connected.done():
+            self._connected.set_exception(aiomqtt.MqttError("the broker has hung up"))
 
     def _on_publish(
         self,
@@ -194,6 +227,7 @@ class Uplink:
         self._clock = clock
         self._facts = facts
         self._identity: Identity | None = None
+        self._connection: Connection | None = None
         self._reconnects = FullJitter(_FIRST_RETRY_SECONDS, settings.uplink.retry_seconds)
         self._refusals = FullJitter(_FIRST_RETRY_SECONDS, settings.uplink.retry_seconds)
         self._is_refused = False
@@ -216,16 +250,19 @@ class Uplink:
             try:
                 await stoppable(self._hold_connection(), name="connection")
             except* OUTAGES as outage:
-                self._note_connection(connected=False, error=_words(outage))
+                self._note_connection(connected=False, error=self._words(outage))
             if self._clock.monotonic() - connected_at > _STEADY_SECONDS:
                 self._reconnects.reset()
             await asyncio.sleep(self._reconnects.next())
 
     async def _hold_connection(self) -> None:
+        self._connection = None
         stamp = self._keystore.stamp()
         identity = await asyncio.to_thread(self._keystore.load)
         self._use(identity)
-        async with Connection(self._settings.broker, identity, self._settings.device) as connection:
+        connection = Connection(self._settings.broker, identity, self._settings.device)
+        self._connection = connection
+        async with connection:
             connection.check_server(self._clock)
             await self._subscribe(connection)
             self._note_connection(connected=True)
@@ -463,10 +500,11 @@ class Uplink:
             log.info("connected" if connected else "disconnected", extra={"error": error})
         facts.connection_error = error
 
-
-def _words(outage: BaseExceptionGroup[BaseException]) -> str:
-    """Return what went wrong, the first cause if there are several."""
-    cause: BaseException = outage
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[0]
-    return str(cause) or type(cause).__name__
+    def _words(self, outage: BaseExceptionGroup[BaseException]) -> str:
+        """Return what went wrong, the first cause if there are several."""
+        cause: BaseException = outage
+        while isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        if self._connection is not None and isinstance(cause, aiomqtt.MqttError):
+            return self._connection.trouble(cause)
+        return str(cause) or type(cause).__name__

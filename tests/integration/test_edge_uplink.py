@@ -630,6 +630,23 @@ async def test_a_broker_that_accepts_and_drops_every_connection_is_not_stormed(
         await tasks.stop(agent)
 
 
+async def test_a_revoked_gateway_is_told_why_it_is_not_let_in(
+    own_city: City, gateway: Gateway, tasks: Tasks
+) -> None:
+    tasks.start(run(gateway.settings))
+    await gateway.until_facts(lambda facts: facts["connected"])
+    broker = own_city.broker
+    await asyncio.to_thread(
+        broker.reload,
+        broker.network.without_gateway(DEVICE),
+        own_city.revocation_list("camden", DEVICE),
+    )
+    on_mosquitto = broker.kind is BrokerKind.MOSQUITTO
+    reason = "this gateway's certificate is revoked" if on_mosquitto else "Not authorized"
+    await gateway.until_facts(lambda facts: reason in facts["connection_error"])
+    assert reason in gateway.status().render()
+
+
 async def test_a_second_agent_on_the_same_state_is_refused(gateway: Gateway, tasks: Tasks) -> None:
     tasks.start(run(gateway.settings))
     await gateway.until_facts(lambda facts: facts["connected"])
