@@ -109,7 +109,8 @@ async def invite(
     A site has one gateway that is not revoked. It gets a new token, and its earlier ones end, if
     it never enrolled and has no open token, or if `renew` asks for it; then an enrolled gateway
     can enrol anew. Otherwise the site is left as it is, so that asking twice is harmless. Label
-    and place of a gateway that exists are brought up to what `sites` say of them.
+    and place of a gateway that exists are brought up to what `sites` say of them; a new one takes
+    over those of the gateway revoked there last, as far as `sites` do not give them.
 
     lifetime: of the tokens. random: returns that many random bytes.
 

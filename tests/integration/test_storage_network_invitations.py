@@ -155,6 +155,27 @@ async def test_a_revoked_gateway_leaves_its_site_to_another_device(conn: Connect
     ]
 
 
+async def test_a_new_device_takes_over_label_and_place_of_the_one_revoked_at_its_site_last(
+    conn: Connection,
+) -> None:
+    first = Site(site="A", label="North", place_name="Holborn", longitude=-0.1, latitude=51.5)
+    for told, facts_wanted in (
+        (first, ("North", "Holborn", -0.1, 51.5)),
+        (Site(site="A", label="North gate"), ("North gate", "Holborn", -0.1, 51.5)),
+        (Site(site="A", longitude=-0.2, latitude=51.6), ("North gate", "Holborn", -0.2, 51.6)),
+    ):
+        [made] = await invitations.invite(conn, tenant="camden", sites=[told], actor=ACTOR)
+        assert made.outcome == "invited"
+        [found] = await gateway_facts(conn, device=made.device)
+        assert (found.label, found.place_name, found.longitude, found.latitude) == facts_wanted
+        await registry.set_gateway_status(conn, device=made.device, status="revoked", actor=ACTOR)
+    [elsewhere] = await invite(conn, "B")
+    [other_council] = await invite(conn, "A", tenant="leeds")
+    for made in (elsewhere, other_council):
+        [found] = await gateway_facts(conn, device=made.device)
+        assert (found.label, found.place_name, found.longitude) == ("", "", None)
+
+
 async def test_a_token_is_good_for_one_device_of_one_council_and_a_while(conn: Connection) -> None:
     [mine, other] = await invite(conn, "A", "B")
     assert await refusal(conn, mine, tenant="leeds") == "wrong-council"
