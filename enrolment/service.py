@@ -21,10 +21,11 @@ from starlette.applications import Starlette
 
 from broker_config.files import BrokerKind
 from enrolment import tls, upkeep
-from enrolment.authority import Authority, network_of
+from enrolment.authority import Authority, CredentialFiles, network_of
 from enrolment.est import create_app
 from enrolment.files import CredentialError, read_certificate
 from enrolment.network_file import NetworkFile
+from enrolment.policy import PolicyError
 from enrolment.settings import PASSPHRASE_CREDENTIAL, EnrolmentSettings
 from enrolment.tls import EnrolmentProtocol, server_context, trust
 from runtime.metrics import serve_metrics
@@ -169,25 +170,42 @@ async def _keep_current(
 ) -> NoReturn:
     """Trust councils as they are added, and renew the service's own certificate when due.
 
-    Both hold for connections from then on: nothing restarts.
+    Both hold for connections from then on: nothing restarts. While a file is being replaced, or
+    is damaged, what was shown and trusted before stays so.
     """
     trusted: set[bytes] = set()
-    own = authority.enrolment_server(hosts)
-    shown = own.certificate.read_bytes()
+    shown = authority.enrolment_server(hosts).certificate.read_bytes()
+    trouble = ""
     while True:
-        for tenant, root in authority.council_roots().items():
-            held = root.read_bytes()
-            if held not in trusted:
-                trust(context, root)
-                trusted.add(held)
-                log.info("council trusted", extra={"tenant": tenant})
-        own = authority.enrolment_server(hosts)
-        if own.certificate.read_bytes() != shown:
-            context.load_cert_chain(own.certificate, own.key)
-            shown = own.certificate.read_bytes()
-            until = read_certificate(own.certificate).not_valid_after_utc
-            log.info("own certificate renewed", extra={"not_after": until.isoformat()})
+        try:
+            _trust_councils(context, authority, trusted)
+            shown = _show_own(context, authority.enrolment_server(hosts), shown)
+        except (CredentialError, PolicyError, OSError) as error:
+            if str(error) != trouble:
+                log.warning("certificates not taken up", extra={"error": str(error)})
+            trouble = str(error)
+        else:
+            trouble = ""
         await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _trust_councils(context: ssl.SSLContext, authority: Authority, trusted: set[bytes]) -> None:
+    for tenant, root in authority.council_roots().items():
+        held = root.read_bytes()
+        if held not in trusted:
+            trust(context, root)
+            trusted.add(held)
+            log.info("council trusted", extra={"tenant": tenant})
+
+
+def _show_own(context: ssl.SSLContext, own: CredentialFiles, shown: bytes) -> bytes:
+    """Show the service's own certificate if it is not `shown` already; return what is shown."""
+    held = own.certificate.read_bytes()
+    if held != shown:
+        context.load_cert_chain(own.certificate, own.key)
+        until = read_certificate(own.certificate).not_valid_after_utc
+        log.info("own certificate renewed", extra={"not_after": until.isoformat()})
+    return held
 
 
 async def _answer(app: Starlette, listener: socket.socket, context: ssl.SSLContext) -> None:

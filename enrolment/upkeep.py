@@ -27,6 +27,7 @@ from enrolment.authority import Authority
 from enrolment.broker_upkeep import BrokerUpkeep
 from enrolment.duties import CouncilFacts, KeySetDue, RevocationListDue
 from enrolment.files import CredentialError
+from enrolment.policy import PolicyError
 from enrolment.settings import BrokerFilesSettings
 from runtime.backoff import FullJitter
 from storage import certificates, configurations, recipients, registry
@@ -175,7 +176,7 @@ class Upkeep:
         try:
             anchor = self._authority.council_certificate(tenant)
             key_set = open_key_set(message, tenant=tenant, anchor=anchor, now=_unix(now))
-        except (CredentialError, RejectionError) as error:
+        except (CredentialError, PolicyError, RejectionError) as error:
             log.warning("key set is refused", extra={"tenant": tenant, "error": str(error)})
             return None
         metrics.KEY_SET_SOFT_EXPIRY.labels(tenant).set(key_set.soft_expiry)
@@ -186,7 +187,7 @@ class Upkeep:
             trouble = ""
             try:
                 await self._issue_revocation_list(conn, due, seen.now)
-            except (CredentialError, SupersededError) as error:
+            except (CredentialError, PolicyError, SupersededError) as error:
                 trouble = str(error)
             self._note("revocation list", due.tenant, trouble)
 
@@ -223,7 +224,7 @@ class Upkeep:
             messages = {tenant: each.message for tenant, each in lists.items()}
             try:
                 await self._broker.tell(seen.gateways, messages)
-            except (BrokerError, NetworkError, CredentialError, OSError) as error:
+            except (BrokerError, NetworkError, CredentialError, PolicyError, OSError) as error:
                 trouble = str(error)
             self._note("broker", "", trouble)
             watched |= self._broker.listed_at()
@@ -260,7 +261,7 @@ class Upkeep:
                     lonely = "its gateways have nobody to seal for"
                 for due in duties.key_sets_due([council], seen.now):
                     await self._sign_key_set(conn, due, seen.now)
-            except (CredentialError, RejectionError) as error:
+            except (CredentialError, PolicyError, RejectionError) as error:
                 trouble = str(error)
             self._note("recipients", council.tenant, lonely)
             self._note("key set", council.tenant, trouble)
@@ -291,7 +292,7 @@ class Upkeep:
                 )
                 facts = {"device": wanted.device, "version": wanted.version}
                 log.info("configuration signed", extra=facts)
-            except (CredentialError, RejectionError) as error:
+            except (CredentialError, PolicyError, RejectionError) as error:
                 trouble = str(error)
             self._note("configuration", f"{wanted.device} {wanted.version}", trouble)
 

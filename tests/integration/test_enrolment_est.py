@@ -588,6 +588,34 @@ async def test_own_certificate_is_renewed_without_a_restart(service: Enrolment) 
             await asyncio.sleep(0.1)
 
 
+async def test_damaged_files_end_nothing(
+    service: Enrolment, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As while somebody replaces the service root: the service waits for what is whole."""
+    before = await served(service)
+    own = service.directory / "authority/enrolment-server.pem"
+    whole = own.read_bytes()
+
+    async def warned(times: int) -> None:
+        async with asyncio.timeout(15):
+            while True:
+                said = [each.message for each in caplog.records]
+                if said.count("certificates not taken up") >= times:
+                    return
+                await asyncio.sleep(0.1)
+
+    own.write_bytes(b"half")
+    await warned(1)
+    assert await served(service) == before
+    own.write_bytes(whole)
+    root = service.directory / "authority/councils/camden/root.pem"
+    kept = root.read_bytes()
+    root.write_bytes(b"")
+    await warned(2)
+    assert await served(service) == before
+    root.write_bytes(kept)
+
+
 async def served(service: Enrolment) -> bytes | None:
     """Connect, trusting the region root alone; return the certificate that is shown."""
     _, writer = await asyncio.open_connection("localhost", service.port, ssl=service.tls())
