@@ -153,7 +153,13 @@ class Watched:
 
 @pytest.fixture(scope="session")
 async def centre(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Centre]:
-    directory = tmp_path_factory.mktemp("browser")
+    async with running_centre(tmp_path_factory.mktemp("browser")) as running:
+        yield running
+
+
+@asynccontextmanager
+async def running_centre(directory: Path) -> AsyncIterator[Centre]:
+    """Run the service over a seeded street and a database of its own."""
     database = EmbeddedDatabase.start(directory)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

@@ -18,7 +18,7 @@ from storage.batches import notify_latest, update_seen
 from storage.descriptions import Describer, store_description
 from storage.quarantine import QuarantineRow, insert_quarantine
 from storage.registry import add_gateway, announce, set_gateway_status
-from tests.browser.conftest import Centre, Opener, Watched
+from tests.browser.conftest import Centre, Opener, Watched, running_centre
 from tests.browser.test_every_page import (
     FOCUSED,
     INTERACTIVE,
@@ -47,6 +47,13 @@ PAGES = {
     "upload": "/administration/upload",
     "invitations": "INVITED",
 }
+
+
+@pytest.fixture(scope="module")
+async def centre(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Centre]:
+    """A centre of its own: what is invited and revoked here, nobody else shall see."""
+    async with running_centre(tmp_path_factory.mktemp("administration")) as running:
+        yield running
 
 
 async def sign_in(page: Page, centre: Centre, name: str) -> None:
