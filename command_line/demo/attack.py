@@ -17,7 +17,7 @@ import json
 import sys
 import time
 import tomllib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -40,7 +40,7 @@ from command_line.network.directory import NetworkDirectory, NetworkDirectoryErr
 from command_line.progress import say
 from device_protocol import topics
 from device_protocol.keys import SigningKey
-from enrolment.authority import Authority
+from enrolment.authority import Authority, CredentialFiles
 from enrolment.files import CredentialError, read_key
 from ingest.settings import IngestSettings
 from runtime.settings import SettingsError, load
@@ -159,6 +159,23 @@ async def attack(layout: Layout, *, flood_messages: int = FLOOD_MESSAGES) -> lis
     return results
 
 
+@contextlib.contextmanager
+def false_service(authority: Authority, tenant: str) -> Iterator[CredentialFiles]:
+    """Have the attacker certified as a service until the block ends, however it ends.
+
+    tenant: the council whose topics it may see on NATS, "" for all.
+
+    Raises:
+        CredentialError: the authority does not certify it.
+    """
+    credential = authority.service_client(USER, tenant)
+    try:
+        yield credential
+    finally:
+        credential.certificate.unlink(missing_ok=True)
+        credential.key.unlink(missing_ok=True)
+
+
 def _check_running(layout: Layout) -> None:
     with contextlib.suppress(OSError), layout.lock.open("r") as lock:
         try:
@@ -217,16 +234,17 @@ class _Stage:
     @contextlib.asynccontextmanager
     async def connected(self, tenant: str) -> AsyncIterator[LoadConnection]:
         """Bend the broker and connect to it with all rights over a council's topics."""
-        credential = self.authority.service_client(
-            USER, tenant if self.kind is BrokerKind.NATS else ""
-        )
         told = self.ingest.broker[0]
-        context = client_context(
-            ca_file=told.ca_file,
-            certificate_file=credential.certificate,
-            key_file=credential.key,
-        )
-        with bent(self.kind, self.layout.broker, USER):
+        on_nats = self.kind is BrokerKind.NATS
+        with (
+            false_service(self.authority, tenant if on_nats else "") as credential,
+            bent(self.kind, self.layout.broker, USER),
+        ):
+            context = client_context(
+                ca_file=told.ca_file,
+                certificate_file=credential.certificate,
+                key_file=credential.key,
+            )
             connection = await LoadConnection.open(told.host, told.port, USER, context)
             try:
                 yield connection

@@ -15,11 +15,12 @@ from typing import Any
 import frost_sta_client as fsc
 import pytest
 
-from command_line.demo.attack import attack
+from command_line.demo.attack import USER, attack
 from command_line.demo.backfill import backfilled
 from command_line.demo.layout import Layout
 from command_line.demo.london import LONDON
 from command_line.demo.session import Options, Session, running
+from command_line.network.directory import NetworkDirectory
 from storage.embedded import remove
 
 # The client calls a part of its own dependency that is deprecated.
@@ -45,6 +46,10 @@ async def test_an_attack_on_the_running_demo_gets_nothing_through(demo: Session)
     assert [result for result in results if not result.stopped] == []
     assert {"operator", "stolen gateway"} == {result.by for result in results}
     assert sum(result.readings_meanwhile for result in results) > 0
+    network = NetworkDirectory(demo.options.layout.network)
+    services = [file.name for file in (network.authority / "services").iterdir()]
+    assert services
+    assert not [name for name in services if name.startswith(USER)]
 
 
 async def service(demo: Session) -> fsc.SensorThingsService:
