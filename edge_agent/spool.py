@@ -13,6 +13,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from device_protocol.reading import Reading
-from edge_agent import salvage
+from edge_agent import durable, salvage
 
 log = logging.getLogger(__name__)
 
@@ -219,6 +220,8 @@ class Spool:
         )
 
     def _open(self) -> None:
+        with suppress(OSError):  # which SQLite will meet, too
+            self.path.touch(mode=durable.PRIVATE_MODE)  # and so are the files beside it
         self._database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
             self._prepare()

@@ -6,6 +6,8 @@ Against a certificate service that can be misused; the real one is tried in the 
 import asyncio
 import dataclasses
 import itertools
+import json
+import logging
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -117,6 +119,35 @@ def test_a_gateway_enrols_with_a_key_that_only_it_has(service: EstServer, direct
     )
     secrets = [path for path in directory.rglob("*") if path.suffix in {".key", ".toml"}]
     assert [path.resolve() for path in secrets] == [current.key_file.resolve()]
+
+
+def test_neither_logs_nor_what_stays_on_the_disk_tell_a_token_or_others_a_key(
+    service: EstServer, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    before = os.umask(0)  # a careless one
+    try:
+        invitation = service.invite(DEVICE)
+        wrong = dataclasses.replace(invitation, token=draw_token())
+        with pytest.raises(RefusedError) as refused:
+            enrol(wrong, directory)
+        enrol(invitation, directory)
+        renew(directory, service.url, kind="ed25519", clock=Clock(directory / "clock"))
+    finally:
+        os.umask(before)
+    everything = json.dumps([vars(each) for each in caplog.records], default=str)
+    everything += str(refused.value) + repr(invitation)
+    kept = [path for path in directory.rglob("*") if path.is_file() and path.suffix != ".toml"]
+    everything += "".join(path.read_text() for path in kept)
+    for token in (invitation.token, wrong.token):
+        assert token[:5] not in everything
+        assert token[-6:] not in everything
+    keys = [path for path in kept if "PRIVATE KEY" in path.read_text()]
+    assert {path.name for path in keys} == {"gateway.key"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
+    folders = [directory, *(path for path in directory.rglob("*") if path.is_dir())]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}
+    assert not IdentityDirectory(directory).first_boot_file.exists()
 
 
 def test_an_invitation_is_followed_once(service: EstServer, directory: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import sqlite3
+import stat
 import subprocess
 import sys
 import textwrap
@@ -66,6 +67,14 @@ def test_a_reading_comes_back_as_it_went_in(path: Path, result: float | bool | s
         (found,) = everything(spool)
     assert found == given
     assert type(found.result) is type(result)
+
+
+def test_nobody_else_on_the_machine_reads_what_waits(path: Path) -> None:
+    with open_at(path) as spool:
+        spool.write([(Priority.NORMAL, reading(1))], [], NOW)
+        beside = list(path.parent.glob(f"{path.name}*"))
+        assert len(beside) > 1, "the write-ahead log, too"
+        assert {stat.S_IMODE(each.stat().st_mode) for each in beside} == {0o600}
 
 
 def test_the_highest_priority_comes_first_then_the_oldest(path: Path) -> None:
