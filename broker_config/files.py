@@ -14,9 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from broker_config import mosquitto, nats
-from broker_config.atomic_files import write_atomically
 from broker_config.keeper_credential import keeper_credential
 from broker_config.network import BrokerCertificates, BrokerPaths, Network, NetworkError
+from runtime.atomic_files import write_atomically
 
 FILE_MODE = 0o640  # Mosquitto will refuse access lists the world can read
 

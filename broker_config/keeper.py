@@ -28,13 +28,13 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from broker_config import taken
-from broker_config.atomic_files import write_atomically
 from broker_config.broker_log import BrokerLog
 from broker_config.errors import BrokerError, BrokerRefusedError
 from broker_config.files import FILE_MODE, BrokerKind, Rendering, render, write
 from broker_config.keeper_credential import keeper_credential
 from broker_config.network import KEEPER, LOOPBACK, BrokerPaths, Gateway, Network
 from broker_config.taken import Taken
+from runtime.atomic_files import write_atomically
 
 Act: TypeAlias = Callable[[], None]
 """Makes the broker reload, or restart; raises BrokerError when it cannot."""

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from broker_config.atomic_files import write_atomically
 from broker_config.mosquitto import KEEPER_CERTIFICATE_FILE
 from broker_config.network import KEEPER
+from runtime.atomic_files import write_atomically
 
 KEY_FILE = "keeper.key"
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from broker_config.atomic_files import write_atomically
 from broker_config.errors import BrokerError
 from broker_config.files import FILE_MODE
 from broker_config.network import Gateway
+from runtime.atomic_files import write_atomically
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,6 @@ from enrolment.files import (
     PrivateKey,
     read_certificate,
     read_certificates,
-    write_atomically,
     write_certificate,
     write_key,
 )
@@ -53,6 +52,7 @@ from enrolment.issuing import (
     is_as,
     signed_by,
 )
+from runtime.atomic_files import write_atomically
 
 Clock: TypeAlias = Callable[[], datetime]
 

@@ -7,8 +7,6 @@ mistake. What the files mean is `enrolment.authority`; what certificates say is
 """
 
 import base64
-import os
-import secrets
 import textwrap
 from pathlib import Path
 from typing import TypeAlias
@@ -19,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from enrolment.encrypted_key import encrypt
+from runtime.atomic_files import write_atomically
 
 PrivateKey: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey
 
@@ -28,31 +27,6 @@ PUBLIC_MODE = 0o644
 
 class CredentialError(ValueError):
     """A key or certificate file is missing, damaged or not what it should be."""
-
-
-def write_atomically(path: Path, content: bytes, mode: int) -> None:
-    """Write a file so that a reader sees the old content or the new, and a crash leaves one.
-
-    The directories above are made as needed. `mode` holds from the first byte on.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)  # whatever the umask took away
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def write_key(path: Path, key: PrivateKey, passphrase: bytes | None = None) -> None:

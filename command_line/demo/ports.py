@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from enrolment.files import write_atomically
+from runtime.atomic_files import write_atomically
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ from device_protocol.identity import device_of
 from edge_agent.enrolment import enrol
 from edge_agent.identity import IdentityDirectory
 from enrolment.description import describe
-from enrolment.files import write_atomically
+from runtime.atomic_files import write_atomically
 from storage import registry
 from storage.certificates import revocation_lists
 from storage.site_list import Site

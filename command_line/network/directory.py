@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from broker_config import network as description
 from broker_config.network import Council, Network, NetworkError, Service
-from enrolment.files import write_atomically
+from runtime.atomic_files import write_atomically
 from storage.database import Connection, connect
 
 DEFAULT_DIRECTORY: Final = Path("/etc/kerbstone/network")

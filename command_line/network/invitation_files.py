@@ -13,7 +13,7 @@ from typing import Final
 from api.invitation_sheet import SheetItem, render_sheet
 from command_line.network.directory import PRIVATE, NetworkDirectory, read_description
 from command_line.network.gateways import Invited
-from enrolment.files import write_atomically
+from runtime.atomic_files import write_atomically
 
 FIRST_BOOT_SUFFIX: Final = "-first-boot.toml"
 

@@ -15,7 +15,7 @@ from device_protocol import topics
 from device_protocol.errors import EncodingError, StructureError, TopicError
 from device_protocol.keys import RecipientPublicKey
 from device_protocol.recipient_pem import encode_pem, generate
-from enrolment.files import write_atomically
+from runtime.atomic_files import write_atomically
 from storage.recipients import RecipientRow, add_recipient, recipients, retire_recipient
 
 Role = Literal["council", "partner"]

@@ -10,8 +10,8 @@ from typing import Final
 
 from command_line.network.directory import PRIVATE, NetworkDirectory
 from enrolment.encrypted_key import MIN_PASSPHRASE_BYTES
-from enrolment.files import write_atomically
 from enrolment.settings import PASSPHRASE_CREDENTIAL, EnrolmentSettings
+from runtime.atomic_files import write_atomically
 from runtime.settings import load
 
 _DRAWN_BYTES: Final = 24

@@ -13,7 +13,8 @@ from command_line.network.directory import PRIVATE
 from device_protocol.errors import StructureError
 from device_protocol.keys import P256, X25519, X_WING, RecipientKey
 from device_protocol.recipient_pem import decode_pem, encode_pem, generate
-from enrolment.files import CredentialError, write_atomically
+from enrolment.files import CredentialError
+from runtime.atomic_files import write_atomically
 
 KINDS: Final = (X25519, P256, X_WING)
 DEFAULT_KINDS: Final = (X25519, P256)  # suites 1 and 2

@@ -24,8 +24,9 @@ from device_protocol.key_set import KeySet, open_key_set
 from device_protocol.keys import RecipientPublicKey
 from device_protocol.receiver import Policy
 from enrolment.authority import Authority
-from enrolment.files import CredentialError, read_certificate, write_atomically
+from enrolment.files import CredentialError, read_certificate
 from enrolment.settings import EnrolmentSettings
+from runtime.atomic_files import write_atomically
 from runtime.settings import load
 from storage import audit, registry
 from storage.database import Connection

@@ -18,9 +18,9 @@ from command_line.network.first_messages import MAIN
 from command_line.network.options import InitOptions
 from command_line.toml_text import toml_text
 from enrolment.authority import Authority
-from enrolment.files import write_atomically
 from enrolment.settings import EnrolmentSettings
 from ingest.settings import IngestSettings
+from runtime.atomic_files import write_atomically
 from runtime.settings import load
 
 EVERYONE: Final = "+"

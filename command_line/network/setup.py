@@ -24,7 +24,7 @@ from command_line.network.directory import (
 from command_line.network.options import InitOptions
 from device_protocol.first_boot import EST_PATH, FirstBootError, check_url
 from enrolment.authority import Authority
-from enrolment.files import write_atomically
+from runtime.atomic_files import write_atomically
 from storage import audit
 from storage.migration import migrate
 

@@ -55,7 +55,8 @@ async def centre(database_server: DatabaseServer) -> AsyncIterator[Centre]:
         street = await seed(conn)
         async with open_app(ApiSettings(dsn=dsn)) as app:
             transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            local = "http://localhost"
+            async with httpx.AsyncClient(transport=transport, base_url=local) as client:
                 yield Centre(client, street, conn)
     await database_server.drop(dsn)
 

@@ -28,10 +28,10 @@ from enrolment.files import (
     PrivateKey,
     read_certificate,
     read_key,
-    write_atomically,
     write_certificate,
 )
 from enrolment.issuing import build_certificate
+from runtime.atomic_files import write_atomically
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOW_SECONDS = str(int(NOW.timestamp()))

@@ -1,6 +1,6 @@
-"""Files that are whole or not there: what a broker reads must never be half a file.
+"""Files that are whole or not there: keys, settings, and what another process reads meanwhile.
 
-What stands in them is `broker_config.files` and `broker_config.keeper`.
+What a gateway keeps through power cuts is `edge_agent.durable`, which its tests cut at every step.
 """
 
 import os
@@ -11,7 +11,8 @@ from pathlib import Path
 def write_atomically(path: Path, content: bytes, mode: int) -> None:
     """Write a file so that a reader sees the old content or the new, and a crash leaves one.
 
-    The directories above are made as needed. `mode` holds from the first byte on.
+    The directories above are made as needed. `mode` holds from the first byte on. On return the
+    file is on the disk, name and all.
 
     Raises:
         OSError: it cannot be written; the old file, if any, is untouched.
@@ -29,3 +30,8 @@ def write_atomically(path: Path, content: bytes, mode: int) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
