@@ -88,6 +88,7 @@ async def add_certificate(
             valid_until=certificate.not_valid_after_utc,
         )
         renewed = issued_by == "simplereenroll"
+        again = issued_by == "simpleenroll" and await _has_certificates(conn, gateway.id)
         await conn.execute(
             query("add_certificate"),
             {
@@ -115,6 +116,7 @@ async def add_certificate(
                 "not_after": certificate.not_valid_after_utc.isoformat(),
                 "issued_by": issued_by,
             }
+            | ({"again": True} if again else {})
             | ({"superseded": ", ".join(kid.hex() for kid in ended)} if ended else {}),
         )
 
@@ -186,3 +188,10 @@ async def _owner(conn: Connection, kid: bytes) -> int | None:
     cursor = await conn.execute("SELECT gateway_id FROM signing_key WHERE kid = %s", (kid,))
     row = await cursor.fetchone()
     return None if row is None else int(row[0])
+
+
+async def _has_certificates(conn: Connection, gateway_id: int) -> bool:
+    cursor = await conn.execute(
+        "SELECT FROM gateway_certificate WHERE gateway_id = %s LIMIT 1", (gateway_id,)
+    )
+    return cursor.rowcount > 0

@@ -40,6 +40,7 @@ _ACTIONS: Final[Mapping[str, str]] = {
     "gateway.configure": "New settings asked for",
     "administration.refuse": "Somebody of another council was refused",
 }
+_ENROLLED_ANEW: Final = "Enrolled anew: its earlier certificates count no more"
 _DETAILS: Final[Mapping[str, str]] = {
     "reason": "reason",
     "from": "was",
@@ -136,9 +137,14 @@ def audit_row(entry: AuditEntry, now: datetime) -> AuditRow:
     settings: Any = entry.detail.get("settings")
     if isinstance(settings, Mapping):
         parts += [f"{key} = {setting_text(value)}" for key, value in settings.items()]
-    return AuditRow(
-        entry, _ACTIONS.get(entry.action, entry.action), "; ".join(parts), moment(entry.at, now)
-    )
+    return AuditRow(entry, _action(entry), "; ".join(parts), moment(entry.at, now))
+
+
+def _action(entry: AuditEntry) -> str:
+    told = entry.detail  # "again" is of later releases than "superseded"
+    if entry.action == "gateway.enrol" and (told.get("again") or told.get("superseded")):
+        return _ENROLLED_ANEW
+    return _ACTIONS.get(entry.action, entry.action)
 
 
 def setting_text(value: object) -> str:

@@ -67,6 +67,7 @@ async def test_a_certificate_makes_an_invited_gateway_active_and_lets_its_key_si
     assert facts.enrolled_at is not None
     [entry, _] = await audit.entries(conn, subject=invitation.device)
     assert (entry.action, entry.actor) == ("gateway.enrol", f"gateway {invitation.device}")
+    assert "again" not in entry.detail
     assert entry.detail["kid"] == kid.hex()
 
 
@@ -118,6 +119,7 @@ async def test_a_gateway_that_enrols_anew_leaves_everything_behind(conn: Connect
     assert facts.certificate_until == kept.not_valid_after_utc < renewed.not_valid_after_utc
     [entry, *_] = await audit.entries(conn, subject=device)
     assert entry.action == "gateway.enrol"
+    assert entry.detail["again"]
     assert set(entry.detail["superseded"].split(", ")) == {kid.hex() for kid in held}
     [row] = await registry.gateways(conn, neighbour)
     assert not row.keys[0].superseded

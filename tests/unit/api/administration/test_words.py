@@ -116,3 +116,24 @@ def test_an_audit_entry_is_told_in_words() -> None:
     assert row.detail == "version: 3; uplink.batch_seconds = 2; rekey = yes"
     unknown = audit_row(replace(entry, action="thing.do", detail={}), NOW)
     assert (unknown.text, unknown.detail) == ("thing.do", "")
+
+
+@pytest.mark.parametrize(
+    ("detail", "text"),
+    [
+        ({}, "Enrolled: got its first certificate"),
+        ({"again": True}, "Enrolled anew: its earlier certificates count no more"),
+        ({"superseded": "b909ea46"}, "Enrolled anew: its earlier certificates count no more"),
+    ],
+)
+def test_the_first_enrolment_is_told_from_later_ones(detail: dict[str, object], text: str) -> None:
+    entry = AuditEntry(
+        id=1,
+        at=NOW,
+        actor="gateway k7q2m9xd4t",
+        tenant="camden",
+        action="gateway.enrol",
+        subject="k7q2m9xd4t",
+        detail=detail,
+    )
+    assert audit_row(entry, NOW).text == text
