@@ -142,7 +142,8 @@ async def quarantine_counts(conn: Connection, device: str) -> list[QuarantineCou
     async with conn.cursor(row_factory=class_row(QuarantineCount)) as cursor:
         await cursor.execute(
             "SELECT reason, count(*) AS n, min(received_at) AS first_at,"
-            "  max(received_at) AS last_at FROM quarantine WHERE device = %s GROUP BY reason ORDER BY last_at DESC, reason",
+            "  max(received_at) AS last_at FROM quarantine"
+            "  WHERE device = %s GROUP BY reason ORDER BY last_at DESC, reason",
             (device,),
         )
         return await cursor.fetchall()

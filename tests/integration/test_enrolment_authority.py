@@ -31,7 +31,6 @@ from enrolment.files import (
     write_certificate,
 )
 from enrolment.issuing import build_certificate
-from runtime.atomic_files import write_atomically
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOW_SECONDS = str(int(NOW.timestamp()))
@@ -182,21 +181,6 @@ def test_broker_is_given_every_councils_root(tmp_path: Path) -> None:
     for path in (given.service_root, given.server_certificate, *given.council_roots.values()):
         read_certificate(path)
     read_key(given.server_key)
-
-
-def test_failed_write_leaves_the_old_file_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, b"old", 0o600)
-
-    def full(_descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, b"new", 0o600)
-    assert contents(tmp_path) == {path: b"old"}
 
 
 @pytest.mark.parametrize(
