@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import ssl
+import stat
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
@@ -140,6 +141,9 @@ def open_authority(settings: EnrolmentSettings) -> Authority:
 def read_passphrase(file: Path | None) -> bytes | None:
     """Return the passphrase in `file`, else in the systemd credential, None without either.
 
+    A file that others on this machine can read is an alarm in the log: with it they can use the
+    keys from any backup.
+
     Raises:
         CredentialError: the file is empty.
         OSError: it cannot be read.
@@ -152,6 +156,8 @@ def read_passphrase(file: Path | None) -> bytes | None:
     passphrase = file.read_bytes().strip()
     if not passphrase:
         raise CredentialError(f"{file} holds no passphrase")
+    if file.stat().st_mode & stat.S_IROTH:
+        log.error("the passphrase can be read by others: chmod 600", extra={"file": str(file)})
     return passphrase
 
 
