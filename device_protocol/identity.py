@@ -23,6 +23,9 @@ The arc 2.25 is that of UUIDs (ITU-T X.667): no registry needs to be asked.
 CONFIGURATION_SIGNING_OID = ObjectIdentifier("2.25.232223595061031492979211442036221709480")
 """Extended key usage of a certificate that may sign configurations (message C)."""
 
+ENROLMENT_SERVER = "enrolment"
+"""What the certificate service's own certificate has behind the network's name."""
+
 MAX_CHAIN = 4
 DAMAGED = (
     ValueError,
@@ -90,6 +93,20 @@ def device_of(certificate: x509.Certificate) -> str:
         return topics.checked("device", str(names[0].value))
     except (TopicError, *DAMAGED) as error:
         raise SignerError(f"certificate of no device: {error}") from error
+
+
+def is_enrolment_server(certificate: x509.Certificate) -> bool:
+    """Tell whether a server's certificate is the certificate service's, and no other server's.
+
+    Under the same root stands the broker's, which may have the same host name: whoever runs the
+    broker must not be told tokens.
+    """
+    try:
+        [network] = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+        [name] = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except DAMAGED:
+        return False
+    return str(name.value) == " ".join((str(network.value), ENROLMENT_SERVER))
 
 
 def _check_link(certificate: x509.Certificate, issuer: x509.Certificate, below: int) -> None:

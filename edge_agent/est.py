@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from device_protocol.first_boot import check_url
 from edge_agent.clock import Clock
 from edge_agent.identity import PrivateKey
-from edge_agent.tls import PeerCertificateError, check_peer
+from edge_agent.tls import PeerCertificateError, check_enrolment_server, check_peer
 
 _TIMEOUT_SECONDS: Final = 30.0
 _MOST_ANSWER_BYTES: Final = 65_536
@@ -152,6 +152,8 @@ class EstClient:
         try:
             connection.connect()
             check_peer(connection.sock, self._clock)
+            if self._context.verify_mode is ssl.CERT_REQUIRED:  # else it proves itself by a digest
+                check_enrolment_server(connection.sock)
             connection.request(method, path, body=body, headers=headers or {})
             with connection.getresponse() as response:
                 content = response.read(_MOST_ANSWER_BYTES + 1)

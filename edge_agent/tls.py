@@ -19,6 +19,7 @@ from typing import Final
 
 from cryptography import x509
 
+from device_protocol.identity import is_enrolment_server
 from edge_agent.clock import Clock
 from runtime.tls import client_context
 
@@ -26,7 +27,7 @@ _NO_CHECK_TIME: Final = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_
 
 
 class PeerCertificateError(OSError):
-    """The server's certificate cannot be of now."""
+    """The server's certificate cannot be of now, or is another server's."""
 
 
 def unverified_context() -> ssl.SSLContext:
@@ -82,6 +83,17 @@ def check_peer(peer: ssl.SSLSocket | ssl.SSLObject, clock: Clock) -> None:
             f"it is at least {now:%Y-%m-%d %H:%M} UTC"
         )
     clock.raise_floor(certificate.not_valid_before_utc.timestamp())
+
+
+def check_enrolment_server(peer: ssl.SSLSocket) -> None:
+    """Return if a verified connection leads to the certificate service.
+
+    Raises:
+        PeerCertificateError: it leads to another server of the network.
+    """
+    shown = peer.getpeercert(binary_form=True)
+    if shown is None or not is_enrolment_server(x509.load_der_x509_certificate(shown)):
+        raise PeerCertificateError("it has the certificate of another server of the network")
 
 
 def _with_floor(context: ssl.SSLContext, clock: Clock) -> ssl.SSLContext:

@@ -30,7 +30,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from broker_config.network import Gateway, service_user
 from device_protocol import topics
 from device_protocol.errors import TopicError
-from device_protocol.identity import CONFIGURATION_SIGNING_OID, KEY_SET_SIGNING_OID
+from device_protocol.identity import (
+    CONFIGURATION_SIGNING_OID,
+    ENROLMENT_SERVER,
+    KEY_SET_SIGNING_OID,
+)
 
 BACKDATED = timedelta(minutes=5)  # a gateway's clock may be a little behind the authority's
 _BACKDATED_SHARE = 60  # of a short life no more than this part, or it would be due when issued
@@ -185,7 +189,7 @@ def broker_server(network: str, hosts: Iterable[str]) -> Profile:
 
 def enrolment_server(network: str, hosts: Iterable[str]) -> Profile:
     """Describe the enrolment service's server certificate; `hosts` as of `broker_server`."""
-    return _server(network, "enrolment", hosts)
+    return _server(network, ENROLMENT_SERVER, hosts)
 
 
 def _server(network: str, name: str, hosts: Iterable[str]) -> Profile:

@@ -216,6 +216,23 @@ def test_the_token_is_told_to_nobody_with_another_root(
     enrol(invitation, directory)
 
 
+def test_the_token_is_not_told_to_whoever_runs_the_broker(
+    service: EstServer, directory: Path
+) -> None:
+    """The broker's certificate is of the same root, and its host name may be the same."""
+    authority = service.authority
+    invitation = service.invite(DEVICE)
+    with est_server(authority, credential=authority.broker_server()) as broker:
+        with pytest.raises(UntrustedError, match="another server of the network"):
+            enrol(dataclasses.replace(invitation, url=broker.url), directory)
+        enrol(invitation, directory)
+        before = identity_in(directory).signer.kid
+        with pytest.raises(UntrustedError, match="another server of the network"):
+            renew(directory, broker.url, kind="ed25519", clock=Clock(directory / "clock"))
+        assert broker.asked == ["cacerts"]
+    assert identity_in(directory).signer.kid == before
+
+
 @pytest.mark.parametrize(
     ("trouble", "error", "words"),
     [

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from device_protocol.first_boot import FirstBoot, draw_token, token_sha256
 from device_protocol.identity import device_of
-from enrolment.authority import Authority
+from enrolment.authority import Authority, CredentialFiles
 
 TENANT = "camden"
 
@@ -130,9 +130,13 @@ class EstServer:
 
 
 @contextmanager
-def est_server(authority: Authority, site: dict[str, Any] | None = None) -> Iterator[EstServer]:
-    """Run a service on a free port of this machine."""
-    server = _Server(_tls(authority))
+def est_server(
+    authority: Authority,
+    site: dict[str, Any] | None = None,
+    credential: CredentialFiles | None = None,
+) -> Iterator[EstServer]:
+    """Run a service on a free port of this machine; credential: another than is right."""
+    server = _Server(_tls(authority, credential or authority.enrolment_server()))
     simulator = EstServer(authority, server.server_port, site or {"site": "Lamp 1"})
     server.simulator = simulator
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
@@ -156,8 +160,7 @@ def _public_key(body: bytes) -> Any:
     return request.public_key()
 
 
-def _tls(authority: Authority) -> ssl.SSLContext:
-    credential = authority.enrolment_server()
+def _tls(authority: Authority, credential: CredentialFiles) -> ssl.SSLContext:
     roots = Path(authority.council_root(TENANT))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(credential.certificate, credential.key)
