@@ -4,7 +4,8 @@ A broker checks a certificate when a client connects and never again. So after t
 leaves a gateway out, its live session is ended: NATS does it by itself; on Mosquitto the keeper
 comes under the gateway's client id, which ends the older session of that id, and goes. It comes
 again for a while: who had shown its certificate before the reload, and said nothing yet, is still
-let in afterwards.
+let in afterwards. A gateway that has enrolled anew stays in the description; there the session that
+may be of its earlier certificate is ended once, so that the gateway's new one is left alone.
 
 Which gateways belong in the description, and when, its user decides; starting and stopping a
 broker of one's own is `embedded`. Nothing is published or read here.
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias
 
 import paho.mqtt.client as mqtt
@@ -46,6 +48,8 @@ RESTART_SECONDS = 30.0
 SILENT_AT_MOST = timedelta(seconds=100)
 """Mosquitto drops a connection that says nothing after 90 seconds."""
 
+NONE_LEFT_BEHIND: Mapping[Gateway, frozenset[str]] = MappingProxyType({})
+
 _MEMORY_FILE = "taken.json"
 _UNSEEN = "a process that cannot be seen"
 _CONNECT_SECONDS = 5.0
@@ -60,7 +64,8 @@ class Applied:
     """What `Keeper.apply` did.
 
     changed: whether the broker had to be told anything.
-    ended: devices that were left out since the last time, whose sessions are over.
+    ended: devices that were left out since the last time, whose sessions are over; on Mosquitto
+        also those that left a key behind.
     restart_needed: Mosquitto opens listeners, and learns which of them have a revocation list,
         only when it starts. What it can take while it runs it has taken.
     """
@@ -120,10 +125,17 @@ class Keeper:
             revocation_lists=revocation_lists,
         )
 
-    def apply(self, network: Network, revocation_lists: Mapping[str, bytes]) -> Applied:
+    def apply(
+        self,
+        network: Network,
+        revocation_lists: Mapping[str, bytes],
+        left_behind: Mapping[Gateway, frozenset[str]] = NONE_LEFT_BEHIND,
+    ) -> Applied:
         """Make the broker admit and refuse what it should, and end sessions that must not be.
 
         revocation_lists: DER by tenant (RFC 5280); one for every council at all times.
+        left_behind: ids of the keys that gateways left behind by enrolling anew; the lists name
+            their certificates. NATS has no lists, and lets such a certificate in until it ends.
         Returns once it holds. To be called again, with the same or newer facts, after any error:
         what was left undone is done then.
 
@@ -137,7 +149,8 @@ class Keeper:
         known = taken.read(self._memory)
         outdated = known.outdated if known.outdated == self._identity() else ""
         before = self._on_disk(rendering)
-        if known.fingerprint == rendering.fingerprint and before == rendering.files:
+        anew = self._anew(network, known, left_behind)
+        if not anew and known.fingerprint == rendering.fingerprint and before == rendering.files:
             self._come_again(network, known)
             return Applied(changed=False, restart_needed=bool(outdated))
         admitted = set(network.gateways)
@@ -153,12 +166,13 @@ class Keeper:
         else:
             self._take(rendering, before, network)
         shut_out |= dict.fromkeys(removed, self._clock())
-        self._end_sessions(network, shut_out)
+        self._end_sessions(network, (*shut_out, *anew))
         held = self._held(rendering, network, revocation_lists)
-        taken.write(self._memory, replace(held, shut_out=shut_out, outdated=outdated))
+        held = replace(held, shut_out=shut_out, outdated=outdated, left_behind=left_behind)
+        taken.write(self._memory, held)
         return Applied(
             changed=True,
-            ended=tuple(each.device for each in removed),
+            ended=tuple(each.device for each in (*removed, *anew)),
             restart_needed=bool(outdated),
         )
 
@@ -179,6 +193,18 @@ class Keeper:
     def _ends_here(self) -> bool:
         """Whether sessions end by our doing, and listeners by a restart: on Mosquitto."""
         return self.kind is BrokerKind.MOSQUITTO
+
+    def _anew(
+        self, network: Network, known: Taken, left_behind: Mapping[Gateway, frozenset[str]]
+    ) -> tuple[Gateway, ...]:
+        """Return who left a key behind since the last time, where a session can be ended alone."""
+        if not self._ends_here:
+            return ()
+        return tuple(
+            each
+            for each in network.gateways
+            if left_behind.get(each, frozenset()) - known.left_behind.get(each, frozenset())
+        )
 
     def _come_again(self, network: Network, known: Taken) -> None:
         """End what became a session late, until nobody can be in between any more."""

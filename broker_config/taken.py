@@ -25,6 +25,7 @@ class Taken:
     shut_out: whose session was ended, and when; they may have kept a foot in the door.
     listed_at: since when the revocation list of each council counts.
     outdated: the process, by `keeper`'s name for it, that runs with older listeners.
+    left_behind: ids of keys that gateways left behind, whose sessions were ended for it.
     """
 
     fingerprint: str = ""
@@ -32,6 +33,7 @@ class Taken:
     shut_out: Mapping[Gateway, datetime] = field(default_factory=dict)
     listed_at: Mapping[str, datetime] = field(default_factory=dict)
     outdated: str = ""
+    left_behind: Mapping[Gateway, frozenset[str]] = field(default_factory=dict)
 
 
 def read(path: Path) -> Taken:
@@ -54,6 +56,10 @@ def read(path: Path) -> Taken:
                 tenant: datetime.fromisoformat(at) for tenant, at in found["listed_at"].items()
             },
             outdated=found["outdated"],
+            left_behind={
+                Gateway(tenant, device): frozenset(kids)
+                for tenant, device, kids in found.get("left_behind", ())  # not of older releases
+            },
         )
     except FileNotFoundError:
         return Taken()
@@ -79,6 +85,9 @@ def write(path: Path, taken: Taken) -> None:
             ],
             "listed_at": {tenant: at.isoformat() for tenant, at in taken.listed_at.items()},
             "outdated": taken.outdated,
+            "left_behind": [
+                [each.tenant, each.device, sorted(kids)] for each, kids in taken.left_behind.items()
+            ],
         }
     )
     write_atomically(path, text.encode(), FILE_MODE)

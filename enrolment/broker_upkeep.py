@@ -5,7 +5,7 @@ How a broker is told is `broker_config.keeper`; when, `enrolment.upkeep`.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from broker_config import network as description
 from broker_config.broker_log import BrokerLog
 from broker_config.files import BrokerKind
 from broker_config.keeper import Applied, Keeper, command
-from broker_config.network import PID_FILE, BrokerPaths, Network
+from broker_config.network import PID_FILE, BrokerPaths, Gateway, Network
 from enrolment import metrics
 from enrolment.authority import Authority
 from enrolment.description import describe
@@ -40,7 +40,7 @@ class BrokerUpkeep:
         self._listed_at: dict[str, datetime] = {}
 
     async def tell(
-        self, gateways: Iterable[GatewayRow], revocation_lists: Mapping[str, bytes]
+        self, gateways: Sequence[GatewayRow], revocation_lists: Mapping[str, bytes]
     ) -> None:
         """Make the broker admit and refuse by this.
 
@@ -55,10 +55,16 @@ class BrokerUpkeep:
         network = describe(description.load(self._network_file), gateways, revocation_lists.keys())
         if network is None:
             return
+        rows = {Gateway(row.tenant, row.device): row for row in gateways}
+        left_behind = {
+            each: frozenset(key.kid.hex() for key in rows[each].keys if key.superseded)
+            for each in network.gateways
+        }
         lists = {tenant: revocation_lists[tenant] for tenant in network.tenants}
         keeper = self._keeper(network)
         self._listed_at = keeper.listed_at()  # what it holds even if it cannot be told now
-        self._note(await asyncio.to_thread(keeper.apply, network, lists))
+        left_behind = {each: kids for each, kids in left_behind.items() if kids}
+        self._note(await asyncio.to_thread(keeper.apply, network, lists, left_behind))
         self._listed_at = keeper.listed_at()
 
     def listed_at(self) -> dict[str, datetime]:

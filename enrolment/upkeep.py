@@ -147,6 +147,8 @@ class Upkeep:
 
     async def _see(self, conn: Connection) -> _Seen:
         now = datetime.now(UTC)
+        # Before what is revoked: whoever is seen to have left a key behind is on the list by then.
+        gateways = await registry.gateways(conn)
         lists = await certificates.revocation_lists(conn)
         key_sets = await registry.newest_key_sets(conn)
         listed = await recipients.recipients(conn)
@@ -167,7 +169,7 @@ class Upkeep:
                     key_set=self._read_key_set(tenant, key_sets.get(tenant), now),
                 )
             )
-        return _Seen(now, councils, await registry.gateways(conn))
+        return _Seen(now, councils, gateways)
 
     def _read_key_set(self, tenant: str, message: bytes | None, now: datetime) -> KeySet | None:
         """Return what gateways make of the newest message R: one they refuse is made anew."""

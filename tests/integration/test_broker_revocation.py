@@ -25,7 +25,7 @@ from broker_config.errors import BrokerError, BrokerRefusedError
 from broker_config.files import BrokerKind
 from broker_config.keeper import SILENT_AT_MOST, Keeper, command, hang_up
 from broker_config.keeper_credential import keeper_credential
-from broker_config.network import PID_FILE, Council, NetworkError
+from broker_config.network import PID_FILE, Council, Gateway, NetworkError
 from tests.integration.fix_brokers import City
 
 MINE, NEIGHBOUR, FOREIGN, NEWCOMER = "k7q2m9xd4t", "w3n8b5rc6h", "z9f4j2tv7p", "n3wc0m3rgw"
@@ -224,6 +224,33 @@ def test_foot_in_the_door_of_a_revoked_gateway_does_not_stay(own_city: City) -> 
         mark = said.mark()
         assert not keeper_over(own_city).apply(network, lists).changed
         assert said.said(mark) == ""  # nobody comes for ever
+
+
+async def test_session_under_a_certificate_left_behind_is_ended_once(own_city: City) -> None:
+    """On Mosquitto; NATS could do it only by leaving the gateway out altogether."""
+    city, broker = own_city, own_city.broker
+    lists = broker.revocation_lists | city.revocation_list("camden", NEIGHBOUR)
+    left = {Gateway("camden", NEIGHBOUR): frozenset({"b909ea4637188497"})}
+    earlier = tls(city, NEIGHBOUR)
+    async with connected(city, NEIGHBOUR) as old, connected(city, MINE) as other:
+        city.enrol("camden", NEIGHBOUR)
+        applied = await asyncio.to_thread(keeper_over(city).apply, broker.network, lists, left)
+        if broker.kind is BrokerKind.NATS:
+            assert (applied.changed, applied.ended) == (False, ())
+            await send(old, data(city, NEIGHBOUR), b"goes on")
+            return
+        assert applied.ended == (NEIGHBOUR,)
+        await until_ended(old)
+        assert visit(city, NEIGHBOUR, context=earlier).reason == "SSLV3_ALERT_CERTIFICATE_REVOKED"
+        async with connected(city, NEIGHBOUR) as new:
+            applied = await asyncio.to_thread(keeper_over(city).apply, broker.network, lists, left)
+            assert (applied.changed, applied.ended) == (False, ())
+            await send(new, data(city, NEIGHBOUR), b"undisturbed")
+            left |= {Gateway("camden", NEIGHBOUR): frozenset({"b909ea4637188497", "aa"})}
+            applied = await asyncio.to_thread(keeper_over(city).apply, broker.network, lists, left)
+            assert applied.ended == (NEIGHBOUR,)
+            await until_ended(new)
+        await send(other, data(city, MINE), b"undisturbed")
 
 
 def test_suspended_gateway_is_let_in_again_once_resumed(own_city: City) -> None:
