@@ -193,6 +193,27 @@ async def test_revoking_a_row_ends_the_session_within_two_seconds(office: Office
         assert visit(city, NEIGHBOUR).reason == "SSLV3_ALERT_CERTIFICATE_REVOKED"
 
 
+@on_mosquitto
+@on_plain
+async def test_enrolling_anew_ends_the_session_of_the_certificate_left_behind(
+    office: Office,
+) -> None:
+    city, serial = office.city, office.serial(NEIGHBOUR)
+    async with office.open(), connected(city, NEIGHBOUR) as earlier, connected(city, MINE) as other:
+        city.enrol("camden", NEIGHBOUR)
+        await certificates.add_certificate(
+            office.conn,
+            device=NEIGHBOUR,
+            certificate=read_certificate(city.gateways[NEIGHBOUR].credential.certificate),
+            issued_by="simpleenroll",
+        )
+        await until_ended(earlier)
+        assert await office.named() == {(serial, False)}
+        async with connected(city, NEIGHBOUR) as new:
+            for client, device in ((new, NEIGHBOUR), (other, MINE)):
+                await send(client, data(city, device), b"undisturbed")
+
+
 @on_plain
 async def test_suspended_gateway_is_resumed_and_a_new_one_comes_without_a_restart(
     office: Office,
