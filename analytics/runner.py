@@ -18,7 +18,7 @@ from runtime.backoff import FullJitter
 from runtime.metrics import serve_metrics
 from storage.database import OUTAGES, Connection, connect
 from storage.partitions import ensure_partitions
-from storage.retention import expire, forget_credentials
+from storage.retention import expire, forget_certificates, forget_credentials
 from storage.rollups import LOG_ENTRIES, refresh_rollups
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,8 @@ HOUSEKEEPING_SECONDS: Final = 3600.0
 PARTITIONS_AHEAD: Final = timedelta(days=35)
 CREDENTIALS_KEPT: Final = timedelta(days=90)
 """After the end of a one-time token or a staff session: long enough to look into a mishap."""
+CERTIFICATES_KEPT: Final = timedelta(days=365)
+"""After the end of a gateway's certificate: who held it is kept for ever, itself no longer."""
 
 RETRY_BASE_SECONDS: Final = 0.5
 RETRY_CAP_SECONDS: Final = 30.0
@@ -91,6 +93,9 @@ async def _keep_house(conn: Connection, settings: AnalyticsSettings) -> None:
     forgotten = await forget_credentials(conn, now - CREDENTIALS_KEPT)
     if forgotten:
         log.info("ended credentials removed", extra={"rows": forgotten})
+    emptied = await forget_certificates(conn, now - CERTIFICATES_KEPT)
+    if emptied:
+        log.info("ended certificates emptied", extra={"rows": emptied})
     if settings.keep_days is not None:
         expired = await expire(conn, now - timedelta(days=settings.keep_days))
         EXPIRED.inc(expired.tables)

@@ -124,7 +124,8 @@ async def add_certificate(
 async def certificate_of(conn: Connection, *, device: str, kid: bytes) -> x509.Certificate | None:
     """Return the newest certificate of this gateway for the key called `kid`, or None.
 
-    None also for a key that the gateway has left behind by enrolling anew.
+    None also for a key that the gateway has left behind by enrolling anew, and for a certificate
+    that ended so long ago that it is kept no more (`storage.retention`).
     """
     cursor = await conn.execute(query("certificate_of"), {"device": device, "kid": kid})
     row = await cursor.fetchone()

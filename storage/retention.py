@@ -43,6 +43,19 @@ async def forget_credentials(conn: Connection, before: datetime) -> int:
     return tokens.rowcount + sessions.rowcount
 
 
+async def forget_certificates(conn: Connection, before: datetime) -> int:
+    """Empty gateway certificates that ended before a time; return how many.
+
+    Serial, key id and dates stay: they say who held what and when, and no kid is taken twice.
+    """
+    emptied = await conn.execute(
+        "UPDATE gateway_certificate SET certificate = NULL"
+        " WHERE not_after < %s AND certificate IS NOT NULL",
+        (before,),
+    )
+    return emptied.rowcount
+
+
 async def expire(conn: Connection, before: datetime) -> Expired:
     """Remove observations and their evidence, refusals and quarantine from before a time.
 

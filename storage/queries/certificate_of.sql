@@ -5,5 +5,6 @@ SELECT certificate
  WHERE device = %(device)s
    AND gateway_certificate.kid = %(kid)s
    AND superseded_at IS NULL
+   AND certificate IS NOT NULL
  ORDER BY issued_at DESC
  LIMIT 1

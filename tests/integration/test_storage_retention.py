@@ -6,11 +6,21 @@ from datetime import timedelta
 import pytest
 
 from device_protocol.first_boot import token_sha256
-from storage import audit, invitations, staff
+from storage import audit, certificates, invitations, staff
 from storage.database import Connection
 from storage.invitations import Invitation, TokenRefusedError
-from storage.retention import forget_credentials
-from tests.integration.enrolled import ACTOR, DAY, add_councils, enrol, invite, now
+from storage.retention import forget_certificates, forget_credentials
+from tests.integration.enrolled import (
+    ACTOR,
+    DAY,
+    add_councils,
+    certificate,
+    enrol,
+    enrolled,
+    invite,
+    kid_of,
+    now,
+)
 
 KEPT = 90 * DAY
 
@@ -104,3 +114,21 @@ async def test_sessions_are_forgotten_ninety_days_after_their_end(conn: Connecti
     assert await staff.staff_of(conn, kept[-1], now()) is not None
     assert await audit.entries(conn) == acts
     assert len(acts) == 6
+
+
+async def test_of_certificates_ended_a_year_ago_all_but_themselves_is_kept(
+    conn: Connection,
+) -> None:
+    device = await enrolled(conn, "A")
+    long_ago, recent = (certificate(device, begins=-days - 7) for days in (365.1, 364.9))
+    for each in (long_ago, recent):
+        await certificates.add_certificate(conn, device=device, certificate=each, issued_by="local")
+
+    assert await forget_certificates(conn, now() - 365 * DAY) == 1
+    assert await forget_certificates(conn, now() - 365 * DAY) == 0
+
+    cursor = await conn.execute("SELECT serial, kid FROM gateway_certificate")
+    kept = {(int(serial), bytes(kid)) for serial, kid in await cursor.fetchall()}
+    assert {(each.serial_number, kid_of(each)) for each in (long_ago, recent)} < kept
+    for each, found in ((long_ago, None), (recent, recent)):
+        assert await certificates.certificate_of(conn, device=device, kid=kid_of(each)) == found
