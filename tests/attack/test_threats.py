@@ -20,7 +20,8 @@ algorithms, send retained D, flood (size), flood (rate), flood (unknown epochs),
 forgeries), spoof CN across councils, connect with an expired certificate, connect with a revoked
 certificate, connect with a foreign certificate, connect with a self-signed certificate, steal a
 client id, TLS 1.2 on MQTT, oversized CSR, malformed CSR, token reuse, token guessing, token of
-another council or device, enrolment of a duplicate key, council A administering council B
+another council or device, pose as the certificate service, enrolment of a duplicate key, council A
+administering council B
 """
 """What a council's security officer asks about; every row of it stands in the table."""
 

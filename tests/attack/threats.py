@@ -48,6 +48,7 @@ _DECEIVED = "test_gateway_deceived.py::"
 _DOOR = "test_door.py::"
 _CERTIFICATES = "test_certificate_service.py::"
 _COUNCILS = "test_councils.py::"
+_FALSE = "test_false_service.py::"
 
 
 def _ingest(threat: str, check: str, *tests: str, alarm: str = REFUSALS) -> Threat:
@@ -310,6 +311,16 @@ THREATS: tuple[Threat, ...] = (
         tests=(
             _CERTIFICATES + "test_token_of_another_council",
             _CERTIFICATES + "test_token_of_another_device",
+        ),
+    ),
+    Threat(
+        threat="pose as the certificate service",
+        stopped_by=(Where.GATEWAY,),
+        check="the region root's digest in the invitation, and the name in the certificate",
+        alarm=AGENT,
+        tests=(
+            _FALSE + "test_pose_as_the_certificate_service_with_another_root",
+            _FALSE + "test_pose_as_the_certificate_service_with_the_brokers_certificate",
         ),
     ),
     Threat(

@@ -198,41 +198,6 @@ def test_a_lost_answer_does_not_cost_the_token(service: EstServer, directory: Pa
     assert identity_in(directory).not_after > 0
 
 
-def test_the_token_is_told_to_nobody_with_another_root(
-    service: EstServer, directory: Path, tmp_path: Path
-) -> None:
-    invitation = service.invite(DEVICE)
-    with est_server(Authority(tmp_path / "impostor", "Test")) as impostor:
-        with pytest.raises(UntrustedError, match="does not know the root of the invitation"):
-            enrol(dataclasses.replace(invitation, url=impostor.url), directory)
-        # One that shows the real roots, as anybody can, still cannot speak for them.
-        roots = certs_only(
-            x509.load_pem_x509_certificates(service.authority.service_root().read_bytes())
-        )
-        impostor.spoil["cacerts"] = lambda _: roots
-        with pytest.raises(UntrustedError, match="is not believed"):
-            enrol(dataclasses.replace(invitation, url=impostor.url), directory)
-        assert set(impostor.asked) == {"cacerts"}
-    enrol(invitation, directory)
-
-
-def test_the_token_is_not_told_to_whoever_runs_the_broker(
-    service: EstServer, directory: Path
-) -> None:
-    """The broker's certificate is of the same root, and its host name may be the same."""
-    authority = service.authority
-    invitation = service.invite(DEVICE)
-    with est_server(authority, credential=authority.broker_server()) as broker:
-        with pytest.raises(UntrustedError, match="another server of the network"):
-            enrol(dataclasses.replace(invitation, url=broker.url), directory)
-        enrol(invitation, directory)
-        before = identity_in(directory).signer.kid
-        with pytest.raises(UntrustedError, match="another server of the network"):
-            renew(directory, broker.url, kind="ed25519", clock=Clock(directory / "clock"))
-        assert broker.asked == ["cacerts"]
-    assert identity_in(directory).signer.kid == before
-
-
 @pytest.mark.parametrize(
     ("trouble", "error", "words"),
     [
