@@ -6,6 +6,7 @@ alone can run `kerbstone agent`, and so that `--help` answers at once.
 
 import argparse
 import importlib
+import os
 import sys
 from typing import Final, NamedTuple
 
@@ -62,9 +63,14 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     module = importlib.import_module(COMMANDS[arguments.command].module)
     try:
-        return int(module.run(arguments))
+        status = int(module.run(arguments))
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return status
 
 
 if __name__ == "__main__":

@@ -191,7 +191,7 @@ def _about(found: Shown) -> list[str]:
         f"  Status         {facts.status} since {moment(facts.status_at)}{reason}",
         f"  Site           {facts.site or '-'}  {facts.label}".rstrip(),
         f"  Place          {facts.place_name or '-'}{place}",
-        f"  Invitation     open until {moment(facts.token_expires_at)}",
+        f"  Invitation     {_invitation(facts)}",
         f"  Enrolled       {moment(facts.enrolled_at)}",
         f"  Certificate    until {moment(facts.certificate_until)}",
         f"  Last message   {moment(facts.last_message_at)}",
@@ -206,6 +206,11 @@ def _about(found: Shown) -> list[str]:
     lines.append("  Newest acts")
     lines += [f"    {moment(each.at)}  {each.action}  {each.actor}" for each in found.audit]
     return lines
+
+
+def _invitation(facts: GatewayFacts) -> str:
+    until = facts.token_expires_at
+    return "none open" if until is None else f"open until {moment(until)}"
 
 
 def _settings(facts: GatewayFacts) -> str:

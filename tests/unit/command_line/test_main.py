@@ -1,5 +1,6 @@
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,3 +99,22 @@ def test_wrong_settings_stop_a_process_with_status_2(
     file.write_text("port = 99999999\n")
     assert main(["serve", "--config", str(file)]) == 2
     assert f"{file}:1: port" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text("")
+    unread, stdout = os.pipe()
+    os.close(unread)
+    try:
+        words = [sys.executable, "-P", "-m", "command_line", "agent", "check-config", str(file)]
+        ended = subprocess.run(
+            words,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            check=False,
+        )
+    finally:
+        os.close(stdout)
+    assert (ended.returncode, ended.stderr) == (141, b"")
