@@ -9,7 +9,7 @@ from pathlib import Path
 from command_line import agent_enrol
 from command_line.process import USAGE_ERROR, configure_config, run_process
 from edge_agent.settings import AgentSettings, check
-from edge_agent.status import read_status
+from edge_agent.status import AlreadyRunningError, read_status
 from runtime.settings import SettingsError, load
 
 
@@ -35,7 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
         # Here, not above: status and check-config need neither broker client nor spool.
         from edge_agent.agent import run as run_agent  # noqa: PLC0415
 
-        return run_process("agent", AgentSettings, run_agent, arguments)
+        return run_process(
+            "agent", AgentSettings, run_agent, arguments, misused=(AlreadyRunningError,)
+        )
     if arguments.action == "enrol":
         return agent_enrol.run(arguments)
     if arguments.action == "status":

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _fail(arguments, "busy", str(error), TRY_AGAIN)
     except OSError as error:
         kind = "token" if isinstance(error, HardwareError) else "file"
-        return _fail(arguments, kind, str(error), 1)
+        return _fail(arguments, kind, _trouble(error), 1)
     print(json.dumps(outcome) if arguments.json else _words(outcome))
     return 0
 
@@ -249,19 +250,30 @@ def _outcome(arguments: argparse.Namespace, plan: _Plan, enrolled: Enrolled) -> 
         if not config.exists():
             state = arguments.state_directory or config.absolute().parent / "state"
             text = first_settings(enrolled, state.absolute(), plan.kind, plan.signer)
-            config.absolute().parent.mkdir(parents=True, exist_ok=True)
-            replace(config.absolute(), text.encode(), durable=True)
+            _write(config.absolute(), text)
             outcome["config_written"] = True
         outcome["config_mistakes"] = check(config)
     return outcome
 
 
+def _write(config: Path, text: str) -> None:
+    try:
+        config.parent.mkdir(parents=True, exist_ok=True)
+        replace(config, text.encode(), durable=True)
+    except OSError as error:
+        raise OSError(
+            f"the gateway is enrolled, but {config} cannot be written ({error.strerror}); call "
+            "this again with another --config"
+        ) from error
+
+
 def _words(outcome: Mapping[str, Any]) -> str:
     verb = "was enrolled by this invitation before" if outcome["was_already"] else "is enrolled"
+    until = datetime.fromisoformat(outcome["certificate_until"])
     lines = [
         f"Gateway {outcome['device']} ({outcome['tenant']}) {verb}.",
         f"Its keys and certificate lie in {outcome['directory']}.",
-        f"The certificate ends {outcome['certificate_until']}; the agent renews it before.",
+        f"The certificate ends {until:%Y-%m-%d %H:%M} UTC; the agent renews it before.",
     ]
     config = outcome["config"]
     if outcome["config_written"]:
@@ -283,6 +295,12 @@ def _kind_of(error: EnrolmentError) -> str:
         TokenMissingError: "token",
     }
     return kinds.get(type(error), "unusable")
+
+
+def _trouble(error: OSError) -> str:
+    if error.filename is None:
+        return str(error)
+    return f"{error.filename} cannot be used: {error.strerror}; is --directory one to write to?"
 
 
 def _fail(arguments: argparse.Namespace, kind: str, problem: str, status: int) -> int:

@@ -121,7 +121,7 @@ class FirstBoot:
     def to_toml(self) -> str:
         """Return the first-boot file."""
         return (
-            "# What one gateway needs to enrol; used once, then deleted by the gateway.\n"
+            "# What one gateway needs to enrol; good for one gateway, once.\n"
             "# The token is a secret until then: whoever has it can enrol in the gateway's place.\n"
             f'url = "{self.url}"\n'
             f'tenant = "{self.tenant}"\n'

@@ -103,7 +103,7 @@ class EstClient:
             return self._request("simpleenroll", request, {"Authorization": f"Basic {credentials}"})
         except RefusedError as refusal:
             raise RefusedError(
-                f"{refusal}; check device and token, or ask the council for a new invitation",
+                f"{refusal} Check device and token, or ask the council for a new invitation.",
                 refusal.status,
             ) from None
 
@@ -159,13 +159,11 @@ class EstClient:
                 content = response.read(_MOST_ANSWER_BYTES + 1)
         except (ssl.SSLCertVerificationError, PeerCertificateError) as error:
             raise UntrustedError(
-                f"{place} is not believed: {_reason(error)}; check the address, and whether the "
-                "invitation is of this network"
+                f"{place} is not believed: {_reason(error)}; check the address, this computer's "
+                "clock, and whether the invitation is of this network"
             ) from error
         except (OSError, http.client.HTTPException) as error:
-            raise UnreachableError(
-                f"{place} does not answer: {_reason(error)}; check the network, then try again"
-            ) from error
+            raise UnreachableError(f"{place} {_silence(error)}, then try again") from error
         finally:
             connection.close()
         if len(content) > _MOST_ANSWER_BYTES:
@@ -205,10 +203,11 @@ def _check_status(response: http.client.HTTPResponse, content: bytes) -> None:
     status = response.status
     if _OK <= status < _MULTIPLE and status != _ACCEPTED:
         return
-    problem = _problem(content) or response.reason
+    problem = _sentence(_problem(content) or response.reason)
     if status in (_ACCEPTED, _TOO_MANY_REQUESTS) or status >= _FIRST_SERVER_ERROR:
         wait = _wait_seconds(response.getheader("Retry-After"))
-        raise UnreachableError(f"the service asks to wait ({status}): {problem}", wait)
+        until = f" Try again in {wait:.0f} seconds." if wait else ""
+        raise UnreachableError(f"the service asks to wait ({status}): {problem}{until}", wait)
     raise RefusedError(f"the service refuses ({status}): {problem}", status)
 
 
@@ -225,12 +224,27 @@ def _problem(content: bytes) -> str:
     return "".join(each for each in words if each.isprintable())[:_PROBLEM_CHARACTERS]
 
 
+def _sentence(words: str) -> str:
+    return words if words.endswith((".", "!", "?")) else f"{words}."
+
+
 def _wait_seconds(header: str | None) -> float:
     """Read Retry-After as seconds; a date there is answered with 0, no wait of its own."""
     try:
         return min(max(float(header or 0), 0.0), _MOST_WAIT_SECONDS)
     except ValueError:
         return 0.0
+
+
+def _silence(error: Exception) -> str:
+    """Say whether nobody is there, or somebody who speaks something else."""
+    hung_up = isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionError)
+    if isinstance(error, ssl.SSLError | http.client.HTTPException) and not hung_up:
+        return (
+            f"does not answer as an enrolment service ({_reason(error)}); check address and port, "
+            "and whether a proxy is in between"
+        )
+    return f"does not answer: {_reason(error)}; check the network"
 
 
 def _reason(error: Exception) -> str:

@@ -40,7 +40,10 @@ class StateLock:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._file.close()
-            raise AlreadyRunningError(f"an agent already runs on {state_directory}") from error
+            raise AlreadyRunningError(
+                f"an agent already runs on {state_directory}; end that one, or give this gateway "
+                "another state_directory in its settings"
+            ) from error
 
     def __enter__(self) -> Self:
         return self

@@ -225,6 +225,26 @@ def test_misuse_is_explained(
     assert problem in said["problem"]
 
 
+def test_a_directory_that_cannot_be_made_is_named_with_what_to_do(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    words = ["agent", "enrol", "--first-boot", str(file), "--directory", str(in_the_way)]
+    assert main(words) == 1
+    assert f"{in_the_way} cannot be used: File exists; is --directory" in capsys.readouterr().err
+
+
+def test_settings_that_cannot_be_written_do_not_hide_that_it_is_enrolled(
+    enrol: Enrol, file: Path, tmp_path: Path
+) -> None:
+    status, said = enrol("--first-boot", file, "--config", file / "agent.toml")
+    assert (status, said["error"]) == (1, "file")
+    assert "is enrolled, but" in said["problem"]
+    status, said = enrol("--first-boot", file, "--config", tmp_path / "agent.toml")
+    assert (status, said["was_already"], said["config_written"]) == (0, True, True)
+
+
 def test_settings_of_another_gateway_are_not_given_its_keys(
     enrol: Enrol, file: Path, service: EstServer, tmp_path: Path
 ) -> None:

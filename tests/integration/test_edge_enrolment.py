@@ -9,7 +9,9 @@ import itertools
 import json
 import logging
 import os
+import socket
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -204,11 +206,11 @@ def test_a_lost_answer_does_not_cost_the_token(service: EstServer, directory: Pa
         (
             ("simpleenroll", Answer(401, b"Device or token is wrong.")),
             RefusedError,
-            "token is wrong",
+            r"401.: Device or token is wrong\. Check device and token",
         ),
-        (("simpleenroll", Answer(403, b'{"detail": "expired"}')), RefusedError, "expired; check"),
+        (("simpleenroll", Answer(403, b'{"detail": "expired"}')), RefusedError, r"expired\. Check"),
         (("simpleenroll", Answer(503, b"later")), UnreachableError, "asks to wait .503.: later"),
-        (("simpleenroll", Answer(202, b"", {"Retry-After": "7"})), UnreachableError, "202"),
+        (("simpleenroll", Answer(202, b"", {"Retry-After": "7"})), UnreachableError, "in 7 sec"),
         (("simpleenroll", Answer(200, b"no base 64!")), UnusableError, "no PKCS #7"),
         (("simpleenroll", Answer(200, b"AAAA")), UnusableError, "no PKCS #7"),
         (("simpleenroll", Answer(200, b"x" * 70_000)), UnusableError, "over 65536 bytes"),
@@ -465,6 +467,28 @@ def test_a_server_nobody_runs_is_an_outage(service: EstServer, directory: Path) 
     invitation = dataclasses.replace(service.invite(DEVICE), url=nowhere)
     with pytest.raises(UnreachableError, match="localhost:1 does not answer"):
         enrol(invitation, directory)
+
+
+def test_a_server_that_speaks_something_else_is_no_outage(
+    service: EstServer, directory: Path
+) -> None:
+    def greet(listener: socket.socket) -> None:
+        peer, _ = listener.accept()
+        with peer:
+            peer.recv(1)
+            peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socket.create_server(("localhost", 0)) as listener:
+        answering = threading.Thread(target=greet, args=(listener,))
+        answering.start()
+        port = str(listener.getsockname()[1])
+        elsewhere = service.url.replace(service.url.split(":")[2].split("/")[0], port)
+        invitation = dataclasses.replace(service.invite(DEVICE), url=elsewhere)
+        with pytest.raises(
+            UnreachableError, match=r"as an enrolment .* address and port"
+        ):
+            enrol(invitation, directory)
+        answering.join()
 
 
 def unsure_clock(directory: Path, now: datetime) -> Clock:
