@@ -12,13 +12,23 @@ PLAIN_INTERVAL_SECONDS: Final = 5.0
 class Progress:
     """A bar with a title, a count and an estimate of what is left; a context manager.
 
+    estimated: whether what is left can be told from what is done; not where others are waited for.
     Off a terminal a plain line is written every few seconds instead, so that logs stay readable.
     """
 
-    def __init__(self, title: str, total: int, *, unit: str, stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        *,
+        unit: str,
+        estimated: bool = True,
+        stream: TextIO | None = None,
+    ) -> None:
         self._title = title
         self._total = max(total, 1)
         self._unit = unit
+        self._estimated = estimated
         self._stream = sys.stderr if stream is None else stream
         self._interactive = self._stream.isatty()
         self._started = time.monotonic()
@@ -61,7 +71,7 @@ class Progress:
         bar = "█" * filled + "·" * (BAR_CELLS - filled)
         line = f"{self._title} {bar} {share:4.0%}  {self._done:,} of {self._total:,} {self._unit}"
         elapsed = now - self._started
-        if elapsed > 1 and 0 < share < 1:
+        if self._estimated and elapsed > 1 and 0 < share < 1:
             line += f", {elapsed / share - elapsed:.0f} s left"
         return line
 

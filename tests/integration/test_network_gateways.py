@@ -7,8 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 
 from command_line.network import gateways
+from command_line.network.commands import gateway
+from enrolment.files import read_certificate
 from tests.integration.fix_network import Operator, status_of
 from tests.integration.test_storage_network_recipients import report
 
@@ -167,6 +170,28 @@ def test_settings_are_checked_asked_for_and_followed(kerbstone: Operator) -> Non
         gateways.settled(kerbstone.directory, device=device, version=version, within_seconds=60)
     )
     assert settled.state == "superseded"
+
+
+def test_a_token_on_the_screen_comes_with_what_else_must_be_typed(kerbstone: Operator) -> None:
+    said = kerbstone("gateway", "invite", "camden", "--site", "A1")
+    assert "kerbstone agent enrol --url https://broker.example.org:8445/.well-known" in said.out
+    digest = re.search(r"--region-root-sha256 ([0-9a-f]{64}) ", said.out)
+    assert digest
+    root = read_certificate(kerbstone.directory.region_root)
+    assert root.fingerprint(hashes.SHA256()).hex() == digest[1]
+    assert "agent enrol" not in kerbstone("gateway", "invite", "camden", "--site", "A1").out
+
+
+def test_who_waits_for_settings_is_told_what_holds_them_up(
+    kerbstone: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "SIGNED_WITHIN_SECONDS", 0.0)
+    device = kerbstone.enrolled("A1")
+    configure = ("gateway", "configure", device, "--set", "uplink.batch_seconds=5", "--wait", "0.1")
+    said = kerbstone(*configure)
+    assert "does the enrolment service run" in said.err
+    assert said.out.splitlines()[1].startswith("Nothing is signed yet")
+    assert said.status == 1
 
 
 def test_waiting_ends_when_the_gateway_reports_that_it_follows(kerbstone: Operator) -> None:

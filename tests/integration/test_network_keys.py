@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 
 from command_line.network import rotation
+from command_line.network.commands import rotate
 from device_protocol.recipient_pem import decode_pem
 from enrolment.files import read_certificate
 from storage.database import Connection
@@ -67,6 +68,14 @@ def test_waiting_for_the_new_keys_says_when_some_have_not_come(kerbstone: Operat
     kerbstone.serve()
     assert asyncio.run(rotation.adoption(kerbstone.directory))[0].complete
     assert kerbstone("rotate", "recipients", "--group", "council").status == 1
+
+
+def test_who_waits_for_new_keys_is_told_what_holds_them_up(
+    kerbstone: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rotate, "SIGNED_WITHIN_SECONDS", 0.0)
+    said = kerbstone("rotate", "recipients", "--wait", "0.1", "--json")
+    assert said.err.count("does the enrolment service run") == 1
 
 
 def test_services_get_new_certificates_that_the_authority_stands_by(kerbstone: Operator) -> None:

@@ -4,11 +4,14 @@ import argparse
 import json
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Final
 
 from command_line.network import gateways
 from command_line.network.commands import invite
 from command_line.network.commands.terminal import (
     FAILED,
+    NOT_SIGNED,
+    SIGNED_WITHIN_SECONDS,
     Actions,
     MisusedError,
     add_action,
@@ -21,11 +24,19 @@ from command_line.network.commands.terminal import (
 )
 from command_line.network.directory import NetworkDirectory
 from command_line.network.gateways import Shown
+from command_line.progress import say
 from storage.network_view import GatewayFacts
 from storage.registry import Status
 
 STATUSES = ("invited", "active", "suspended", "revoked")
-WAIT_SECONDS = 300.0
+OUTCOMES: Final = {
+    "requested": NOT_SIGNED,
+    "signed": "They are signed, but the gateway has not answered: it may be off, or still trying "
+    "them, and then goes back by itself. `kerbstone network gateway show` tells later.",
+    "refused": "The gateway has refused them, or could not report back under them and has gone "
+    "back by itself. Its log says why.",
+}
+WAIT_SECONDS = 900.0  # a gateway tries for ten minutes, unless its own settings say otherwise
 
 
 def configure(actions: Actions) -> None:
@@ -143,14 +154,25 @@ async def _configure(arguments: argparse.Namespace, directory: NetworkDirectory)
     )
     state, lines = "requested", [f"Settings {version} are asked of {arguments.device}."]
     if arguments.wait is not None:
-        settled = await gateways.settled(
-            directory, device=arguments.device, version=version, within_seconds=arguments.wait
-        )
-        state = settled.state
-        lines.append(f"They are {state}.")
+        state = await _outcome(arguments, directory, version)
+        lines.append(OUTCOMES.get(state, f"They are {state}."))
     document = {"device": arguments.device, "version": version, "state": state}
     show(arguments, document, lines)
     return 0 if arguments.wait is None or state == "in force" else FAILED
+
+
+async def _outcome(arguments: argparse.Namespace, directory: NetworkDirectory, version: int) -> str:
+    """Wait for what the gateway makes of its settings; say meanwhile what may hold them up."""
+    at_first = min(arguments.wait, SIGNED_WITHIN_SECONDS)
+    state = ""
+    for seconds in (at_first, arguments.wait - at_first):
+        settled = await gateways.settled(
+            directory, device=arguments.device, version=version, within_seconds=seconds
+        )
+        if not state and settled.state not in gateways.SETTLED and seconds < arguments.wait:
+            say(NOT_SIGNED if settled.state == "requested" else "Signed; the gateway tries them.")
+        state = settled.state
+    return state
 
 
 def parsed(pairs: Sequence[str]) -> dict[str, object]:

@@ -195,6 +195,18 @@ def _shown(invited: Invited, index: int) -> dict[str, object]:
     }
 
 
+def _how(invited: Invited) -> list[str]:
+    """Say what the gateway must be told beside its device id and token."""
+    for boot in invited.first_boots.values():
+        return [
+            "On each gateway, with its device id; it asks for the token:",
+            f"  kerbstone agent enrol --url {boot.url} \\",
+            f"    --region-root-sha256 {boot.region_root_sha256.hex()} \\",
+            "    --device DEVICE --config gateway.toml",
+        ]
+    return []
+
+
 def _lines(arguments: argparse.Namespace, invited: Invited, bad: Sequence[BadRow]) -> list[str]:
     on_paper = arguments.sheet is not None or arguments.first_boot_directory is not None
     lines = []
@@ -206,6 +218,7 @@ def _lines(arguments: argparse.Namespace, invited: Invited, bad: Sequence[BadRow
                 for each in invited.invitations
             ],
         )
+        lines += _how(invited)
     counts = Counter(each.outcome for each in invited.invitations)
     told = ", ".join(f"{number} {outcome}" for outcome, number in counts.items())
     lines.append(f"{told or 'Nobody invited'}{f', {len(bad)} bad rows' if bad else ''}.")

@@ -8,6 +8,8 @@ from pathlib import Path
 from command_line.network import passphrases, rotation
 from command_line.network.commands.terminal import (
     FAILED,
+    NOT_SIGNED,
+    SIGNED_WITHIN_SECONDS,
     Actions,
     add_action,
     add_group,
@@ -21,7 +23,7 @@ from command_line.network.directory import NetworkDirectory
 from command_line.network.first_messages import MAIN
 from command_line.network.recipient_keys import KINDS
 from command_line.network.rotation import Adoption, RegionKey
-from command_line.progress import Progress
+from command_line.progress import Progress, say
 
 WAIT_SECONDS = 4200.0  # an epoch lasts an hour, unless settings say otherwise
 _POLL_SECONDS = 0.5
@@ -111,10 +113,17 @@ async def _awaited(arguments: argparse.Namespace, directory: NetworkDirectory) -
     found = await rotation.adoption(directory)
     if arguments.wait is None:
         return found
-    ends = time.monotonic() + arguments.wait
-    with Progress("Taking up the new keys", len(found), unit="councils") as progress:
+    begun = time.monotonic()
+    ends, reminded = begun + arguments.wait, False
+    with Progress(
+        "Taking up the new keys", len(found), unit="councils", estimated=False
+    ) as progress:
         while not all(each.complete for each in found) and time.monotonic() < ends:
             progress.update(sum(each.complete for each in found))
+            if not reminded and time.monotonic() - begun > SIGNED_WITHIN_SECONDS:
+                reminded = True
+                if not all(each.signed for each in found):
+                    say(f"\n{NOT_SIGNED}")
             await asyncio.sleep(_POLL_SECONDS)
             found = await rotation.adoption(directory)
         progress.update(sum(each.complete for each in found))

@@ -47,6 +47,13 @@ CarryOut: TypeAlias = Callable[[argparse.Namespace, NetworkDirectory], Coroutine
 
 FAILED: Final = 1
 
+SIGNED_WITHIN_SECONDS: Final = 10.0
+"""The enrolment service signs what is asked for within a second or two, where it runs."""
+NOT_SIGNED: Final = (
+    "Nothing is signed yet: does the enrolment service run (`kerbstone enrolment run`)? "
+    "Its log says what holds it up."
+)
+
 
 class MisusedError(Exception):
     """The words on the command line do not fit together; the message says what would."""

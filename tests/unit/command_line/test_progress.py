@@ -30,6 +30,17 @@ def test_a_log_sees_no_control_characters() -> None:
     assert log.getvalue() == "  Counting: 8 sheep in 0.0 s\n"
 
 
+def test_what_is_waited_for_is_not_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    for estimated in (True, False):
+        terminal = Terminal()
+        progress = Progress("Waiting", 4, unit="sheep", estimated=estimated, stream=terminal)
+        now[0] += 2
+        progress.update(1)
+        assert ("6 s left" in terminal.getvalue()) is estimated
+
+
 def test_a_failed_run_claims_nothing() -> None:
     log = io.StringIO()
     progress = Progress("Counting", 2, unit="sheep", stream=log)
