@@ -106,9 +106,11 @@ class Connection(aiomqtt.Client):
         try:
             return await super().__aenter__()
         except BaseException:
-            self._is_connecting = False
+            self._is_connecting = False  # before the line below: this is no hanging up
             self._client.disconnect()
             raise
+        finally:
+            self._is_connecting = False
 
     def check_server(self, clock: Clock) -> None:
         """Return if the broker's certificate may be of now, where TLS could not tell.

@@ -6,6 +6,7 @@ Whatever happens on the way, every reading arrives, and the spool empties only t
 import asyncio
 import contextlib
 import csv
+import gc
 import re
 import signal
 import socket
@@ -653,6 +654,16 @@ async def test_a_second_agent_on_the_same_state_is_refused(gateway: Gateway, tas
     with pytest.raises(AlreadyRunningError):
         await run(gateway.settings)
     assert "the agent runs" in gateway.status().render()
+
+
+async def test_an_agent_that_stops_leaves_no_complaint_behind(
+    gateway: Gateway, centre: Centre, tasks: Tasks, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = tasks.start(run(gateway.settings))
+    await gateway.until_facts(lambda facts: facts["connected"])
+    await tasks.stop(agent)
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_metrics_tell_of_the_spool_and_the_messages(
