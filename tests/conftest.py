@@ -1,3 +1,3 @@
 """What every test may ask for, wherever it lives."""
 
-pytest_plugins = ["tests.integration.fix_brokers", "tests.integration.fix_network"]
+pytest_plugins = ["tests.integration.fix_brokers"]

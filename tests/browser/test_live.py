@@ -68,9 +68,15 @@ async def test_a_value_grows_old_before_the_readers_eyes(page: Page, centre: Cen
     await centre.street.report(centre.conn, ("North Kensington", "pm10"), 20.5)
     await expect(row.locator("[data-value]")).to_have_text("20.5", timeout=5000)
     await expect(row.locator("[data-status]")).to_have_text("Fresh")
-    await page.clock.fast_forward(70_000)
-    await expect(row.locator("[data-status]")).to_have_text("Late")
-    await expect(row.locator("[data-age]")).to_have_text(re.compile("^(7|8)[0-9] seconds ago$"))
+    for _ in range(5):  # a word from the centre in that moment sets the page's clock right again
+        await page.clock.fast_forward(70_000)
+        shown = await row.evaluate(
+            "row => ['status', 'age'].map(each => row.querySelector(`[data-${each}]`).textContent)"
+        )
+        if shown[0] == "Late":
+            break
+    assert shown[0] == "Late"
+    assert re.fullmatch("(7|8)[0-9] seconds ago", shown[1])
 
 
 async def test_a_lost_centre_is_told_within_half_a_minute_and_forgotten_when_it_is_back(

@@ -16,6 +16,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from storage.database import Connection, connect
 from storage.embedded import EmbeddedDatabase, remove
 from storage.migration import migrate
+from tests.integration.fix_network import kerbstone, newcomer, typed
+
+__all__ = ["kerbstone", "newcomer", "typed"]
 
 EXTERNAL = os.environ.get("KERBSTONE_TEST_DATABASE")
 SERVERS = ["external"] if EXTERNAL else ["plain", "timescaledb"]
