@@ -484,9 +484,7 @@ def test_a_server_that_speaks_something_else_is_no_outage(
         port = str(listener.getsockname()[1])
         elsewhere = service.url.replace(service.url.split(":")[2].split("/")[0], port)
         invitation = dataclasses.replace(service.invite(DEVICE), url=elsewhere)
-        with pytest.raises(
-            UnreachableError, match=r"as an enrolment .* address and port"
-        ):
+        with pytest.raises(UnreachableError, match=r"as an enrolment .* address and port"):
             enrol(invitation, directory)
         answering.join()
 
