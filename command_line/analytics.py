@@ -4,7 +4,9 @@ import argparse
 
 from analytics.runner import run as run_analytics
 from analytics.settings import AnalyticsSettings
+from command_line.database_process import on_database
 from command_line.process import configure_config, run_process
+from storage.migration import MigrationError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -15,4 +17,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out the action."""
-    return run_process("analytics", AnalyticsSettings, run_analytics, arguments)
+    return run_process(
+        "analytics",
+        AnalyticsSettings,
+        on_database(run_analytics),
+        arguments,
+        misused=(MigrationError,),
+    )

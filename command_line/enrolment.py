@@ -2,10 +2,12 @@
 
 import argparse
 
+from command_line.database_process import on_database
 from command_line.process import configure_config, run_process
 from enrolment.files import CredentialError
 from enrolment.service import run as run_enrolment
 from enrolment.settings import EnrolmentSettings
+from storage.migration import MigrationError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,5 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Carry out the action."""
     return run_process(
-        "enrolment", EnrolmentSettings, run_enrolment, arguments, misused=(CredentialError,)
+        "enrolment",
+        EnrolmentSettings,
+        on_database(run_enrolment),
+        arguments,
+        misused=(CredentialError, MigrationError),
     )

@@ -2,11 +2,13 @@
 
 import argparse
 
+from command_line.database_process import on_database
 from command_line.process import configure_config, run_process
 from ingest.epoch_keys import ServiceKeyError
 from ingest.recipient_keys import RecipientKeyError
 from ingest.service import run as run_ingest
 from ingest.settings import IngestSettings
+from storage.migration import MigrationError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     return run_process(
         "ingest",
         IngestSettings,
-        run_ingest,
+        on_database(run_ingest),
         arguments,
-        misused=(RecipientKeyError, ServiceKeyError),
+        misused=(MigrationError, RecipientKeyError, ServiceKeyError),
     )

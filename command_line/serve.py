@@ -4,7 +4,9 @@ import argparse
 
 from api.service import run as run_api
 from api.settings import ApiSettings
+from command_line.database_process import on_database
 from command_line.process import configure_config, run_process
+from storage.migration import MigrationError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -14,4 +16,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped."""
-    return run_process("serve", ApiSettings, run_api, arguments)
+    return run_process(
+        "serve", ApiSettings, on_database(run_api), arguments, misused=(MigrationError,)
+    )

@@ -20,6 +20,9 @@ Pool: TypeAlias = AsyncConnectionPool[Connection]
 OUTAGES: Final = (OSError, psycopg.OperationalError)
 """What a lost, restarting or unreachable server raises: wait, then try again."""
 
+LACKS: Final = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
+"""What a database raises that was never migrated, or not since an upgrade."""
+
 _QUERIES: Final = Path(__file__).parent / "queries"
 _POOL_TIMEOUT_SECONDS: Final = 10.0
 _CONNECTION_DEFAULTS: Final = {
@@ -27,6 +30,15 @@ _CONNECTION_DEFAULTS: Final = {
     "keepalives_idle": "30",
     "tcp_user_timeout": "30000",  # milliseconds; a server that vanished is noticed
 }
+
+
+def lack(error: BaseException) -> str:
+    """Say to a person what one of LACKS means."""
+    missing = str(error).partition("\n")[0]
+    return (
+        f"the database lacks what this version needs ({missing}): check that it is the right one, "
+        "and run `kerbstone database migrate` with its URL"
+    )
 
 
 @cache

@@ -29,7 +29,7 @@ from command_line.process import USAGE_ERROR
 from enrolment.files import CredentialError
 from enrolment.policy import PolicyError
 from runtime.settings import SettingsError
-from storage.database import OUTAGES
+from storage.database import LACKS, OUTAGES, lack
 from storage.migration import MigrationError
 from storage.recipients import LastRecipientError, RetiredError, UnknownRecipientError
 from storage.registry import (
@@ -128,6 +128,8 @@ def guarded(arguments: argparse.Namespace) -> int:
         return _fail(error, USAGE_ERROR)
     except FAILURES as error:
         return _fail(error, FAILED)
+    except LACKS as error:
+        return _fail(lack(error), FAILED)
 
 
 def confirm(arguments: argparse.Namespace, question: str, answer: str) -> None:
@@ -170,7 +172,7 @@ def moment(at: datetime | None) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC" if at else "-"
 
 
-def _fail(error: Exception, status: int) -> int:
+def _fail(error: Exception | str, status: int) -> int:
     print(f"kerbstone network: {error}", file=sys.stderr)
     return status
 
