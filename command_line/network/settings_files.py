@@ -18,7 +18,7 @@ from command_line.network.first_messages import MAIN
 from command_line.network.options import InitOptions
 from command_line.toml_text import toml_text
 from enrolment.authority import Authority
-from enrolment.settings import EnrolmentSettings
+from enrolment.settings import BrokerFilesSettings, EnrolmentSettings
 from ingest.settings import IngestSettings
 from runtime.atomic_files import write_atomically
 from runtime.settings import load
@@ -89,9 +89,18 @@ def broker_kind(directory: NetworkDirectory) -> BrokerKind:
         NetworkDirectoryError: no network has been made here.
         SettingsError: the enrolment service's settings hold mistakes.
     """
+    kept = kept_broker(directory)
+    return BrokerKind(kept.kind) if kept else BrokerKind.MOSQUITTO
+
+
+def kept_broker(directory: NetworkDirectory) -> BrokerFilesSettings | None:
+    """Return what the enrolment service is told of the broker it keeps; None if it keeps none.
+
+    Raises:
+        NetworkDirectoryError, SettingsError: as `broker_kind`.
+    """
     directory.check()
-    settings = load(EnrolmentSettings, directory.enrolment_settings)
-    return BrokerKind(settings.broker.kind) if settings.broker else BrokerKind.MOSQUITTO
+    return load(EnrolmentSettings, directory.enrolment_settings).broker
 
 
 def ingest_suites(directory: NetworkDirectory) -> tuple[int, ...]:

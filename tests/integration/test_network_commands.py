@@ -331,6 +331,35 @@ def test_a_brokers_files_name_who_may_connect_and_carry_its_certificates(
     assert kerbstone.acts()[-1] == "broker.export"
 
 
+def test_without_options_the_networks_own_broker_gets_its_files(
+    newcomer: Operator, tmp_path: Path
+) -> None:
+    data = tmp_path / "its own store"
+    newcomer.init("--broker-data", str(data), "--pid-file", str(tmp_path / "pid"))
+    newcomer("council", "add", *CAMDEN)
+    settings = newcomer.directory.enrolment_settings
+    text = settings.read_text().replace("data_directory", 'run_as = "broker"\ndata_directory')
+    settings.write_text(text)
+    said = newcomer("export-broker", "--json").json
+    assert said["kind"] == "mosquitto"
+    main = newcomer.directory.broker / "mosquitto.conf"
+    assert said["exported"]["main"] == str(main)
+    assert "user broker\n" in main.read_text()
+    assert f"persistence_location {data}/" in main.read_text()
+    other = newcomer("export-broker", "--kind", "nats")
+    assert (other.status, "--output is needed" in other.err) == (2, True)
+
+
+def test_a_database_that_was_never_migrated_is_named_with_its_remedy(
+    kerbstone: Operator,
+) -> None:
+    kerbstone.has(lambda conn: conn.execute("ALTER TABLE council RENAME TO elsewhere"))
+    said = kerbstone("status")
+    assert said.status == 1
+    assert 'relation "council" does not exist' in said.err
+    assert "kerbstone database migrate" in said.err
+
+
 def test_a_running_broker_is_told_and_sessions_of_the_revoked_are_ended(
     newcomer: Operator, tmp_path: Path
 ) -> None:

@@ -3,14 +3,17 @@
 import argparse
 import shlex
 from pathlib import Path
+from typing import Final
 
 from broker_config.files import BrokerKind
 from broker_config.keeper import command
 from command_line.network import broker_files
 from command_line.network.broker_files import Reload
-from command_line.network.commands.terminal import Actions, add_action, show
+from command_line.network.commands.terminal import Actions, MisusedError, add_action, show
 from command_line.network.directory import NetworkDirectory
-from command_line.network.settings_files import default_data
+from command_line.network.settings_files import default_data, kept_broker
+
+_USER: Final = "mosquitto"
 
 
 def configure(actions: Actions) -> None:
@@ -20,23 +23,29 @@ def configure(actions: Actions) -> None:
         "export-broker",
         _export,
         "write a broker's configuration, certificates and revocation lists to a directory",
-        detail="The enrolment service does this by itself for the network's own broker.",
+        detail="The enrolment service does this by itself for the network's own broker, once that "
+        "runs; without options, it is done here in the same way.",
     )
     parser.add_argument(
-        "--kind", choices=[kind.value for kind in BrokerKind], required=True, help="which broker"
+        "--kind",
+        choices=[kind.value for kind in BrokerKind],
+        help="which broker (default: the network's own)",
     )
     parser.add_argument(
         "--output",
         type=Path,
-        required=True,
         metavar="DIR",
-        help="where the broker is to find them; copied elsewhere, take the same path",
+        help="where the broker is to find them; copied elsewhere, take the same path (default: "
+        "where the enrolment service keeps them)",
     )
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="the broker's own store (default: as on Debian)"
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="the broker's own store (default: as the network was made with)",
     )
     parser.add_argument(
-        "--run-as", default="mosquitto", help="user that Mosquitto becomes (default %(default)s)"
+        "--run-as", metavar="USER", help="that Mosquitto becomes (default: as the network's own)"
     )
     reload = parser.add_mutually_exclusive_group()
     reload.add_argument("--reload-command", metavar="CMD", help="tell a broker that runs here")
@@ -46,13 +55,18 @@ def configure(actions: Actions) -> None:
 
 
 async def _export(arguments: argparse.Namespace, directory: NetworkDirectory) -> int:
-    kind = BrokerKind(arguments.kind)
+    kept = kept_broker(directory)
+    kind = BrokerKind(arguments.kind or (kept.kind if kept else BrokerKind.MOSQUITTO))
+    same = kept if kept is not None and kept.kind == kind.value else None
+    output = arguments.output or (same.configuration_directory if same else None)
+    if output is None:
+        raise MisusedError(f"--output is needed: this network keeps no files for {kind.value}")
     exported = await broker_files.export(
         directory,
         kind=kind,
-        output=arguments.output,
-        data=arguments.data or default_data(kind),
-        run_as=arguments.run_as,
+        output=output,
+        data=arguments.data or (same.data_directory if same else default_data(kind)),
+        run_as=arguments.run_as or (kept.run_as if kept else _USER),
         reload=_reload(arguments),
     )
     lines = [f"{exported.main}: {exported.gateways} gateways may connect."]

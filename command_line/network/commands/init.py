@@ -217,11 +217,13 @@ def _lines(options: InitOptions, directory: NetworkDirectory, key: Path, *, new:
         lines.append(f"The authority's passphrase is in {options.passphrase_file.absolute()}.")
     if key.exists():
         drawn = key.with_name(REGION_PASSPHRASE)
-        held = f"{key} and {drawn}" if drawn.exists() else str(key)
+        held = [path for path in (key, drawn) if path.exists()]
         lines += [
             "",
-            f"Now move {held} to a medium that is kept offline, under lock, and delete it here.",
-            "Whoever has it can pose as this network; without it the service root cannot be",
+            "Now move to media that are kept offline, under locks, and delete here:",
+            *(f"  {path}" for path in held),
+            *(["Keep key and passphrase apart."] if len(held) > 1 else []),
+            "Whoever has them can pose as this network; without them the service root cannot be",
             "renewed in five years.",
         ]
     lines += ["", "Next: kerbstone network council add"] if new else []
