@@ -5,9 +5,13 @@ by hand.
 """
 
 import asyncio
+import os
+import pwd
+import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from broker_config.files import BrokerKind, render, write
 from broker_config.keeper import Act, Keeper
@@ -21,6 +25,8 @@ from command_line.network.setup import operator
 from enrolment.description import describe
 from storage import audit, registry
 from storage.certificates import revocation_lists
+
+_SHARED: Final = 0o750
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +42,15 @@ class Exported:
     """What was written, and what the broker made of it if it was told.
 
     main: the file to start the broker with. gateways: how many may connect. ended: devices whose
-    sessions were ended. restart_needed: Mosquitto opens listeners only when it starts.
+    sessions were ended. restart_needed: Mosquitto opens listeners only when it starts. readable:
+    whether the broker's user has been given the right to read them, now and when they change.
     """
 
     main: Path
     gateways: int
     ended: tuple[str, ...] = ()
     restart_needed: bool = False
+    readable: bool = False
 
 
 async def export(
@@ -57,7 +65,8 @@ async def export(
 ) -> Exported:
     """Write everything a broker reads to `output`, copies of certificates and its key included.
 
-    data: where the broker keeps its own store. reload: tells a running broker, whose sessions of
+    data: where the broker keeps its own store. run_as: the user it is when it reads them, which
+    is in no other way needed on NATS. reload: tells a running broker, whose sessions of
     gateways that are left out are then ended; None: nobody is told.
 
     Raises:
@@ -74,6 +83,7 @@ async def export(
                 "no council has a revocation list; run `kerbstone network council add` again"
             )
         paths = _paths(directory, network, output, data)
+        readable = _share(paths, run_as)
         exported = await asyncio.to_thread(
             _put, kind, network, paths, lists, run_as=run_as, reload=reload
         )
@@ -89,7 +99,29 @@ async def export(
                 "ended": list(exported.ended),
             },
         )
-    return exported
+    return replace(exported, readable=readable)
+
+
+def _share(paths: BrokerPaths, user: str) -> bool:
+    """Let the group of `user` read what lies in the directory, and what will; return whether so.
+
+    A file that is written into the directory later, by whomever, has its group, too.
+    """
+    try:
+        owner = pwd.getpwnam(user)
+    except KeyError:
+        return False
+    paths.configuration.mkdir(parents=True, exist_ok=True)
+    try:
+        if not paths.data.exists():
+            paths.data.mkdir(parents=True, mode=_SHARED)
+            os.chown(paths.data, owner.pw_uid, owner.pw_gid)
+        for path in (paths.configuration, *paths.configuration.iterdir()):
+            os.chown(path, -1, owner.pw_gid)
+        paths.configuration.chmod(_SHARED | stat.S_ISGID)
+    except PermissionError:
+        return False
+    return True
 
 
 def _put(

@@ -5,9 +5,11 @@ through one of their own.
 """
 
 import contextlib
+import getpass
 import hashlib
 import json
 import os
+import pwd
 import socket
 import stat
 import subprocess
@@ -348,6 +350,21 @@ def test_without_options_the_networks_own_broker_gets_its_files(
     assert f"persistence_location {data}/" in main.read_text()
     other = newcomer("export-broker", "--kind", "nats")
     assert (other.status, "--output is needed" in other.err) == (2, True)
+
+
+def test_the_brokers_user_may_read_its_files_and_those_to_come(
+    kerbstone: Operator, tmp_path: Path
+) -> None:
+    output, me = tmp_path / "broker", getpass.getuser()
+    words = ("export-broker", "--output", str(output), "--data", str(tmp_path / "data"))
+    assert "chgrp" not in kerbstone(*words, "--run-as", me).out
+    group = pwd.getpwnam(me).pw_gid
+    assert {path.stat().st_gid for path in (output, *output.iterdir())} == {group}
+    assert stat.S_IMODE(output.stat().st_mode) == 0o2750
+    assert stat.S_IMODE((output / "access.acl").stat().st_mode) == 0o640
+    assert stat.S_IMODE((output / "keeper.key").stat().st_mode) == 0o600
+    said = kerbstone(*words, "--run-as", "nobody-of-that-name").out
+    assert f"chgrp -R nobody-of-that-name {output} && chmod 2750 {output}" in said
 
 
 def test_a_database_that_was_never_migrated_is_named_with_its_remedy(

@@ -13,7 +13,7 @@ from command_line.network.commands.terminal import Actions, MisusedError, add_ac
 from command_line.network.directory import NetworkDirectory
 from command_line.network.settings_files import default_data, kept_broker
 
-_USER: Final = "mosquitto"
+_USERS: Final = {BrokerKind.MOSQUITTO: "mosquitto", BrokerKind.NATS: "nats"}
 
 
 def configure(actions: Actions) -> None:
@@ -45,7 +45,7 @@ def configure(actions: Actions) -> None:
         help="the broker's own store (default: as the network was made with)",
     )
     parser.add_argument(
-        "--run-as", metavar="USER", help="that Mosquitto becomes (default: as the network's own)"
+        "--run-as", metavar="USER", help="that the broker is (default: as the network's own)"
     )
     reload = parser.add_mutually_exclusive_group()
     reload.add_argument("--reload-command", metavar="CMD", help="tell a broker that runs here")
@@ -61,15 +61,23 @@ async def _export(arguments: argparse.Namespace, directory: NetworkDirectory) ->
     output = arguments.output or (same.configuration_directory if same else None)
     if output is None:
         raise MisusedError(f"--output is needed: this network keeps no files for {kind.value}")
+    user = arguments.run_as or _USERS[kind]
+    if arguments.run_as is None and same is not None and kind is BrokerKind.MOSQUITTO:
+        user = same.run_as
     exported = await broker_files.export(
         directory,
         kind=kind,
         output=output,
         data=arguments.data or (same.data_directory if same else default_data(kind)),
-        run_as=arguments.run_as or (kept.run_as if kept else _USER),
+        run_as=user,
         reload=_reload(arguments),
     )
     lines = [f"{exported.main}: {exported.gateways} gateways may connect."]
+    if not exported.readable:
+        lines += [
+            f"The broker's user {user!r} could not be given the right to read them. As root:",
+            f"  chgrp -R {user} {output} && chmod 2750 {output}",
+        ]
     lines += [f"The session of {device} was ended." for device in exported.ended]
     if exported.restart_needed:
         lines.append("Restart the broker: it opens listeners only when it starts.")
