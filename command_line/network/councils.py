@@ -44,11 +44,13 @@ class CouncilError(Exception):
 class CouncilAdded:
     """What `add` did.
 
-    new: whether the network did not have it before. key_set_version: newest.
+    port: where its gateways connect. new: whether the network did not have it before.
+    key_set_version: newest.
     broker_restart_needed, ingest_restart_needed: whether they must be started anew to serve it.
     """
 
     council: Council
+    port: int
     new: bool
     key_set_version: int
     broker_restart_needed: bool
@@ -57,7 +59,10 @@ class CouncilAdded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CouncilListed:
-    """A council, with how many gateways it has by status. port: 0 if it has no listener."""
+    """A council, with how many gateways it has by status.
+
+    port: where its gateways connect; 0 if it has no listener.
+    """
 
     tenant: str
     gss: str
@@ -117,6 +122,7 @@ async def add(
         write_description(directory, changed)
     return CouncilAdded(
         council=council,
+        port=_entrance(changed, council, kind),
         new=new,
         key_set_version=made.key_set_version,
         broker_restart_needed=new and kind is BrokerKind.MOSQUITTO,
@@ -126,7 +132,7 @@ async def add(
 
 async def listed(directory: NetworkDirectory) -> list[CouncilListed]:
     """Return every council, by name."""
-    described = read_description(directory)
+    described, kind = read_description(directory), settings_files.broker_kind(directory)
     async with directory.connection() as conn:
         rows = await registry.councils(conn)
         counts = Counter((each.tenant, each.status) for each in await gateway_facts(conn))
@@ -135,7 +141,9 @@ async def listed(directory: NetworkDirectory) -> list[CouncilListed]:
             tenant=row.tenant,
             gss=row.gss,
             name=row.name,
-            port=council.port if (council := described.council(row.tenant)) else 0,
+            port=_entrance(described, council, kind)
+            if (council := described.council(row.tenant))
+            else 0,
             suites=row.suites,
             gateways={
                 status: count for (tenant, status), count in counts.items() if tenant == row.tenant
@@ -143,6 +151,11 @@ async def listed(directory: NetworkDirectory) -> list[CouncilListed]:
         )
         for row in rows
     ]
+
+
+def _entrance(described: Description, council: Council, kind: BrokerKind) -> int:
+    """Return the port its gateways connect to: on NATS everybody's."""
+    return described.service_port if kind is BrokerKind.NATS else council.port
 
 
 async def choose_suites(

@@ -283,6 +283,8 @@ def test_on_nats_each_council_brings_a_connection_of_ingest(newcomer: Operator) 
         *("council", "add", "bristol", "--gss", "E06000023", "--name", "Bristol", "--json")
     ).json
     assert not added["broker_restart_needed"]
+    listed = newcomer("council", "list", "--json").json["councils"]
+    assert [each["port"] for each in (added, *listed)] == [8883, 8883, 8883], "one listener"
     found = load(IngestSettings, newcomer.directory.ingest_settings).broker
     assert [(each.tenant, each.mqtt_version) for each in found] == [
         ("camden", "3.1.1"),

@@ -77,7 +77,7 @@ async def _add(arguments: argparse.Namespace, directory: NetworkDirectory) -> in
         "tenant": council.tenant,
         "gss": council.gss,
         "name": council.name,
-        "port": council.port,
+        "port": added.port,
         "new": added.new,
         "key_set_version": added.key_set_version,
         "broker_restart_needed": added.broker_restart_needed,
@@ -85,12 +85,12 @@ async def _add(arguments: argparse.Namespace, directory: NetworkDirectory) -> in
     did = "added" if added.new else "whole"
     lines = [
         f"{council.name} ({council.gss}) is {did} as {council.tenant!r}.",
-        f"Key set {added.key_set_version}, port {council.port}.",
+        f"Key set {added.key_set_version}, port {added.port}.",
     ]
     if added.broker_restart_needed:
         lines += [
             "Mosquitto opens listeners only when it starts: the enrolment service restarts it if",
-            f"it was told how; else do so. Let port {council.port} through the firewall.",
+            f"it was told how; else do so. Let port {added.port} through the firewall.",
         ]
     if added.ingest_restart_needed:
         lines.append("Restart ingest: it has a connection of its own for each council.")
