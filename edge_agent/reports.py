@@ -5,6 +5,7 @@ What is told comes from `edge_agent.facts`; readings about the gateway are made 
 """
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from runtime.metrics import serve_metrics
 
 log = logging.getLogger(__name__)
 
+_FIRST_PAUSES_SECONDS: Final = (0.5, 0.5, 1.0, 1.0)  # whoever has just started it is looking
 _FLOOR_SECONDS: Final = 600.0  # how far a machine without a clock falls back at a restart
 
 
@@ -49,12 +51,13 @@ class Reports:
         self._is_failing = False
 
     async def run(self) -> None:
-        """Write the status at every interval, and once more when cancelled."""
+        """Write the status at every interval, at first more often, and once more when cancelled."""
+        interval = self._settings.status.interval_seconds
         try:
-            while True:
+            for pause in itertools.chain(_FIRST_PAUSES_SECONDS, itertools.repeat(interval)):
                 self.depth = await self._spool.depth()
                 self._write()
-                await asyncio.sleep(self._settings.status.interval_seconds)
+                await asyncio.sleep(min(pause, interval))
         finally:
             self._facts.connected, self._facts.connection_since = False, self._clock.unix()
             self._facts.connection_error = "the agent was stopped"

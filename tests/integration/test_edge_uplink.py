@@ -666,6 +666,16 @@ async def test_an_agent_that_stops_leaves_no_complaint_behind(
     assert "never retrieved" not in caplog.text
 
 
+async def test_who_has_just_started_it_sees_it_connect(
+    gateway: Gateway, centre: Centre, tasks: Tasks
+) -> None:
+    often, seldom = (f"[status]\ninterval_seconds = {seconds}" for seconds in ("0.1", "60"))
+    gateway.path.write_text(gateway.path.read_text().replace(often, seldom))
+    assert gateway.settings.status.interval_seconds == 60
+    tasks.start(run(gateway.settings))
+    await gateway.until_facts(lambda facts: facts["connected"])
+
+
 async def test_metrics_tell_of_the_spool_and_the_messages(
     gateway: Gateway, centre: Centre, tasks: Tasks
 ) -> None:
