@@ -75,8 +75,8 @@ async def _export(arguments: argparse.Namespace, directory: NetworkDirectory) ->
     lines = [f"{exported.main}: {exported.gateways} gateways may connect."]
     if not exported.readable:
         lines += [
-            f"The broker's user {user!r} could not be given the right to read them: "
-            "--run-as names another; or, as root:",
+            f"The broker's user {user!r} could not be given the right to read them.",
+            "Name another by --run-as; or, as root:",
             f"  chgrp -R {user} {output} && chmod 2750 {output}",
         ]
     lines += [f"The session of {device} was ended." for device in exported.ended]
