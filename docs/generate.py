@@ -34,7 +34,7 @@ from edge_agent.settings import AgentSettings
 from edge_agent.spool import Depth
 from enrolment.settings import EnrolmentSettings
 from ingest.settings import IngestSettings
-from runtime.setting_types import Limits, tables_in, told_apart
+from runtime.setting_types import Limits, tables_in
 from runtime.settings import SettingDescription, describe
 from standards_mapping.observation import Quality
 from standards_mapping.sensorthings.conformance import CONFORMANCE
@@ -189,17 +189,20 @@ def _contract(cls: type[Any]) -> str:
 def _tables(cls: type[Any], path: str, heading: str = "") -> Iterator[tuple[str, type[Any]]]:
     """Yield every table of settings with its heading in a TOML file, outermost first."""
     yield heading, cls
+    limits = {
+        field.name: field.metadata.get("limits") or Limits() for field in dataclasses.fields(cls)
+    }
     for field_name, hint in hints_of(cls).items():
-        found = tables_in(hint)
+        choice = limits[field_name].choice
+        found = tables_in(hint, limits[field_name])
         dotted = f"{path}{field_name}"
         for below in found:
             is_list, is_named = _shape(hint)
             written = f"[[{dotted}]]" if is_list else f"[{dotted}{'.<name>' if is_named else ''}]"
             below_heading = code(written)
-            if len(found) > 1:
-                tag, tagged = told_apart(found)
-                value = next(key for key, one in tagged.items() if one is below)
-                below_heading += f""" with `{tag} = "{value}"`"""
+            if choice is not None:
+                value = next(name for name in choice.names() if choice.find(name) is below)
+                below_heading += f""" with `{choice.key} = "{value}"`"""
             yield from _tables(below, f"{dotted}.", below_heading)
 
 

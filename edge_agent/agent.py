@@ -14,6 +14,7 @@ from edge_agent.description import describe
 from edge_agent.facts import AdapterFacts, Facts
 from edge_agent.group_commit import open_spool
 from edge_agent.health import Health
+from edge_agent.inputs.sources import Sources
 from edge_agent.key_sets import KeySets
 from edge_agent.keystore import Keystore
 from edge_agent.memory import share_one_heap
@@ -86,11 +87,11 @@ async def _run_under(settings: AgentSettings, remote: RemoteSettings, clock: Clo
         reports = Reports(
             settings, facts=facts, spool=spool, key_sets=key_sets, remote=remote, clock=clock
         )
-        surroundings = Surroundings(clock, directory)
         log.info("agent started", extra={"device": settings.device})
         with reports.metrics():
             try:
-                async with asyncio.TaskGroup() as tasks:
+                async with Sources() as sources, asyncio.TaskGroup() as tasks:
+                    surroundings = _surroundings(settings, clock, sources)
                     tasks.create_task(spool.run(), name="spool")
                     tasks.create_task(uplink.run(), name="uplink")
                     renewing = _renew(settings, keystore, clock, facts, uplink)
@@ -105,6 +106,16 @@ async def _run_under(settings: AgentSettings, remote: RemoteSettings, clock: Clo
                 sealer.close()
                 keystore.close()
                 log.info("agent stopped", extra={"device": settings.device})
+
+
+def _surroundings(settings: AgentSettings, clock: Clock, sources: Sources) -> Surroundings:
+    return Surroundings(
+        clock,
+        settings.state_directory,
+        sources=sources,
+        local_brokers=settings.local_broker,
+        listener=settings.listener,
+    )
 
 
 async def _renew(

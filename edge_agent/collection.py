@@ -11,14 +11,14 @@ from typing import Final
 from device_protocol.errors import PayloadError
 from edge_agent.facts import Facts
 from edge_agent.group_commit import GroupCommit
-from edge_agent.sensors import ADAPTERS, AdapterError, Surroundings
-from edge_agent.settings import SensorSettings
+from edge_agent.inputs.sources import SourceError
+from edge_agent.sensors import ADAPTERS, AdapterError, SensorSettings, Surroundings
 from edge_agent.spool import Priority
 from runtime.backoff import FullJitter
 
 log = logging.getLogger(__name__)
 
-FAILURES: Final = (AdapterError, PayloadError, OSError)
+FAILURES: Final = (AdapterError, SourceError, PayloadError, OSError)
 _FIRST_WAIT_SECONDS: Final = 1.0
 _LONGEST_WAIT_SECONDS: Final = 300.0
 _PRIORITIES: Final = {
@@ -39,7 +39,10 @@ async def collect(
             async with aclosing(ADAPTERS[sensor.adapter].harvests(sensor, surroundings)) as found:
                 async for harvest in found:
                     await spool.put(
-                        harvest.readings, _PRIORITIES[sensor.priority], at_once=harvest.at_once
+                        harvest.readings,
+                        _PRIORITIES[sensor.priority],
+                        at_once=harvest.at_once,
+                        stored=harvest.stored,
                     )
                     own.readings += len(harvest.readings)
                     facts.readings += len(harvest.readings)

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from device_protocol.description import Datastream, GatewayDescription, Sensor, Thing
 from edge_agent import health
-from edge_agent.sensors import ADAPTERS
-from edge_agent.settings import AgentSettings, SensorSettings, ThingSettings
+from edge_agent.sensors import ADAPTERS, SensorSettings
+from edge_agent.settings import AgentSettings, ThingSettings
 
 
 def describe(settings: AgentSettings) -> GatewayDescription:

@@ -42,6 +42,7 @@ class _Batch:
         self.urgent = False
         self.is_stored = False
         self.stored = asyncio.Event()
+        self.tell: list[Callable[[], None]] = []
 
 
 class GroupCommit:
@@ -70,10 +71,16 @@ class GroupCommit:
         self._wake = asyncio.Event()
 
     async def put(
-        self, readings: Iterable[Reading], priority: Priority, *, at_once: bool = False
+        self,
+        readings: Iterable[Reading],
+        priority: Priority,
+        *,
+        at_once: bool = False,
+        stored: Callable[[], None] | None = None,
     ) -> None:
         """Take readings; with `at_once`, or for alarms, return only when they are on the disk.
 
+        stored: called on the event loop once they are, whenever that is.
         Waits while too much is in memory already, which happens only when the disk fails.
         """
         while len(self._gathering.readings) >= _MOST_READINGS:
@@ -83,6 +90,8 @@ class GroupCommit:
         batch.entered = batch.entered or self._clock.monotonic()
         batch.since = batch.since or batch.entered
         batch.urgent |= at_once or priority is Priority.ALARM
+        if stored is not None:
+            batch.tell.append(stored)
         self._wake.set()
         if batch.urgent:
             await batch.stored.wait()
@@ -177,6 +186,8 @@ class GroupCommit:
             return False
         self.failing = None
         batch.stored.set()
+        while batch.tell:
+            batch.tell.pop()()
         return True
 
     async def _on_thread(self, call: Callable[[], T]) -> T:

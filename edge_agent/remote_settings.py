@@ -34,7 +34,7 @@ from device_protocol.configuration import (
 from device_protocol.errors import ConfigurationRollbackError, RejectionError
 from edge_agent.clock import Clock
 from edge_agent.durable import stored_version, write_durably
-from edge_agent.settings import AgentSettings, HostSettings
+from edge_agent.settings import AgentSettings
 
 log = logging.getLogger(__name__)
 
@@ -305,7 +305,7 @@ def apply(settings: AgentSettings, wanted: Mapping[str, Scalar]) -> AgentSetting
         if urn is not None:
             sensors = tuple(
                 replace(sensor, **change)
-                if isinstance(sensor, HostSettings) and sensor.urn == urn
+                if sensor.adapter == "host" and sensor.urn == urn
                 else sensor
                 for sensor in settings.sensor
             )
@@ -318,7 +318,7 @@ def apply(settings: AgentSettings, wanted: Mapping[str, Scalar]) -> AgentSetting
 
 
 def _host_sensors(settings: AgentSettings) -> list[str]:
-    return [sensor.urn for sensor in settings.sensor if isinstance(sensor, HostSettings)]
+    return [sensor.urn for sensor in settings.sensor if sensor.adapter == "host"]
 
 
 def _chosen(stored: Mapping[str, object]) -> Chosen:

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Literal
 
 from device_protocol.first_boot import FirstBootError, check_url
+from edge_agent.inputs.settings import ListenerSettings, LocalBrokerSettings
+from edge_agent.sensors import SensorSettings, adapter_names, settings_class
+from edge_agent.sensors.adapter import URN
 from runtime.metrics import MetricsSettings
-from runtime.settings import SettingsError, load, setting
+from runtime.settings import Choice, SettingsError, load, setting
 
 KeyPath = tuple[str | int, ...]
 
-URN = r"urn:[a-z0-9][a-z0-9-]{1,31}:[A-Za-z0-9:._/-]+"
-SHORT_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # what may follow a URN and a colon in a SenML name
 DEVICE = r"[a-z0-9][a-z0-9-]{0,47}"
-
-PriorityName = Literal["low", "normal", "alarm"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,93 +198,6 @@ class ThingSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _SensorSettings:
-    """What every adapter is told."""
-
-    urn: str = setting("The sensor's lasting name; base name of its readings.", pattern=URN)
-    thing: str = setting("urn of the thing it hangs on.", pattern=URN)
-    name: str = setting("What people call the sensor.")
-    description: str = setting("One sentence for people.")
-    metadata: str = setting("Link to its data sheet.", default="")
-    priority: PriorityName = setting(
-        "When the spool is full, low goes first and alarm last; alarms are sent at once.",
-        default="normal",
-    )
-    properties: Mapping[str, str] = setting(
-        "Further facts about each of its datastreams.", default_factory=dict
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnSettings:
-    """What one column of a recording becomes: a datastream."""
-
-    name: str = setting("Short name of the datastream; unique in its sensor.", pattern=SHORT_NAME)
-    title: str = setting("What people call the datastream.")
-    description: str = setting("One sentence for people.")
-    observed_property: str = setting("Key in the registry of observed properties.")
-    unit: str = setting("Key in the table of units.")
-    senml_unit: str | None = setting(
-        "SenML symbol of that unit, where it differs from the key.", default=None
-    )
-    averaging_seconds: int = setting(
-        "A result is the mean over this long, ending at its time; 0 is an instant.",
-        default=3600,
-        minimum=0,
-    )
-    valid_minimum: float | None = setting("Least result the sensor can give.", default=None)
-    valid_maximum: float | None = setting("Greatest result the sensor can give.", default=None)
-    properties: Mapping[str, str] = setting("Further facts about it.", default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplaySettings(_SensorSettings):
-    """Plays a recording as if its last day were today."""
-
-    adapter: Literal["replay"] = "replay"
-    file: Path = setting("The recording: CSV with a header, perhaps gzipped.", must_exist=True)
-    recorded: str = setting("When it was recorded, e.g. 2009; part of every datastream.")
-    source: str = setting("Who measured it; likewise.")
-    licence: str = setting("Under which licence; likewise.")
-    site: str | None = setting("Play only rows of this site.", default=None)
-    site_column: str = setting("Column with the site.", default="site")
-    time_column: str = setting("Column with the time, ISO 8601 with offset.", default="date")
-    recorded_period_seconds: int = setting(
-        "Time between two recorded rows of a site.", default=3600, minimum=1, maximum=86_400
-    )
-    backfill_days: float = setting(
-        "How far back the first start fills.", default=90.0, minimum=0.0, maximum=3660.0
-    )
-    live_interval_seconds: float = setting(
-        "After that, one row is played every so often.", default=5.0, minimum=0.05
-    )
-    columns: Mapping[str, ColumnSettings] = setting("What each column becomes.")
-
-    def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
-        """Refuse a recording without columns, and two columns of one name."""
-        if not self.columns:
-            yield ("columns",), "must name at least one column"
-        names = [column.name for column in self.columns.values()]
-        for key, column in self.columns.items():
-            if names.count(column.name) > 1:
-                yield ("columns", key, "name"), "must be unique in its sensor"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostSettings(_SensorSettings):
-    """Measures this computer itself."""
-
-    adapter: Literal["host"] = "host"
-    interval_seconds: float = setting(
-        "Time between two measurements.", default=1.0, minimum=0.1, maximum=3600.0
-    )
-    disk_path: Path = setting("Whose file system's use is reported.", default=Path("/"))
-
-
-SensorSettings = ReplaySettings | HostSettings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings:
     """Everything one gateway is told."""
 
@@ -307,8 +219,14 @@ class AgentSettings:
     remote: RemoteSettings = RemoteSettings()
     status: StatusSettings = StatusSettings()
     metrics: MetricsSettings = MetricsSettings()
+    local_broker: tuple[LocalBrokerSettings, ...] = ()
+    listener: ListenerSettings | None = None
     thing: tuple[ThingSettings, ...]
-    sensor: tuple[SensorSettings, ...] = ()
+    sensor: tuple[SensorSettings, ...] = setting(
+        "The sensors that hang on this gateway.",
+        default=(),
+        choice=Choice("adapter", adapter_names, settings_class),
+    )
 
     @property
     def status_file(self) -> Path:
@@ -335,6 +253,20 @@ class AgentSettings:
         for index, sensor in enumerate(self.sensor):
             if sensor.thing not in things:
                 yield ("sensor", index, "thing"), "must be the urn of a thing in this file"
+        yield from self._inputs_missing()
+
+    def _inputs_missing(self) -> Iterator[tuple[KeyPath, str]]:
+        """Refuse sensors that are read through what this file does not name."""
+        brokers = [broker.name for broker in self.local_broker]
+        for index, name in enumerate(brokers):
+            if name in brokers[:index]:
+                yield ("local_broker", index, "name"), "stands twice as the name of a local broker"
+        for index, sensor in enumerate(self.sensor):
+            broker = getattr(sensor, "local_broker", "")
+            if broker and broker not in brokers:
+                yield ("sensor", index, "local_broker"), "must be the name of a [[local_broker]]"
+            if getattr(sensor, "push_path", "") and self.listener is None:
+                yield ("sensor", index, "push_path"), "needs a [listener] in this file"
 
 
 def check(path: Path) -> list[str]:

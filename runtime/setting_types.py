@@ -8,10 +8,22 @@ import dataclasses
 import math
 import re
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
-from typing import get_type_hints as hints_of
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Choice:
+    """Tables of one kind that differ by what one of their keys says.
+
+    key: that key; each kind has it as a Literal. names: what it may say. find: the dataclass
+    for one of those names, so that those not named need not even be imported.
+    """
+
+    key: str
+    names: Callable[[], tuple[str, ...]]
+    find: Callable[[str], type[Any]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,6 +33,7 @@ class Limits:
     doc: one sentence for people. minimum, maximum: inclusive, of a number or a list's elements.
     pattern: full match required of a text. secret: never show the value.
     must_exist: the path must lead to something when the file is read.
+    choice: which dataclass each table of a list really is.
     """
 
     doc: str = ""
@@ -29,6 +42,7 @@ class Limits:
     pattern: str | None = None
     secret: bool = False
     must_exist: bool = False
+    choice: Choice | None = None
 
 
 def fits(hint: Any, value: object, limits: Limits) -> bool:
@@ -90,24 +104,13 @@ def _range(limits: Limits) -> str:
     return "" if limits.maximum is None else f" of at most {limits.maximum}"
 
 
-def told_apart(options: list[type[Any]]) -> tuple[str, dict[str, type[Any]]]:
-    """Return the name of the Literal field that tells `options` apart, and each by its value."""
-    tags: dict[str, dict[str, type[Any]]] = {}
-    for option in options:
-        for name, hint in hints_of(option).items():
-            if get_origin(hint) is Literal and len(get_args(hint)) == 1:
-                tags.setdefault(name, {})[get_args(hint)[0]] = option
-    for name, tagged in tags.items():
-        if len(tagged) == len(options):
-            return name, tagged
-    raise TypeError(f"nothing tells {options} apart")
-
-
-def tables_in(hint: Any) -> list[type[Any]]:
-    """Return the dataclasses a hint leads to: itself, a union's, a tuple's or a mapping's."""
+def tables_in(hint: Any, limits: Limits) -> list[type[Any]]:
+    """Return the dataclasses a hint leads to: itself, its choices, a tuple's or a mapping's."""
+    if limits.choice is not None:
+        return [limits.choice.find(name) for name in limits.choice.names()]
     if dataclasses.is_dataclass(hint):
         return [as_class(hint)]
-    return [table for part in get_args(hint) for table in tables_in(part)]
+    return [table for part in get_args(hint) for table in tables_in(part, limits)]
 
 
 def as_class(hint: Any, default: type[Any] = object) -> type[Any]:

@@ -1,7 +1,7 @@
 """Settings: a TOML file becomes frozen dataclasses, or every mistake in it is named.
 
 Tables are nested dataclasses, arrays of tables are `tuple[Dataclass, ...]`, choices are
-`Literal[...]`. A union of dataclasses is told apart by the one `Literal` field they share.
+`Literal[...]`. Tables that differ by what one of their keys says are told by a `Choice`.
 Unknown keys stop the start. Relative paths are relative to the file. Secrets are paths to
 files, never values. What the settings of a process are is that process's business.
 """
@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, TypeVar, Union, get_args, get_origin
 from typing import get_type_hints as hints_of
 
 from runtime.setting_types import (
+    Choice,
     Limits,
     allowed_by,
     as_class,
@@ -24,9 +25,20 @@ from runtime.setting_types import (
     list_of,
     shown,
     tables_in,
-    told_apart,
 )
 from runtime.toml_lines import KeyPath, key_lines
+
+__all__ = [
+    "Choice",
+    "KeyPath",
+    "Mistake",
+    "SelfChecking",
+    "SettingDescription",
+    "SettingsError",
+    "describe",
+    "load",
+    "setting",
+]
 
 T = TypeVar("T")
 
@@ -43,12 +55,13 @@ def setting(
     pattern: str | None = None,
     secret: bool = False,
     must_exist: bool = False,
+    choice: Choice | None = None,
 ) -> Any:
     """Return a dataclass field that says what it means and what is allowed (see `Limits`).
 
     default, default_factory: as of `dataclasses.field`.
     """
-    limits = Limits(doc, minimum, maximum, pattern, secret, must_exist)
+    limits = Limits(doc, minimum, maximum, pattern, secret, must_exist, choice)
     metadata = {"limits": limits}
     if default_factory is not dataclasses.MISSING:
         return dataclasses.field(default_factory=default_factory, metadata=metadata)
@@ -125,7 +138,7 @@ def describe(cls: type[Any], prefix: str = "") -> list[SettingDescription]:
     rows: list[SettingDescription] = []
     hints = hints_of(cls)
     for field in dataclasses.fields(cls):
-        tables = tables_in(hints[field.name])
+        tables = tables_in(hints[field.name], _limits_of(field))
         key = f"{prefix}{field.name}"
         if tables:
             for table in tables:
@@ -201,6 +214,8 @@ class _Reader:
         origin = get_origin(hint)
         if origin in (Union, types.UnionType):
             return self._union(hint, value, at, limits)
+        if limits.choice is not None and origin is None:
+            return self._chosen(limits.choice, value, at)
         if dataclasses.is_dataclass(hint):
             return self.table(as_class(hint), value, at)
         if origin is tuple:
@@ -213,17 +228,21 @@ class _Reader:
         options = [option for option in get_args(hint) if option is not types.NoneType]
         if len(options) == 1:
             return self._value(options[0], value, at, limits)
-        if not all(dataclasses.is_dataclass(option) for option in options):
-            return self._scalar(hint, value, at, limits)
+        return self._scalar(hint, value, at, limits)
+
+    def _chosen(self, choice: Choice, value: object, at: KeyPath) -> Any:
         if not isinstance(value, dict):
             return self._wrong(at, value, "must be a table")
-        tag, tagged = told_apart(options)
-        if tag in value and isinstance(value[tag], str) and value[tag] in tagged:
-            return self.table(tagged[value[tag]], value, at)
-        allowed = f"must be one of {list_of(tagged)}"
-        if tag not in value:
-            return self._note((*at, tag), "", f"is missing: {allowed}")
-        return self._wrong((*at, tag), value[tag], allowed)
+        names = choice.names()
+        if choice.key not in value:
+            allowed = f"is missing: must be one of {list_of(names)}"
+            return self._note((*at, choice.key), "", allowed)
+        name = value[choice.key]
+        if name in names:
+            return self.table(choice.find(name), value, at)
+        near = difflib.get_close_matches(str(name), names, n=1)
+        hint = f"; did you mean {shown(near[0])}?" if near else ""
+        return self._wrong((*at, choice.key), name, f"must be one of {list_of(names)}{hint}")
 
     def _list(self, hint: Any, value: object, at: KeyPath, limits: Limits) -> Any:
         if not isinstance(value, list):

@@ -7,13 +7,20 @@ bring their own.
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from device_protocol.description import Datastream
 from device_protocol.reading import Reading
-from edge_agent.sensors.adapter import AdapterError, Harvest, Surroundings
-from edge_agent.settings import HostSettings
+from edge_agent.sensors.adapter import (
+    Adapter,
+    AdapterError,
+    Harvest,
+    SensorSettings,
+    Surroundings,
+)
+from runtime.settings import setting
 
 _ROOT: Final = Path("/")
 _LOAD_SECONDS: Final = 60
@@ -22,6 +29,17 @@ _TEMPERATURES: Final = (
     "sys/class/hwmon/hwmon*/temp*_input",
 )
 _MILLIDEGREES: Final = 1000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSettings(SensorSettings):
+    """Measures this computer itself."""
+
+    adapter: Literal["host"] = "host"
+    interval_seconds: float = setting(
+        "Time between two measurements.", default=1.0, minimum=0.1, maximum=3600.0
+    )
+    disk_path: Path = setting("Whose file system's use is reported.", default=Path("/"))
 
 
 def datastreams(settings: HostSettings) -> tuple[Datastream, ...]:
@@ -141,3 +159,6 @@ def _temperatures(root: Path) -> Iterable[float]:
                 yield int(path.read_text()) / _MILLIDEGREES
             except (OSError, ValueError):
                 continue  # many a thermometer exists without being readable
+
+
+ADAPTER: Final = Adapter(HostSettings, datastreams, harvests)

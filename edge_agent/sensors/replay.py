@@ -18,18 +18,69 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, Self, TextIO
+from typing import Final, Literal, Self, TextIO
 
 from device_protocol.description import Datastream
 from device_protocol.reading import Reading
 from edge_agent.durable import replace as replace_file
 from edge_agent.durable import write_durably
-from edge_agent.sensors.adapter import AdapterError, Harvest, Surroundings
-from edge_agent.settings import ReplaySettings
+from edge_agent.sensors.adapter import (
+    Adapter,
+    AdapterError,
+    DatastreamSettings,
+    Harvest,
+    SensorSettings,
+    Surroundings,
+)
+from runtime.settings import KeyPath, setting
 
 _DAY_SECONDS: Final = 86_400
 _READINGS_PER_HARVEST: Final = 1_000
 _MOST_ROWS: Final = 1_000_000  # of one site in memory, those that are missing included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnSettings(DatastreamSettings):
+    """What one column of a recording becomes: a datastream."""
+
+    averaging_seconds: int = setting(
+        "A result is the mean over this long, ending at its time; 0 is an instant.",
+        default=3600,
+        minimum=0,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaySettings(SensorSettings):
+    """Plays a recording as if its last day were today."""
+
+    adapter: Literal["replay"] = "replay"
+    file: Path = setting("The recording: CSV with a header, perhaps gzipped.", must_exist=True)
+    recorded: str = setting("When it was recorded, e.g. 2009; part of every datastream.")
+    source: str = setting("Who measured it; likewise.")
+    licence: str = setting("Under which licence; likewise.")
+    site: str | None = setting("Play only rows of this site.", default=None)
+    site_column: str = setting("Column with the site.", default="site")
+    time_column: str = setting("Column with the time, ISO 8601 with offset.", default="date")
+    recorded_period_seconds: int = setting(
+        "Time between two recorded rows of a site.", default=3600, minimum=1, maximum=86_400
+    )
+    backfill_days: float = setting(
+        "How far back the first start fills.", default=90.0, minimum=0.0, maximum=3660.0
+    )
+    live_interval_seconds: float = setting(
+        "After that, one row is played every so often.", default=5.0, minimum=0.05
+    )
+    columns: Mapping[str, ColumnSettings] = setting("What each column becomes.")
+
+    def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
+        """Refuse a recording without columns, and two columns of one name."""
+        if not self.columns:
+            yield ("columns",), "must name at least one column"
+        names = [column.name for column in self.columns.values()]
+        for key, column in self.columns.items():
+            if names.count(column.name) > 1:
+                yield ("columns", key, "name"), "must be unique in its sensor"
 
 
 def datastreams(settings: ReplaySettings) -> tuple[Datastream, ...]:
@@ -46,21 +97,8 @@ def datastreams(settings: ReplaySettings) -> tuple[Datastream, ...]:
         "source": settings.source,
         "licence": settings.licence,
     }
-    return tuple(
-        Datastream(
-            name=column.name,
-            title=column.title,
-            description=column.description,
-            observed_property=column.observed_property,
-            unit=column.unit,
-            period_seconds=max(1, round(settings.live_interval_seconds)),
-            averaging_seconds=column.averaging_seconds,
-            valid_minimum=column.valid_minimum,
-            valid_maximum=column.valid_maximum,
-            properties={**column.properties, **truth},
-        )
-        for column in settings.columns.values()
-    )
+    period = max(1, round(settings.live_interval_seconds))
+    return tuple(column.datastream(period, truth) for column in settings.columns.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +270,7 @@ def _readings(
             name=column.name,
             phenomenon_time=time,
             result=result,
-            unit=column.unit if column.senml_unit is None else column.senml_unit,
+            unit=column.symbol,
         )
 
 
@@ -279,3 +317,6 @@ def _stored(path: Path) -> Position | None:
 
 def _as_json(position: Position) -> bytes:
     return json.dumps(asdict(position)).encode()
+
+
+ADAPTER: Final = Adapter(ReplaySettings, datastreams, harvests)

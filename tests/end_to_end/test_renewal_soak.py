@@ -31,12 +31,12 @@ from device_protocol.reading import Reading
 from edge_agent import agent
 from edge_agent.enrolment import enrol
 from edge_agent.sensors import ADAPTERS, Adapter, Harvest, Surroundings
+from edge_agent.sensors.host import HostSettings
 from edge_agent.settings import (
     AgentSettings,
     BrokerSettings,
     EnrolmentSettings,
     HealthSettings,
-    HostSettings,
     SpoolSettings,
     StatusSettings,
     ThingSettings,
@@ -102,7 +102,9 @@ class Street:
 def street(monkeypatch: pytest.MonkeyPatch) -> Street:
     """Let every gateway's computer be a counter."""
     street = Street()
-    monkeypatch.setitem(ADAPTERS, "host", Adapter(street.datastreams, street.harvests))
+    monkeypatch.setitem(
+        ADAPTERS, "host", Adapter(HostSettings, street.datastreams, street.harvests)
+    )
     return street
 
 

@@ -18,11 +18,10 @@ import pytest
 from device_protocol.keys import P256, X25519, RecipientKey
 from device_protocol.recipient_pem import encode_pem, generate
 from edge_agent.agent import run as run_agent
+from edge_agent.sensors.replay import ColumnSettings, ReplaySettings
 from edge_agent.settings import (
     AgentSettings,
     BrokerSettings,
-    ColumnSettings,
-    ReplaySettings,
     SpoolSettings,
     ThingSettings,
     TrustSettings,

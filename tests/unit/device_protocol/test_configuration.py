@@ -34,7 +34,8 @@ from device_protocol.errors import (
 from device_protocol.identity import CONFIGURATION_SIGNING_OID, KEY_SET_SIGNING_OID
 from device_protocol.key_set import KeySet, Recipient, open_key_set, sign_key_set
 from device_protocol.keys import RecipientKey, SigningKey
-from edge_agent.settings import AgentSettings, HostSettings
+from edge_agent.sensors.host import HostSettings
+from edge_agent.settings import AgentSettings
 
 NOW = 1_795_000_000
 DAY = 86_400

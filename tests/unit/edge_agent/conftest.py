@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from edge_agent.clock import Clock, ClockQuality
+from edge_agent.sensors.host import HostSettings
 from edge_agent.settings import (
     AgentSettings,
     BrokerSettings,
-    HostSettings,
     ThingSettings,
     TrustSettings,
 )

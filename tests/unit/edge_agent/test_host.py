@@ -7,8 +7,8 @@ import pytest
 
 from edge_agent.clock import Clock
 from edge_agent.sensors.adapter import AdapterError, Surroundings
-from edge_agent.sensors.host import datastreams, harvests, measure
-from edge_agent.settings import AgentSettings, HostSettings
+from edge_agent.sensors.host import HostSettings, datastreams, harvests, measure
+from edge_agent.settings import AgentSettings
 
 
 @pytest.fixture

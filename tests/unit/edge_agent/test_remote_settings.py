@@ -11,7 +11,8 @@ import pytest
 from edge_agent import remote_settings
 from edge_agent.clock import Clock
 from edge_agent.remote_settings import ReconfiguredError, RemoteSettings, apply
-from edge_agent.settings import AgentSettings, HostSettings
+from edge_agent.sensors.host import HostSettings
+from edge_agent.settings import AgentSettings
 from edge_agent.settings import RemoteSettings as Trial
 from enrolment.authority import Authority
 from tests.simulators.centre import configuration_of

@@ -12,14 +12,15 @@ import pytest
 from edge_agent.clock import Clock
 from edge_agent.sensors.adapter import AdapterError, Harvest, Surroundings
 from edge_agent.sensors.replay import (
+    ColumnSettings,
     Position,
     Recording,
+    ReplaySettings,
     datastreams,
     harvests,
     load,
     read_recording,
 )
-from edge_agent.settings import ColumnSettings, ReplaySettings
 from tests.unit.edge_agent.conftest import FakeTime
 
 FIRST = datetime(2009, 1, 1, tzinfo=UTC)

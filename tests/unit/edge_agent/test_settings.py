@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from edge_agent.sensors import ADAPTERS
-from edge_agent.settings import AgentSettings, ReplaySettings, check
+from edge_agent.sensors.replay import ReplaySettings
+from edge_agent.settings import AgentSettings, check
 from runtime.settings import describe, load
 
 GOOD = """

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from runtime.settings import Mistake, SettingsError, describe, load, setting
+from runtime.settings import Choice, Mistake, SettingsError, describe, load, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,15 +19,23 @@ class Broker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Circle:
+class Shape:
+    shape: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circle(Shape):
     shape: Literal["circle"]
     radius: float = setting("Metres.", minimum=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Square:
+class Square(Shape):
     shape: Literal["square"]
     side: float = setting("Metres.", minimum=0)
+
+
+SHAPES = {"circle": Circle, "square": Square}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +56,9 @@ class Settings:
     database: Path | None = None
     verbose: bool = False
     labels: Mapping[str, str] | None = None
-    shape: tuple[Circle | Square, ...] = ()
+    shape: tuple[Shape, ...] = setting(
+        "Shapes.", default=(), choice=Choice("shape", lambda: tuple(SHAPES), SHAPES.__getitem__)
+    )
 
 
 def write(tmp_path: Path, text: str) -> Path:
