@@ -7,7 +7,7 @@ opened, or breaks, fails for every sensor that reads it; each is then started ag
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from typing import Any, Final, Self, TypeVar
 
 T = TypeVar("T")
@@ -16,10 +16,15 @@ log = logging.getLogger(__name__)
 
 _MOST_WAITING: Final = 100
 _MOST_UNCLAIMED: Final = 100
+_GRACE_SECONDS: Final = 5.0  # sensors do not all start, or start again, at one moment
 
 
 class SourceError(Exception):
     """What a sensor reads through has ended or broken; the message says how."""
+
+
+def _nothing(_: object) -> None:
+    """Do nothing with what nobody wants."""
 
 
 class Sources:
@@ -98,20 +103,25 @@ class Sources:
         key: Hashable,
         opening: Callable[[], AsyncGenerator[tuple[Hashable, T], None]],
         address: Hashable,
+        unwanted: Callable[[T], None] = _nothing,
     ) -> AsyncGenerator[T, None]:
         """Yield what a shared stream brings for `address`; the stream yields (address, what).
 
         A sensor that takes nothing holds up the stream once a hundred are waiting for it: what
-        brought them is to wait, too. Two sensors of one address both get everything.
+        brought them is to wait, too. Two sensors of one address both get everything. What no
+        sensor claims within a few seconds is given to `unwanted`, for instance to acknowledge it.
 
         Raises:
             SourceError: the stream has ended.
             Exception: what `opening` or the stream raised, to everybody who reads it.
         """
-        async with self.shared(("stream", key), lambda: self._distributed(key, opening)) as given:
+        async with self.shared(
+            ("stream", key), lambda: self._distributed(key, opening, unwanted)
+        ) as given:
             distributor: _Distributor = given
             waiting: asyncio.Queue[T] = asyncio.Queue(_MOST_WAITING)
             distributor.readers.setdefault(address, []).append(waiting)
+            distributor.claimed.set()
             try:
                 while True:
                     taking = asyncio.ensure_future(waiting.get())
@@ -136,6 +146,7 @@ class Sources:
         self,
         key: Hashable,
         opening: Callable[[], AsyncGenerator[tuple[Hashable, Any], None]],
+        unwanted: Callable[[Any], None],
     ) -> AsyncIterator["_Distributor"]:
         distributor = _Distributor()
 
@@ -143,11 +154,14 @@ class Sources:
             try:
                 async with aclosing(opening()) as found:
                     async for address, what in found:
+                        if str(address) not in self.unclaimed:
+                            await distributor.await_claim(address)
                         readers = distributor.readers.get(address, ())
                         for reader in tuple(readers):
                             await reader.put(what)
                         if not readers:
                             self._note_unclaimed(key, address)
+                            unwanted(what)
                 distributor.end(SourceError("it has ended"))
             except Exception as error:  # noqa: BLE001  # handed on to its readers
                 distributor.end(error)
@@ -182,7 +196,16 @@ class _Distributor:
 
     def __init__(self) -> None:
         self.readers: dict[Hashable, list[asyncio.Queue[Any]]] = {}
+        self.claimed = asyncio.Event()
         self.ended: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+
+    async def await_claim(self, address: Hashable) -> None:
+        """Return once somebody reads `address`, or after a few seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE_SECONDS):
+                while address not in self.readers:
+                    self.claimed.clear()
+                    await self.claimed.wait()
 
     def end(self, reason: Exception) -> None:
         """Tell every reader."""
