@@ -102,24 +102,34 @@ OUTSIDE_RANGE: Final = 1
 CLOCK_UNSYNCHRONISED: Final = 2
 REPLAYED: Final = 4
 SUSPECT: Final = 8
+WARMING_UP: Final = 16
+TIME_RECONSTRUCTED: Final = 32
 
 QUALITY_FLAGS: Final[Mapping[int, str]] = {
     OUTSIDE_RANGE: "Outside its valid range",
     CLOCK_UNSYNCHRONISED: "Clock unsure",
     REPLAYED: "Replayed",
     SUSPECT: "Suspect",
+    WARMING_UP: "Sensor warming up",
+    TIME_RECONSTRUCTED: "Time reconstructed",
 }
 
 QUALITY_MEANINGS: Final[Mapping[int, str]] = {
-    OUTSIDE_RANGE: "The value lies outside what its sensor can measure.",
+    OUTSIDE_RANGE: "The value lies outside what its sensor can measure. It is shown, and left out "
+    "of hourly values.",
     CLOCK_UNSYNCHRONISED: "The gateway could not check its clock against a trusted one, so the "
     "value's time may be off; the value itself is as good as any.",
     REPLAYED: "The value was recorded earlier and is played again.",
     SUSPECT: "A person or a check has reason to doubt the value.",
+    WARMING_UP: "The sensor had not been on for as long as it needs to be exact.",
+    TIME_RECONSTRUCTED: "The gateway had no time of day when the value was taken; its time was "
+    "worked out once it had.",
 }
 """What each flag means, for the page about the data."""
 
-_CALM_FLAGS: Final = REPLAYED | CLOCK_UNSYNCHRONISED  # they do not say that the value is wrong
+_CALM_FLAGS: Final = (  # they do not say that the value is wrong
+    REPLAYED | CLOCK_UNSYNCHRONISED | TIME_RECONSTRUCTED
+)
 
 REASONS: Final[Mapping[str, str]] = {
     "size": "A message was larger than the limit.",

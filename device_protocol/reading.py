@@ -1,9 +1,11 @@
-"""A Reading: what a device reports. How it travels is in `senml`."""
+"""A Reading: what a device reports, and what is known against it. How it travels is in `senml`."""
 
 import math
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from enum import IntFlag
+from typing import Final
 
 from device_protocol.errors import PayloadError
 
@@ -12,6 +14,35 @@ SENSOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")
 NAME = re.compile(r"[A-Za-z0-9\-./_]+")
 """A datastream's short name: as above, without the colon that separates it from the sensor."""
 _UNFIT = re.compile("[\\0\\ud800-\\udfff]")
+
+
+class Quality(IntFlag):
+    """What is known against a result; nothing set means nothing flagged.
+
+    Set where it is known, on the gateway or at the centre, and never taken away. The sum of the
+    flags travels as SenML label "kq" and is kept as the mask `quality` of stored observations.
+    """
+
+    OUT_OF_RANGE = 1
+    """Outside the range its sensor can measure: kept, but not valid."""
+    CLOCK_UNSYNCHRONISED = 2
+    """The gateway's clock was not known to be right: the time may be off."""
+    REPLAYED = 4
+    """A recording played back, not a measurement of now."""
+    SUSPECT = 8
+    """A check doubts it: it leapt, or has not moved for too long."""
+    WARMING_UP = 16
+    """The sensor had not been on for as long as it needs."""
+    TIME_RECONSTRUCTED = 32
+    """Taken while the gateway had no time of day; its time was worked out once it had one."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The published names of what is set, in the order of their bits."""
+        return tuple(flag.name.lower().replace("_", "-") for flag in self if flag.name is not None)
+
+
+UNFLAGGED: Final = Quality(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +55,7 @@ class Reading:
         carries a UTC offset.
     result: a finite number in `unit`, a truth value or a text.
     unit: SenML unit symbol (RFC 8428, RFC 8798), "" where the result has none.
+    quality: what is known against it.
 
     Raises:
         PayloadError: not such a reading.
@@ -34,6 +66,7 @@ class Reading:
     phenomenon_time: datetime
     result: float | bool | str
     unit: str
+    quality: Quality = UNFLAGGED
 
     def __post_init__(self) -> None:
         if not SENSOR.fullmatch(self.sensor):

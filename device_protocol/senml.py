@@ -8,6 +8,10 @@ announce it, for no symbol stands for two units.
 Refused beyond what RFC 8428 says: times relative to now, because a message may wait for days.
 The update time is checked and dropped: nothing here uses it. What names and units stand for is
 the registry's business.
+
+One label is our own: "kq", the sum of the flags known against a result (`reading.Quality`), an
+integer, left out where it is 0. RFC 8428, section 4.4, lets a pack have further fields, which
+whoever does not know them ignores; a name without "_" at its end asks for nothing more.
 """
 
 import base64
@@ -21,7 +25,7 @@ from typing import NamedTuple, NoReturn
 
 from device_protocol import cbor
 from device_protocol.errors import PayloadError, ReadingTimeError
-from device_protocol.reading import Reading, check_text
+from device_protocol.reading import UNFLAGGED, Reading, check_text
 from device_protocol.senml_cbor import Entry, Value, decode_entries
 
 CONTENT_FORMAT_SENML_CBOR = 112
@@ -43,8 +47,11 @@ _LABELS = {
     "n": _N, "u": _U, "v": _V, "vs": _VS, "vb": _VB, "s": _S, "t": _T, "ut": _UT, "vd": _VD,
 }  # fmt: skip
 _JSON_LABELS: dict[int | str, str] = {label: name for name, label in _LABELS.items()}
-_COMMON = frozenset((_N, _U, _V, _T))
-_KNOWN: frozenset[int | str] = frozenset(_LABELS.values())
+_QUALITY = "kq"
+_COMMON: frozenset[int | str] = frozenset((_N, _U, _V, _T, _QUALITY))
+_KNOWN: frozenset[int | str] = frozenset((*_LABELS.values(), _QUALITY))
+_FLAGS = int(~UNFLAGGED)
+_MOST_FLAGS = 1 << 15  # of what later versions may flag: the mask is stored in 16 bits
 _BASE = frozenset((_BVER, _BN, _BT, _BU, _BV, _BS))
 _OTHER_VALUES = ((_VS, str), (_VB, bool), (_VD, bytes))
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")
@@ -66,6 +73,7 @@ class Record(NamedTuple):
 
     time_microseconds: since 1970, UTC.
     value: None only if there is a sum.
+    quality: sum of the flags of `Quality` that are known here; 0 where nothing is flagged.
     """
 
     name: str
@@ -73,6 +81,7 @@ class Record(NamedTuple):
     time_microseconds: int
     value: float | bool | str | bytes | None
     sum: float | None
+    quality: int = 0
 
 
 def encode_cbor(readings: Sequence[Reading]) -> bytes:
@@ -83,7 +92,7 @@ def encode_cbor(readings: Sequence[Reading]) -> bytes:
 def encode_json(readings: Sequence[Reading]) -> bytes:
     """Return a pack in JSON, records in the order given."""
     named = [
-        {_JSON_LABELS[label]: value for label, value in entry.items()}
+        {_JSON_LABELS.get(label, label): value for label, value in entry.items()}
         for entry in _entries(readings)
     ]
     return json.dumps(named, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
@@ -143,6 +152,8 @@ def _entries(readings: Sequence[Reading]) -> list[Entry]:
             entry[_VS] = reading.result
         else:
             entry[_V] = _number(reading.result)
+        if reading.quality:
+            entry[_QUALITY] = int(reading.quality)
         entries.append(entry)
     return entries
 
@@ -250,7 +261,8 @@ def _resolve(entries: Sequence[Entry]) -> list[Record]:
         unit = entry.get(_U, base.unit)
         if unit is not base.unit:
             unit = _text(unit, "u")
-        records.append(Record(name, unit, time, value, total))
+        quality = _flags(entry[_QUALITY]) if _QUALITY in entry else 0
+        records.append(Record(name, unit, time, value, total, quality))
     return records
 
 
@@ -290,6 +302,13 @@ def _value(entry: Entry, base: _Base, total: float | None) -> float | bool | str
     if total is None:
         raise PayloadError("a record with neither value nor sum")
     return None
+
+
+def _flags(value: object) -> int:
+    """Return those of the flags that are known here."""
+    if type(value) is not int or not 0 <= value < _MOST_FLAGS:
+        raise PayloadError(f"{_QUALITY} is {value!r}, no sum of flags")
+    return value & _FLAGS
 
 
 def _text(value: object, label: str) -> str:

@@ -106,6 +106,9 @@ def _decode_pair(data: bytes, at: int, entry: Entry) -> int:
 
 def _decode_label(data: bytes, at: int) -> tuple[int | str, int]:
     """Return a label other than 0 to 23, and where its last byte stands."""
+    size = data[at] - 0x60
+    if 0 <= size < 24:
+        return data[at + 1 : at + 1 + size].decode(), at + size
     label, end = _decode_value(data, at)
     if type(label) is not int and type(label) is not str:
         raise PayloadError(f"a label of type {type(label).__name__}")

@@ -28,6 +28,7 @@ from api.words import QUALITY_FLAGS, REASONS
 from command_line.__main__ import COMMANDS
 from command_line.demo.layout import default_data_directory
 from device_protocol.errors import QUARANTINED, RejectionError
+from device_protocol.reading import Quality
 from edge_agent.facts import AdapterFacts, Facts
 from edge_agent.metrics import AgentMetrics
 from edge_agent.settings import AgentSettings
@@ -36,7 +37,6 @@ from enrolment.settings import EnrolmentSettings
 from ingest.settings import IngestSettings
 from runtime.setting_types import Limits, tables_in
 from runtime.settings import SettingDescription, describe
-from standards_mapping.observation import Quality
 from standards_mapping.sensorthings.conformance import CONFORMANCE
 from standards_mapping.sensorthings.expression import FUNCTIONS
 from standards_mapping.sensorthings.model import ENTITY_TYPES

@@ -28,6 +28,7 @@ from device_protocol.errors import (
     UnknownEpochError,
 )
 from device_protocol.keys import RecipientKey
+from device_protocol.reading import Quality
 from device_protocol.receiver import Channel as KnownChannel
 from device_protocol.receiver import (
     OpenedMessage,
@@ -57,7 +58,6 @@ from ingest.refusals import (
 )
 from ingest.snapshot import UNKNOWN_PLACE, DeviceKey, Snapshot
 from ingest.state import Channel, ChannelKey, Parking, ReceiverState
-from standards_mapping.observation import Quality
 from storage.batches import SignedBatch
 from storage.quarantine import QuarantineRow
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
-from standards_mapping.observation import Quality
+from device_protocol.reading import Quality
 from standards_mapping.sensorthings.model import EntityType, Key, Kind
 from standards_mapping.sensorthings.options import Options
 from standards_mapping.units import UNITS

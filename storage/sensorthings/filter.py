@@ -11,7 +11,7 @@ from typing import Final, LiteralString
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from standards_mapping.observation import Quality
+from device_protocol.reading import Quality
 from standards_mapping.sensorthings.entity import result_quality, unit_of_measurement
 from standards_mapping.sensorthings.errors import QueryError
 from standards_mapping.sensorthings.expression import (

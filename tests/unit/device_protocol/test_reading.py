@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from device_protocol.errors import PayloadError
-from device_protocol.reading import Reading, check_text
+from device_protocol.reading import UNFLAGGED, Quality, Reading, check_text
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -66,3 +66,22 @@ def test_anything_else_is_none(changes: dict[str, object]) -> None:
 
 def test_text_that_every_store_can_carry_passes_unchanged() -> None:
     assert check_text("20 °C, \U0001f600\n") == "20 °C, \U0001f600\n"
+
+
+@pytest.mark.parametrize(
+    ("mask", "flags"),
+    [
+        (0, ()),
+        (1, ("out-of-range",)),
+        (6, ("clock-unsynchronised", "replayed")),
+        (15, ("out-of-range", "clock-unsynchronised", "replayed", "suspect")),
+        (48, ("warming-up", "time-reconstructed")),
+    ],
+)
+def test_the_quality_mask_names_its_flags(mask: int, flags: tuple[str, ...]) -> None:
+    assert Quality(mask).flags == flags
+
+
+def test_a_reading_is_unflagged_until_something_is_known_against_it() -> None:
+    assert _reading().quality is UNFLAGGED
+    assert _reading(quality=Quality.SUSPECT).quality == 1 << 3

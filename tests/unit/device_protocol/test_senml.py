@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from device_protocol import senml
 from device_protocol.errors import PayloadError, ReadingTimeError
-from device_protocol.reading import Reading
+from device_protocol.reading import UNFLAGGED, Quality, Reading
 from device_protocol.senml import Record, decode_cbor, decode_json, encode_cbor, encode_json
 
 LABELS = {
@@ -177,6 +177,12 @@ def test_times_relative_to_now_or_beyond_the_calendar(write: Write, read: Read, 
         {"n": "x", "v": 1, "bver": "10"},
         {"n": "x", "v": 1, "danger_": 1},
         {"n": "x", "v": 1, "_": 1},
+        {"n": "x", "v": 1, "kq": -1},
+        {"n": "x", "v": 1, "kq": 1 << 15},
+        {"n": "x", "v": 1, "kq": 1.0},
+        {"n": "x", "v": 1, "kq": True},
+        {"n": "x", "v": 1, "kq": "1"},
+        {"n": "x", "v": 1, "kq": None},
     ],
 )
 def test_what_is_no_record_is_refused(write: Write, read: Read, entry: dict[str, Any]) -> None:
@@ -188,6 +194,42 @@ def test_what_is_no_record_is_refused(write: Write, read: Read, entry: dict[str,
 def test_unknown_fields_that_may_be_ignored_are(write: Write, read: Read) -> None:
     pack = [{"bt": T0, "n": "x", "v": 1, "quality": "good", "note": True}]
     assert _resolved(pack, write, read) == [Record("x", "", T0 * MICRO, 1.0, None)]
+
+
+@FORMS
+def test_flags_belong_to_one_record_each(write: Write, read: Read) -> None:
+    pack = [
+        {"bt": T0, "n": "x", "v": 1, "kq": 9},
+        {"n": "x", "v": 1, "t": 1},
+        {"n": "x", "v": 1, "t": 2, "kq": 0},
+        {"n": "x", "vb": True, "t": 3, "kq": 16},
+    ]
+    assert [record.quality for record in _resolved(pack, write, read)] == [9, 0, 0, 16]
+
+
+@FORMS
+def test_flags_of_later_versions_are_left_out(write: Write, read: Read) -> None:
+    pack = [{"bt": T0, "n": "x", "v": 1, "kq": (1 << 14) + 32}]
+    assert [record.quality for record in _resolved(pack, write, read)] == [32]
+
+
+def test_an_unflagged_reading_says_nothing_of_flags() -> None:
+    assert b"kq" not in encode_json([_flagged(UNFLAGGED)])
+    assert b"kq" not in encode_cbor([_flagged(UNFLAGGED)])
+
+
+@given(st.integers(0, 63))
+def test_flags_travel_in_both_forms(mask: int) -> None:
+    reading = _flagged(Quality(mask))
+    assert [record.quality for record in decode_cbor(encode_cbor([reading]))] == [mask]
+    assert [record.quality for record in decode_json(encode_json([reading]))] == [mask]
+
+
+def _flagged(quality: Quality) -> Reading:
+    return Reading(
+        sensor="urn:dev:x", name="y", phenomenon_time=EPOCH + timedelta(seconds=T0),
+        result=1.5, unit="Cel", quality=quality,
+    )  # fmt: skip
 
 
 @FORMS
