@@ -158,6 +158,19 @@ class HealthSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClockSettings:
+    """What is done about a clock that nobody has set yet; see `edge_agent.clock`."""
+
+    hold_seconds: float = setting(
+        "How long after the first connection readings of unsure time wait for the clock to be "
+        "set; 0: not at all. Nothing waits where no service would set it (no systemd).",
+        default=120.0,
+        minimum=0.0,
+        maximum=86_400.0,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteSettings:
     """How settings that the council changes from afar are tried."""
 
@@ -215,6 +228,7 @@ class AgentSettings:
     signer: SignerSettings | None = None
     spool: SpoolSettings = SpoolSettings()
     uplink: UplinkSettings = UplinkSettings()
+    clock: ClockSettings = ClockSettings()
     health: HealthSettings = HealthSettings()
     remote: RemoteSettings = RemoteSettings()
     status: StatusSettings = StatusSettings()

@@ -41,14 +41,19 @@ def serving(authority: Authority) -> ssl.SSLContext:
 
 
 def test_the_time_is_left_to_openssl_where_the_clock_is_known_to_be_right(
-    authority: Authority, clock: Clock, fake_time: FakeTime
+    authority: Authority, clock: Clock, fake_time: FakeTime, tmp_path: Path
 ) -> None:
     context = server_context(authority.region_root(), clock)
     assert not context.verify_flags & NO_CHECK_TIME
     check_peer(handshake(serving(authority), context), clock)
     before = clock.unix()
-    fake_time.quality = ClockQuality.NONE
-    unsure = server_context(authority.region_root(), clock)
+    never_set = Clock(
+        tmp_path / "another",
+        wall=lambda: fake_time.wall,
+        monotonic=lambda: fake_time.monotonic,
+        source=lambda: ClockQuality.NONE,
+    )
+    unsure = server_context(authority.region_root(), never_set)
     assert unsure.verify_flags & NO_CHECK_TIME
     assert unsure.check_hostname
     assert unsure.verify_mode is ssl.CERT_REQUIRED
