@@ -6,6 +6,7 @@ was checked before, in `admission`.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from device_protocol.errors import (
     UnitMismatchError,
     UnknownDatastreamError,
 )
+from device_protocol.reading import Quality
 from device_protocol.senml import Record
 from ingest.snapshot import BOOLEAN_UNIT, Gateway, Stream
 from standards_mapping.units import converter
@@ -111,11 +113,13 @@ class ReadingTable:
     ) -> Span:
         """Add a message's readings; call `refuse` with each that cannot be stored.
 
-        earliest, latest: the allowed times, Unix microseconds. quality: flags for all of them.
+        earliest, latest: the allowed times, Unix microseconds. quality: flags for all of them,
+        beside their own.
         """
         start = len(self._times)
         find = origin.gateway.streams.get
         add_id, add_time, add_value = self._ids.append, self._times.append, self._values.append
+        times, extras = self._times, self._extras
         for record in records:
             stream = find(record.name)
             time, value = record.time_microseconds, record.value
@@ -126,6 +130,8 @@ class ReadingTable:
                 and earliest <= time <= latest
                 and stream.minimum <= value <= stream.maximum
             ):
+                if record.quality:
+                    extras[len(times)] = (record.quality, None)
                 add_id(stream.datastream_id)
                 add_time(time)
                 add_value(value)
@@ -147,8 +153,8 @@ class ReadingTable:
                 f" {earliest / 1e6:.0f} to {latest / 1e6:.0f}"
             )
         value, result = _observed(record, stream)
-        if result is not None:
-            self._extras[len(self._times)] = (0, result)
+        if result is not None or record.quality:
+            self._extras[len(self._times)] = (record.quality, result)
         self._ids.append(stream.datastream_id)
         self._times.append(record.time_microseconds)
         self._values.append(value)
@@ -232,7 +238,8 @@ def _observed(record: Record, stream: Stream) -> tuple[float, Result]:
     """Return the value to store, and the result itself where it is not a number.
 
     A truth value is also stored as 1 or 0, so that it can be counted and averaged; a text, which
-    only a dimensionless datastream takes, leaves the value empty (NaN).
+    only a dimensionless datastream takes, leaves the value empty (NaN). Out of the valid range is
+    a number only where its gateway says so of it.
     """
     value = record.value
     if isinstance(value, bool):
@@ -248,7 +255,8 @@ def _observed(record: Record, stream: Stream) -> tuple[float, Result]:
     if stream.unit == BOOLEAN_UNIT:
         raise UnitMismatchError(f"a number for {stream.unit!r}")
     result = converter(record.unit, stream.unit).apply(float(value))
-    if not stream.minimum <= result <= stream.maximum:
+    flagged = record.quality & Quality.OUT_OF_RANGE and isfinite(result)
+    if not (flagged or stream.minimum <= result <= stream.maximum):
         raise OutOfRangeError(
             f"{result:g} {stream.unit}, valid {stream.minimum:g} to {stream.maximum:g}"
         )

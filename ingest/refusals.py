@@ -45,6 +45,7 @@ def refused_reading(origin: Origin, record: Record, error: RejectionError) -> Qu
         phenomenon_time=record.time_microseconds,
         result=value.hex() if isinstance(value, bytes) else value,
         unit=clipped(record.unit),
+        quality=record.quality,
     )
 
 

@@ -1,8 +1,8 @@
 """A second chance for readings that came before the description of their datastream. Pure.
 
 A broker may lose a description and deliver the readings after it. They wait in quarantine; once
-the description has come they are checked again as if they came now, but for their clock: what
-its quality was is not kept with them.
+the description has come they are checked again as if they came now, with the flags they
+carried themselves; what the quality of their gateway's clock was is not kept with them.
 """
 
 from collections.abc import Iterable
@@ -51,6 +51,7 @@ def _take(table: ReadingTable, reading: HeldReading, origin: Origin, rules: Rule
         reading.phenomenon_time,
         _as_decoded(reading.result),
         None,
+        reading.quality,
     )
     span = table.take(
         [record],

@@ -24,6 +24,7 @@ class QuarantineRow:
     """One refused message (`message` set), or one reading of an accepted message (the rest set).
 
     phenomenon_time: Unix microseconds. result: as the gateway reported it, in `unit` (SenML).
+    quality: its own flags, a bit mask.
     """
 
     received_at: int
@@ -37,6 +38,7 @@ class QuarantineRow:
     phenomenon_time: int | None = None
     result: Reported | None = None
     unit: str | None = None
+    quality: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,7 @@ class HeldReading:
     phenomenon_time: int
     result: Reported
     unit: str
+    quality: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,7 @@ async def insert_quarantine(conn: Connection, rows: Sequence[QuarantineRow]) -> 
                     _timestamp(row.phenomenon_time),
                     None if row.result is None else Jsonb(_storable_result(row.result)),
                     None if row.unit is None else storable_text(row.unit),
+                    row.quality,
                 )
             )
 
@@ -102,6 +106,7 @@ async def held_readings(conn: Connection, device: str, reason: str) -> list[Held
             phenomenon_time=phenomenon_time,
             result=result,
             unit=unit,
+            quality=quality,
         )
         for (
             row_id,
@@ -111,6 +116,7 @@ async def held_readings(conn: Connection, device: str, reason: str) -> list[Held
             phenomenon_time,
             result,
             unit,
+            quality,
         ) in await cursor.fetchall()
     ]
 

@@ -16,5 +16,9 @@ WHERE datastream_id = %(datastream_id)s
   AND time >= %(start)s::timestamptz + %(shift)s
   AND time < %(end)s::timestamptz + %(shift)s
   AND value BETWEEN -1e290 AND 1e290
+  AND NOT EXISTS (SELECT FROM observation_extra AS extra
+                   WHERE extra.datastream_id = observation.datastream_id
+                     AND extra.time = observation.time
+                     AND extra.quality & 1 <> 0)
 GROUP BY bin
 ORDER BY bin

@@ -4,6 +4,8 @@
 -- An instant belongs to the hour [bucket, bucket + 1 h) it lies in. The time of a mean is the end of its interval, so
 -- it belongs to (bucket, bucket + 1 h]: the mean from 12:00 to 13:00 is of the hour 12:00.
 --
+-- What its gateway flagged as outside the sensor's range (1) is not counted; all other flags are.
+--
 -- Values out of the bounds (NaN too) are not counted: a sum must not overflow and hold up every later hour.
 WITH fresh AS (
     SELECT touched.datastream_id, touched.bucket, datastream.unit,
@@ -26,6 +28,10 @@ WITH fresh AS (
             AND CASE WHEN datastream.averaging_seconds > 0 THEN observation.time > touched.bucket
                      ELSE observation.time < touched.bucket + INTERVAL '1 hour' END
             AND observation.value BETWEEN -1e290 AND 1e290
+            AND NOT EXISTS (SELECT FROM observation_extra AS extra
+                             WHERE extra.datastream_id = observation.datastream_id
+                               AND extra.time = observation.time
+                               AND extra.quality & 1 <> 0)
      GROUP BY touched.datastream_id, touched.bucket, datastream.unit
 ), emptied AS (
     DELETE FROM rollup_1h AS kept

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from device_protocol.description import GatewayDescription
+from device_protocol.reading import Quality
 from ingest.admission import Rules, admit
 from ingest.delivery import Delivery
 from ingest.epoch_keys import EpochKeys, ServiceKeyError
@@ -214,6 +215,29 @@ async def test_flag_of_a_repetition_does_not_reach_what_is_stored(
     assert await centre.rows("SELECT time, quality FROM observation_extra") == [
         (START + timedelta(minutes=1), 2)
     ]
+
+
+async def test_flags_of_a_gateway_are_stored_and_shown_with_the_latest_value(
+    centre: Centre, gateway: SimulatedGateway
+) -> None:
+    minute = timedelta(minutes=1)
+    await centre.take(
+        gateway.report(
+            [
+                reading(1, time=START),
+                reading(5000, time=START + minute, quality=Quality.OUT_OF_RANGE),
+                reading(3, time=START + 2 * minute, quality=Quality.REPLAYED | Quality.SUSPECT),
+            ]
+        )
+    )
+    assert [row[2] for row in await centre.rows(OBSERVATIONS)] == [1.0, 5000.0, 3.0]
+    assert await centre.rows("SELECT time, quality FROM observation_extra ORDER BY 1") == [
+        (START + minute, 1),
+        (START + 2 * minute, 12),
+    ]
+    assert await centre.rows(QUARANTINE) == []
+    await batches.upsert_latest(centre.conn, centre.newest.take())
+    assert await centre.rows("SELECT value, quality FROM latest") == [(3.0, 12)]
 
 
 async def test_bad_readings_and_messages_are_kept_beside_the_good(
@@ -555,6 +579,24 @@ async def test_readings_before_their_description_leave_quarantine_with_it(
         ("retried", "unknown-datastream", 9),
         ("held", "conflicting-result", 9),
     ]
+
+
+async def test_flags_wait_in_quarantine_with_their_reading(centre: Centre) -> None:
+    gateway = await centre.enrol("k7q2m9xd4t")
+    await centre.take(
+        gateway.report(
+            [
+                reading(5000, time=START, quality=Quality.OUT_OF_RANGE),
+                reading(7, time=START + timedelta(minutes=1)),
+            ]
+        )
+    )
+    assert await centre.rows("SELECT quality FROM quarantine ORDER BY id") == [(1,), (0,)]
+    await centre.describe(gateway, description(datastream(valid=(0, 1000))))
+    device = (gateway.tenant, gateway.device)
+    await centre.store.retry_held(device, centre.snapshot.gateways[device], RULES)
+    assert [row[2] for row in await centre.rows(OBSERVATIONS)] == [5000.0, 7.0]
+    assert await centre.rows("SELECT time, quality FROM observation_extra") == [(START, 1)]
 
 
 async def test_latest_follows_the_newest_and_never_goes_back(

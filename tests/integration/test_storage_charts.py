@@ -150,6 +150,25 @@ async def test_flags_of_any_reading_show_on_its_bin(connection: Connection) -> N
     assert single.points[-1].quality == 8
 
 
+@pytest.mark.parametrize("step", [timedelta(seconds=20), timedelta(minutes=30)])
+async def test_what_lies_out_of_its_range_is_drawn_with_its_flag_and_not_in_any_bin(
+    connection: Connection, step: timedelta
+) -> None:
+    """In bins of observations, of hours waiting to be summed up, and of hours that are."""
+    rows = every(step, 5000)
+    stream = await stream_with(connection, rows)
+    wild = rows[2500][0] + timedelta(seconds=1)
+    await store(connection, {stream.datastream_id: [(wild, 6553.5)]}, quality=1)
+    for _ in range(2):
+        series = await read_series(connection, stream, rows[0][0], rows[-1][0])
+        check_bins(series.points, expected_bins(rows, series.bin_seconds, timedelta(0)))
+        flagged = [point.start for point in series.points if point.quality]
+        assert flagged == [align(wild, wild, series.bin_seconds)[0]]
+        await refresh_rollups(connection)
+    single = await read_series(connection, stream, wild - HOUR / 60, wild)
+    assert (single.points[-1].value, single.points[-1].quality) == (6553.5, 1)
+
+
 async def test_nothing_is_nothing_and_a_reversed_range_is_a_mistake(
     connection: Connection,
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import math
 import random
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -24,6 +25,15 @@ END = START + timedelta(days=4)
 async def refresh_all(conn: Connection) -> None:
     while await refresh_rollups(conn):
         pass
+
+
+async def flag(conn: Connection, stream: int, qualities: Mapping[int, int]) -> None:
+    """Flag observations of the first hour, by their minute."""
+    for minute, quality in qualities.items():
+        await conn.execute(
+            "INSERT INTO observation_extra (datastream_id, time, quality) VALUES (%s, %s, %s)",
+            (stream, START + minute * timedelta(minutes=1), quality),
+        )
 
 
 async def read(conn: Connection, *datastreams: int) -> list[HourlyRollup]:
@@ -143,6 +153,35 @@ async def test_a_level_beyond_any_sound_holds_nothing_up(conn: Connection) -> No
     )
     await refresh_all(conn)
     assert [r.summary.n for r in await read(conn, stream)] == [1, 1, 1]
+
+
+async def test_what_lies_out_of_its_range_is_left_out_and_every_other_flag_counts(
+    conn: Connection,
+) -> None:
+    stream = await add_datastream(conn)
+    await store(conn, *((stream, START + bit * timedelta(minutes=1), 2.0**bit) for bit in range(7)))
+    await flag(conn, stream, {bit: 1 << bit for bit in range(6)})
+    await refresh_all(conn)
+    [rollup] = await read(conn, stream)
+    assert (rollup.summary.n, rollup.summary.sum) == (6, sum(2.0**bit for bit in range(1, 7)))
+    assert (rollup.summary.minimum, rollup.summary.maximum) == (2.0, 64.0)
+
+
+async def test_an_hour_of_nothing_in_range_has_no_rollup_until_a_late_reading_is(
+    conn: Connection,
+) -> None:
+    stream = await add_datastream(conn)
+    await store(conn, (stream, START, 900.0), (stream, START + timedelta(minutes=1), 901.0))
+    await flag(conn, stream, {0: 1, 1: 1 | 8})
+    await refresh_all(conn)
+    assert await read(conn, stream) == []
+    await store(conn, (stream, START + timedelta(minutes=2), 30.0))
+    await refresh_all(conn)
+    assert [(r.summary.n, r.value) for r in await read(conn, stream)] == [(1, 30.0)]
+    await store(conn, (stream, START + timedelta(minutes=3), 902.0))
+    await flag(conn, stream, {3: 1})
+    await refresh_all(conn)
+    assert [(r.summary.n, r.value) for r in await read(conn, stream)] == [(1, 30.0)]
 
 
 async def test_late_observations_correct_old_hours(conn: Connection) -> None:

@@ -28,7 +28,7 @@ from device_protocol.description import (
 )
 from device_protocol.epoch import Epoch
 from device_protocol.keys import RecipientKey, RecipientPublicKey, SigningKey, VerifyingKey
-from device_protocol.reading import Reading
+from device_protocol.reading import UNFLAGGED, Quality, Reading
 from device_protocol.senml import CONTENT_FORMAT_SENML_CBOR, encode_cbor
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -151,9 +151,12 @@ def reading(
     unit: str = "ug/m3",
     sensor: str = "urn:dev:air",
     time: datetime = NOON,
+    quality: Quality = UNFLAGGED,
 ) -> Reading:
     """Return one reading, of nitrogen dioxide unless told otherwise."""
-    return Reading(sensor=sensor, name=name, phenomenon_time=time, result=result, unit=unit)
+    return Reading(
+        sensor=sensor, name=name, phenomenon_time=time, result=result, unit=unit, quality=quality
+    )
 
 
 def series(

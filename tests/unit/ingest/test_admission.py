@@ -15,7 +15,7 @@ from device_protocol.errors import (
     ReadingTimeError,
     RejectionError,
 )
-from device_protocol.reading import Reading
+from device_protocol.reading import Quality, Reading
 from device_protocol.receiver import Device, Policy, Signer
 from ingest.admission import Rules, admit
 from ingest.delivery import Delivery
@@ -286,6 +286,68 @@ def test_readings_of_a_gateway_without_clock_are_flagged(gateway: SimulatedGatew
     centre.admit(gateway.announce(NOW))
     outcome = centre.admit(gateway.report(series([1, 2])))
     assert [extra.quality for extra in outcome.columns.extras.values()] == [2, 2]
+
+
+def test_flags_of_the_gateway_are_kept_and_added_to_our_own(gateway: SimulatedGateway) -> None:
+    gateway.clock = 0
+    centre = Centre(gateway)
+    centre.admit(gateway.announce(NOW))
+    outcome = centre.admit(
+        gateway.report(
+            [
+                reading(1, quality=Quality.SUSPECT),
+                reading(2, time=NOON + timedelta(seconds=1)),
+                reading(4e-8, unit="kg/m3", time=NOON + timedelta(seconds=2), quality=Quality(16)),
+                reading(OCCUPIED, name="occupied", unit="", quality=Quality.WARMING_UP),
+            ]
+        )
+    )
+    extras = outcome.columns.extras.values()
+    assert sorted((extra.datastream_id, extra.quality) for extra in extras) == [
+        (1, 2), (1, 2 + 8), (1, 2 + 16), (3, 2 + 16),
+    ]  # fmt: skip
+
+
+def test_unflagged_readings_leave_nothing_beside_their_value(
+    gateway: SimulatedGateway, centre: Centre
+) -> None:
+    assert not centre.admit(gateway.report(series([1, 2, 3]))).columns.extras
+
+
+@pytest.mark.parametrize(
+    ("wrong", "value"),
+    [
+        (reading(1000.1, quality=Quality.OUT_OF_RANGE), 1000.1),
+        (reading(2e-6, unit="kg/m3", quality=Quality.OUT_OF_RANGE), 2000.0),
+        (reading(-1e300, quality=Quality.OUT_OF_RANGE | Quality.SUSPECT), -1e300),
+    ],
+)
+def test_reading_its_gateway_flagged_out_of_range_is_stored_with_the_flag(
+    gateway: SimulatedGateway, centre: Centre, wrong: Reading, value: float
+) -> None:
+    outcome = centre.admit(gateway.report([wrong]))
+    assert [row[2] for row in stored(outcome)] == [value]
+    [extra] = outcome.columns.extras.values()
+    assert extra.quality == wrong.quality
+    assert not outcome.quarantined
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (reading(1000.1, quality=Quality.SUSPECT | Quality.WARMING_UP), "out-of-range"),
+        (reading(1e308, unit="kg/m3", quality=Quality.OUT_OF_RANGE), "out-of-range"),
+        (reading(1, unit="Cel", quality=Quality.OUT_OF_RANGE), "unit-mismatch"),
+        (reading(1, name="no3", quality=Quality.OUT_OF_RANGE), "unknown-datastream"),
+    ],
+)
+def test_no_other_flag_excuses_and_that_one_excuses_nothing_else(
+    gateway: SimulatedGateway, centre: Centre, wrong: Reading, reason: str
+) -> None:
+    outcome = centre.admit(gateway.report([wrong]))
+    assert not stored(outcome)
+    assert reading_reasons(outcome) == [reason]
+    assert [row.quality for row in outcome.quarantined] == [wrong.quality]
 
 
 def test_contradiction_within_a_batch_keeps_the_first(
