@@ -32,10 +32,12 @@ class Sources:
 
     unclaimed: for each address that a stream spoke of and no sensor claims, how often it did;
     no more than the first hundred such addresses.
+    kept: what an input must remember between two openings, under a key of its own.
     """
 
     def __init__(self) -> None:
         self.unclaimed: dict[str, int] = {}
+        self.kept: dict[Hashable, Any] = {}
         self._opened: dict[Hashable, _Opened] = {}
         self._tasks = asyncio.TaskGroup()
 
