@@ -17,7 +17,7 @@ from device_protocol.epoch import Epoch
 from device_protocol.errors import UnknownEpochError
 from device_protocol.keys import RecipientPublicKey, SigningKey
 from device_protocol.senml import CONTENT_FORMAT_SENML_CBOR, encode_cbor
-from edge_agent.clock import Clock
+from edge_agent.clock import Clock, ClockQuality
 from edge_agent.counter import EpochCounter
 from edge_agent.settings import UplinkSettings
 from edge_agent.spool import Priority, Span, Waiting
@@ -87,6 +87,7 @@ class Sealer:
         self._description = description
         self._epoch: Epoch | None = None
         self._ended: str | None = "start"
+        self._began_unset = False
         self._expires_at = 0.0
         self._sealed_at = clock.monotonic()
         self._progress_at = clock.monotonic()
@@ -112,6 +113,8 @@ class Sealer:
                 self._ended = "exhausted"
             elif self._clock.monotonic() >= self._expires_at:
                 self._ended = "expired"
+            elif self._began_unset and self._clock.quality() is not ClockQuality.NONE:
+                self._ended = "clock set"  # the centre doubts every time of the present one
         return self._ended
 
     @property
@@ -145,6 +148,7 @@ class Sealer:
         previous = self._counter.previous
         tenant, device, group = self._place
         lifetime = self._settings.epoch_seconds
+        quality = self._clock.quality()
         self._epoch = Epoch.begin(
             tenant=tenant,
             device=device,
@@ -153,7 +157,7 @@ class Sealer:
             content_algorithm=content_algorithm,
             issued_at=int(self._clock.unix()),
             lifetime_seconds=lifetime,
-            clock=int(self._clock.quality()),
+            clock=int(quality),
             key_set_version=key_set_version,
             recipients=recipients,
             signer=signer,
@@ -163,6 +167,7 @@ class Sealer:
             "epoch begun",
             extra={"counter": self.counter, "reason": self._ended, "again": len(self.outstanding)},
         )
+        self._began_unset = quality is ClockQuality.NONE
         self._rewind()
         self._progress_at = self._clock.monotonic()
         self._expires_at = self._progress_at + lifetime - min(_SECONDS_BEFORE_EXPIRY, lifetime / 10)

@@ -16,7 +16,7 @@ from device_protocol.keys import RecipientKey, SigningKey, VerifyingKey
 from device_protocol.reading import Reading
 from device_protocol.receiver import Announcement, Device, OpenedMessage, Receiver, Signer
 from device_protocol.senml import decode_cbor
-from edge_agent.clock import Clock
+from edge_agent.clock import Clock, ClockQuality
 from edge_agent.counter import EpochCounter
 from edge_agent.sealer import Outgoing, Progress, Sealer
 from edge_agent.settings import UplinkSettings
@@ -274,6 +274,19 @@ def test_an_epoch_ends_at_its_expiry_or_when_exhausted(
         monkeypatch.setattr("device_protocol.epoch.MAX_SEQ", 1)
         bench.sealer.seal_description()
     assert bench.sealer.ended() == reason
+
+
+def test_an_epoch_announced_by_an_unset_clock_ends_once_it_is_set(
+    bench: Bench, fake_time: FakeTime
+) -> None:
+    fake_time.quality, fake_time.wall = ClockQuality.NONE, NOW - 7200
+    assert bench.begin().clock == ClockQuality.NONE
+    fake_time.advance(60)
+    assert bench.sealer.ended() is None
+    fake_time.wall, fake_time.quality = NOW, ClockQuality.NETWORK
+    assert bench.sealer.ended() == "clock set"
+    assert bench.begin().clock == ClockQuality.NETWORK
+    assert bench.sealer.ended() is None
 
 
 def test_expiry_is_by_the_monotonic_clock(bench: Bench, fake_time: FakeTime) -> None:
