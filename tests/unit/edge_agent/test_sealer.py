@@ -279,11 +279,11 @@ def test_an_epoch_ends_at_its_expiry_or_when_exhausted(
 def test_an_epoch_announced_by_an_unset_clock_ends_once_it_is_set(
     bench: Bench, fake_time: FakeTime
 ) -> None:
-    fake_time.quality, fake_time.wall = ClockQuality.NONE, NOW - 7200
+    fake_time.quality, fake_time.wall = ClockQuality.NONE, NOW + 7200
     assert bench.begin().clock == ClockQuality.NONE
     fake_time.advance(60)
     assert bench.sealer.ended() is None
-    fake_time.wall, fake_time.quality = NOW, ClockQuality.NETWORK
+    fake_time.wall, fake_time.quality = NOW + 3600, ClockQuality.NETWORK
     assert bench.sealer.ended() == "clock set"
     assert bench.begin().clock == ClockQuality.NETWORK
     assert bench.sealer.ended() is None
