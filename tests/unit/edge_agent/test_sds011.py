@@ -1,6 +1,5 @@
 """Frames of an SDS011: recorded ones, and what a bad line makes of them."""
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -16,20 +15,7 @@ from edge_agent.sensors.sds011 import (
     sleep_or_work,
     take,
 )
-
-RECORDED = Path(__file__).parents[2] / "data/particulate_serial"
-
-
-def hexdump(name: str) -> bytes:
-    """Return the bytes of a hexdump: an offset, the bytes and, after two spaces, their text."""
-    lines = (RECORDED / f"{name}.hexdump").read_text().splitlines()
-    return b"".join(bytes.fromhex(line.split(": ")[1].split("  ")[0]) for line in lines)
-
-
-def rows(name: str) -> list[dict[str, float]]:
-    with (RECORDED / f"{name}.csv").open(newline="") as file:
-        table = csv.DictReader(file, skipinitialspace=True)
-        return [{key: float(cell) for key, cell in row.items()} for row in table]
+from tests.unit.edge_agent.particulate_recordings import hexdump, rows, texts
 
 
 def frames(*pieces: bytes) -> list[Report | Reply]:
@@ -63,6 +49,15 @@ def settings(**more: object) -> Sds011Settings:
 def test_every_recorded_frame_gives_the_recorded_results() -> None:
     assert len(EXPECTED) == 10
     assert frames(STREAM) == EXPECTED
+
+
+def test_every_recorded_frame_gives_what_was_printed_of_it() -> None:
+    printed = [
+        f"PM2.5 {frame.pm25:.1f}, PM10 {frame.pm10:.1f} μg/m3"
+        for frame in frames(STREAM)
+        if isinstance(frame, Report)
+    ]
+    assert printed == texts("SDS01x")
 
 
 @pytest.mark.parametrize("cut", range(len(STREAM) + 1))

@@ -15,6 +15,16 @@ OWN = {
     "spool_oldest_age": "s",
     "clock_quality": "1",
     "configuration_version": "count",
+    "particles_0_3": "count",
+    "particles_0_5": "count",
+    "particles_1": "count",
+    "particles_2_5": "count",
+    "particles_5": "count",
+    "particles_10": "count",
+    "satellites_used": "count",
+    "hdop": "1",
+    "latitude": "deg",
+    "longitude": "deg",
 }
 
 
