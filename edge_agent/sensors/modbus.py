@@ -174,8 +174,8 @@ class _Device:
         """Say what is wrong, for people."""
         where, reason = next(reversed(self.troubles.items()))
         return (
-            f"unit {self._settings.unit_id} at {self._settings.place}: {rounds} rounds brought "
-            f"nothing; {where}: {reason}"
+            f"unit {self._settings.unit_id} at {self._settings.place}: rounds that brought "
+            f"nothing: {rounds}; {where}: {reason}"
         )
 
     def _readings(self, block: Block, words: tuple[int, ...]) -> Iterator[Reading]:

@@ -137,7 +137,7 @@ async def test_a_refusal_fails_the_sensor_once_nothing_else_has_come_for_some_ro
         await first(harvests(settings(served, failed_rounds=2), surroundings))
     place = served.device or f"127.0.0.1:{served.port}"
     assert str(failure.value) == (
-        f"unit 3 at {place}: 2 rounds brought nothing; holding 0-5: exception 4 (device failure)"
+        f"unit 3 at {place}: rounds that brought nothing: 2; holding 0-5: exception 4 (device failure)"
     )
     assert len(served.asked) == 4
 
@@ -154,7 +154,7 @@ async def test_silence_fails_the_sensor_after_some_rounds_and_says_why(
 ) -> None:
     served.misbehaviour = misbehaviour  # type: ignore[assignment]
     with pytest.raises(
-        AdapterError, match=rf"unit 3 .* 2 rounds brought nothing; coil 7: {reason}"
+        AdapterError, match=rf"unit 3 .* rounds that brought nothing: 2; coil 7: {reason}"
     ):
         await first(harvests(settings(served, failed_rounds=2), surroundings))
     assert served.asked == [(3, "coil", 7, 1)] * 2, "a silent device is not asked for the rest"
