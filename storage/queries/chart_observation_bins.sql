@@ -17,7 +17,7 @@ WHERE datastream_id = %(datastream_id)s
   AND time < %(end)s::timestamptz + %(shift)s
   AND value BETWEEN -1e290 AND 1e290
   AND NOT EXISTS (SELECT FROM observation_extra AS extra
-                   WHERE extra.datastream_id = observation.datastream_id
+                   WHERE extra.datastream_id = %(datastream_id)s
                      AND extra.time = observation.time
                      AND extra.quality & 1 <> 0)
 GROUP BY bin
