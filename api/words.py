@@ -77,6 +77,17 @@ PROPERTY_NAMES: Final[Mapping[str, str]] = {
     "spool_oldest_age": "Age of the oldest reading waiting",
     "clock_quality": "Trust in the clock",
     "configuration_version": "Settings from afar",
+    "spool_bytes": "Size of the spool",
+    "spool_dropped": "Readings dropped",
+    "spool_salvaged": "Readings salvaged",
+    "agent_memory": "Memory of the agent",
+    "flash_written": "Written to disk",
+    "uptime": "Time since the start",
+    "adapters_running": "Sensors that can be read",
+    "adapters_failing": "Sensors that fail",
+    "unclaimed_devices": "Unknown devices heard",
+    "agent_version": "Release of the agent",
+    "sample_count": "Readings behind an aggregate",
 }
 """Short names of observed properties, where the registry's own is long."""
 

@@ -22,7 +22,8 @@ from device_protocol.errors import (
 )
 from device_protocol.reading import Quality
 from device_protocol.senml import Record
-from ingest.snapshot import BOOLEAN_UNIT, Gateway, Stream
+from device_protocol.unit_table import BOOLEAN_UNIT
+from ingest.snapshot import Gateway, Stream
 from standards_mapping.units import converter
 from storage.batches import Extra, Observations, Result
 from storage.quarantine import Reported

@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 
 from device_protocol.keys import VerifyingKey
 from device_protocol.receiver import Device, Signer
-from standards_mapping.units import find_unit
+from device_protocol.unit_table import BOOLEAN_UNIT, senml_symbol
 from storage.registry import GatewayRow, StreamRow
 
 T = TypeVar("T")
@@ -18,9 +18,6 @@ DeviceKey = tuple[str, str]
 UNKNOWN_PLACE: DeviceKey = ("unknown", "")
 """Where refusals are counted that name no council of ours."""
 
-BOOLEAN_UNIT = "bool"
-"""Key of the unit that stands for true and false."""
-
 _FLOAT_MAX = sys.float_info.max
 
 
@@ -28,9 +25,9 @@ _FLOAT_MAX = sys.float_info.max
 class Stream:
     """Where the readings of one SenML name go.
 
-    unit: key of the unit table. senml_unit: the symbol of numbers that need no conversion, "" if
-    SenML has none for this unit; None if results are no numbers. minimum, maximum: in `unit`;
-    finite, so that they also keep out NaN and infinities.
+    unit: key of the unit table. senml_unit: the symbol of numbers that need no conversion; None
+    if results are no numbers. minimum, maximum: in `unit`; finite, so that they also keep out NaN
+    and infinities.
     """
 
     datastream_id: int
@@ -121,7 +118,7 @@ def _stream(row: StreamRow) -> Stream:
     return Stream(
         datastream_id=row.datastream_id,
         unit=row.unit,
-        senml_unit=None if row.unit == BOOLEAN_UNIT else find_unit(row.unit).senml,
+        senml_unit=None if row.unit == BOOLEAN_UNIT else senml_symbol(row.unit),
         minimum=-_FLOAT_MAX if row.valid_minimum is None else row.valid_minimum,
         maximum=_FLOAT_MAX if row.valid_maximum is None else row.valid_maximum,
     )

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import Final
 
 from device_protocol.errors import PayloadError
-from standards_mapping.tables import read_table
-from standards_mapping.units import nearest
+from device_protocol.tables import read_table
+from device_protocol.unit_table import nearest
 
 
 class UnknownPropertyError(PayloadError):

@@ -5,7 +5,6 @@ A datastream keeps its results in one unit, a key of `UNITS`. Readings arrive in
 and the arithmetic is decimal, so 0.1 mg stays 100 ug and no binary rounding error is stored.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
@@ -16,19 +15,15 @@ from types import MappingProxyType
 from typing import Final
 
 from device_protocol.errors import UnitMismatchError
-from standards_mapping.tables import read_table
+from device_protocol.tables import read_table
+from device_protocol.unit_table import UnknownUnitError, nearest, senml_symbol
 
 SIGNIFICANT_DIGITS: Final = 12
 """Of a converted result: more than any sensor has, fewer than binary floats blur."""
 
 _RESULT: Final = Context(prec=SIGNIFICANT_DIGITS)
 _WORKING: Final = Context(prec=40)
-_NEAREST: Final = 3
 _FLOAT_DIGITS: Final = 15  # decimal digits that every binary float keeps
-
-
-class UnknownUnitError(UnitMismatchError):
-    """No such unit in the table; the message names the nearest ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +35,7 @@ class Unit:
     ucum: code of the Unified Code for Units of Measure; empty where it has none.
     qudt: IRI of the QUDT unit.
     unece: UN/CEFACT Recommendation 20 code; empty where unknown.
-    senml: the SenML symbol of this very unit; empty where SenML has none.
+    senml: what stands for this very unit in a SenML pack (see `unit_table.senml_symbol`).
     """
 
     key: str
@@ -158,7 +153,7 @@ def _read_units() -> tuple[Mapping[str, Unit], Mapping[str, _Scale]]:
             ucum=row["ucum"],
             qudt=row["qudt_unit"],
             unece=row["unece_rec20"],
-            senml=row["senml_u"],
+            senml=senml_symbol(key),
         )
         if row["senml_primary"]:
             scales[key] = _to_base(
@@ -185,12 +180,6 @@ UNITS, _UNIT_SCALES = _read_units()
 _SENML_SCALES: Final = _read_senml()
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return ", nearest: a, b" for a message about an unknown `word`, or nothing."""
-    matches = difflib.get_close_matches(word, list(known), n=_NEAREST, cutoff=0.4)
-    return f"; nearest: {', '.join(matches)}" if matches else ""
-
-
 def find_unit(key: str) -> Unit:
     """Return the unit of that key.
 
@@ -207,7 +196,7 @@ def find_unit(key: str) -> Unit:
 def _converter(from_senml: str, to_unit_key: str) -> Conversion:
     target = find_unit(to_unit_key)
     to_scale = _UNIT_SCALES.get(to_unit_key)
-    if from_senml == target.senml or (from_senml == to_unit_key and to_scale is None):
+    if from_senml == target.senml:
         return Conversion(Fraction(1), Fraction(0))
     from_scale = _SENML_SCALES.get(from_senml)
     if from_scale is None:

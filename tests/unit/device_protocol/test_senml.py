@@ -23,7 +23,7 @@ LABELS = {
 T0 = 1_795_000_000
 MICRO = 1_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-UNITS = Path(__file__).parents[3] / "standards_mapping" / "data" / "senml_units.csv"
+UNITS = Path(__file__).parents[3] / "device_protocol" / "data" / "senml_units.csv"
 
 
 def _in_cbor(pack: Any) -> bytes:

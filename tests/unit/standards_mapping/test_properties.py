@@ -1,8 +1,8 @@
 import pytest
 
 from device_protocol.errors import PayloadError
+from device_protocol.tables import read_table
 from standards_mapping.properties import PROPERTIES, UnknownPropertyError, find_property
-from standards_mapping.tables import read_table
 from standards_mapping.units import UNITS
 
 OWN = {
@@ -15,6 +15,16 @@ OWN = {
     "spool_oldest_age": "s",
     "clock_quality": "1",
     "configuration_version": "count",
+    "spool_bytes": "By",
+    "spool_dropped": "count",
+    "spool_salvaged": "count",
+    "agent_memory": "By",
+    "flash_written": "By",
+    "uptime": "s",
+    "adapters_running": "count",
+    "adapters_failing": "count",
+    "unclaimed_devices": "count",
+    "agent_version": "1",
     "particles_0_3": "count",
     "particles_0_5": "count",
     "particles_1": "count",
@@ -25,6 +35,17 @@ OWN = {
     "hdop": "1",
     "latitude": "deg",
     "longitude": "deg",
+    "spool_bytes": "By",
+    "spool_dropped": "count",
+    "spool_salvaged": "count",
+    "agent_memory": "By",
+    "flash_written": "By",
+    "uptime": "s",
+    "adapters_running": "count",
+    "adapters_failing": "count",
+    "unclaimed_devices": "count",
+    "agent_version": "1",
+    "sample_count": "count",
 }
 
 

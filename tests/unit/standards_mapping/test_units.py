@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-import standards_mapping
+import device_protocol
 from device_protocol.errors import RejectionError, UnitMismatchError
 from standards_mapping import units
 from standards_mapping.units import (
@@ -19,7 +19,7 @@ from standards_mapping.units import (
     find_unit,
 )
 
-DATA = Path(standards_mapping.__file__).parent / "data"
+DATA = Path(device_protocol.__file__).parent / "data"
 RESULTS = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e9, max_value=1e9)
 
 
