@@ -1,0 +1,297 @@
+"""Messages from an MQTT broker near the gateway, acknowledged once their readings are on the disk.
+
+One connection per broker, however many sensors read it: QoS 1, a lasting session under a fixed
+client id, and no PUBACK until whoever took a message says so; what is not on our disk yet, the
+broker keeps. MQTT 5 where it speaks it, else 3.1.1. What waits here is told in `mailboxes`;
+what is made of messages, in `edge_agent.sensors`.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self, TypeVar
+
+import aiomqtt
+from aiomqtt.exceptions import MqttConnectError
+from paho.mqtt.client import MQTTMessage
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from edge_agent.inputs.mailboxes import (
+    MOST_BYTES_OF_ONE,
+    Arrived,
+    Mailbox,
+    Mailboxes,
+    Message,
+    subscription_number,
+)
+from edge_agent.inputs.settings import LocalBrokerSettings
+from edge_agent.inputs.sources import SourceError
+from edge_agent.sensors.adapter import Surroundings
+
+__all__ = ["Message", "messages", "topic_filter_mistake"]
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+_KEEP_ALIVE_SECONDS: Final = 30
+_ANSWER_SECONDS: Final = 10.0
+_CLOSING_SECONDS: Final = 5.0
+_SESSION_SECONDS: Final = 30 * 86_400  # then the broker forgets a gateway that was taken away
+_WINDOW: Final = 100  # unacknowledged messages we let the broker send, where it asks (MQTT 5)
+_WINDOW_OF_OLD: Final = 20  # what Mosquitto sends at most where it does not
+_MOST_TOPIC_BYTES: Final = 65_535
+_FIRST_FAILURE_CODE: Final = 0x80
+_NOT_THAT_VERSION: Final = (0x01, 0x84)  # of MQTT 3.1.1 and 5
+_ONLY_IF_NEW: Final = 1  # retained messages, of a subscription
+
+
+async def messages(
+    surroundings: Surroundings, broker: str, topic_filter: str
+) -> AsyncGenerator[Message, None]:
+    """Yield what the local broker called `broker` sends for `topic_filter`.
+
+    Each message is to be acknowledged once its readings are stored, or at once if there are
+    none. One that is let go unacknowledged, as by an adapter that fails, comes again; after the
+    fifth time it is given up. What comes while no connection is made, or while the adapter is
+    started again, comes then. Every reader of a filter gets every message.
+
+    Raises:
+        SourceError, OSError: the broker cannot be reached, refuses us, or has gone.
+    """
+    settings = next(each for each in surroundings.local_brokers if each.name == broker)
+    key = ("local broker", broker)
+    boxes = surroundings.sources.kept.setdefault(key, Mailboxes(surroundings.clock.now))
+    with boxes.reading(topic_filter) as box:
+        async with surroundings.sources.shared(key, lambda: _connected(settings, boxes)) as given:
+            connection: _Connection = given
+            await connection.want(topic_filter)
+            while True:
+                yield await connection.next_for(box)
+
+
+def topic_filter_mistake(topic_filter: str) -> str | None:
+    """Return why it is no topic filter (MQTT 5, section 4.7), as what must stand there."""
+    try:
+        aiomqtt.Wildcard(topic_filter)
+    except ValueError:
+        return "must be a topic filter, e.g. zigbee2mqtt/+ or station/#"
+    if topic_filter.startswith("$share/"):
+        return "must not be shared: others would take some of the messages"
+    return None
+
+
+@asynccontextmanager
+async def _connected(
+    settings: LocalBrokerSettings, boxes: Mailboxes
+) -> AsyncIterator["_Connection"]:
+    """Hold a connection; at the end wait a little for what is on its way to the disk.
+
+    Raises:
+        SourceError: it could not be made.
+        OSError: a file of the settings cannot be read.
+    """
+    version = boxes.mqtt_version or aiomqtt.ProtocolVersion.V5
+    try:
+        try:
+            connection = await _Connection(settings, boxes, version).__aenter__()
+        except MqttConnectError as refusal:
+            if version is not aiomqtt.ProtocolVersion.V5 or refusal.rc not in _NOT_THAT_VERSION:
+                raise
+            version = aiomqtt.ProtocolVersion.V311
+            connection = await _Connection(settings, boxes, version).__aenter__()
+        boxes.mqtt_version = version
+    except (aiomqtt.MqttError, ValueError) as error:
+        raise SourceError(f"local broker {settings.name}: {error}") from error
+    log.info("local broker connected", extra={"local_broker": settings.name})
+    try:
+        yield connection
+        await boxes.settled(_CLOSING_SECONDS, connection.ended)
+    finally:
+        await connection.close()
+
+
+class _Connection(aiomqtt.Client):
+    """One connection, which acknowledges by itself nothing at all.
+
+    ended: done, with the reason, when it is of no more use.
+    """
+
+    def __init__(
+        self,
+        settings: LocalBrokerSettings,
+        boxes: Mailboxes,
+        version: aiomqtt.ProtocolVersion,
+    ) -> None:
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._is_new = version is aiomqtt.ProtocolVersion.V5
+        super().__init__(
+            settings.host,
+            settings.port,
+            identifier=settings.client_id or "kerbstone",
+            username=settings.username or None,
+            password=_password(settings),
+            tls_context=_tls(settings),
+            protocol=version,
+            clean_session=None if self._is_new else False,
+            clean_start=False,
+            properties=_wishes() if self._is_new else None,
+            keepalive=_KEEP_ALIVE_SECONDS,
+            timeout=_ANSWER_SECONDS,
+        )
+        self._client.manual_ack_set(True)  # noqa: FBT003  # paho's signature
+        self._name = settings.name
+        self._boxes = boxes
+        self._filters: set[str] = set()
+        self._asking = asyncio.Lock()
+        self._is_connecting = False
+
+    async def __aenter__(self) -> Self:
+        """Connect; a connection that fails half-way leaves no socket behind.
+
+        Raises:
+            aiomqtt.MqttError: it failed.
+        """
+        self._is_connecting = True
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            self._is_connecting = False
+            self._client.disconnect()
+            raise
+        finally:
+            self._is_connecting = False
+
+    async def close(self) -> None:
+        """Disconnect, whatever state it is in; the session stays with the broker."""
+        self._end("closed")
+        try:
+            await super().__aexit__(None, None, None)
+        except aiomqtt.MqttError as error:
+            extra = {"local_broker": self._name, "error": str(error)}
+            log.info("local broker did not say goodbye", extra=extra)
+        if self._disconnected.done() and not self._disconnected.cancelled():
+            self._disconnected.exception()  # seen: whoever had to know has already failed by it
+
+    async def want(self, topic_filter: str) -> None:
+        """Subscribe, unless this connection already has.
+
+        Raises:
+            SourceError: the broker refused, or has gone.
+        """
+        async with self._asking:
+            if topic_filter not in self._filters:
+                await self._ask_for(topic_filter)
+                self._filters.add(topic_filter)
+
+    async def next_for(self, box: Mailbox) -> Message:
+        """Return the next message in `box`.
+
+        Raises:
+            SourceError: there is none, and the connection is gone.
+        """
+        while (message := box.take()) is None:
+            filled = asyncio.ensure_future(box.filled.wait())
+            try:
+                await asyncio.wait(
+                    (filled, self._disconnected, self.ended),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            finally:
+                filled.cancel()
+            if self._disconnected.done():
+                self._end("the connection is lost")
+            if self.ended.done():
+                raise SourceError(f"local broker {self._name}: {self.ended.result()}")
+        return message
+
+    def acknowledge(self, mid: int) -> None:
+        """Send a PUBACK, if the connection still stands; else the broker will ask again."""
+        if not self.ended.done() and not self._disconnected.done():
+            self._client.ack(mid, 1)
+
+    async def _ask_for(self, topic_filter: str) -> None:
+        try:
+            if self._is_new:
+                properties = Properties(PacketTypes.SUBSCRIBE)  # type: ignore[no-untyped-call]  # paho's
+                properties.SubscriptionIdentifier = subscription_number(topic_filter)
+                options = SubscribeOptions(qos=1, retainHandling=_ONLY_IF_NEW)
+                codes = await self.subscribe(topic_filter, options=options, properties=properties)
+            else:
+                codes = await self.subscribe(topic_filter, qos=1)
+        except aiomqtt.MqttError as error:
+            raise SourceError(f"local broker {self._name}: {error}") from error
+        for code in codes:
+            if (code.value if isinstance(code, ReasonCode) else code) >= _FIRST_FAILURE_CODE:
+                raise SourceError(f"local broker {self._name} refused topic {topic_filter}")
+
+    def _end(self, reason: str) -> None:
+        if not self.ended.done():
+            self.ended.set_result(reason)
+
+    async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109
+        """Wait as aiomqtt does, but without `asyncio.wait_for`.
+
+        That of Python 3.11 swallows a cancellation when what it waits for comes just then.
+        """
+        try:
+            async with asyncio.timeout(self.timeout if timeout is None else timeout):
+                return await fut
+        except TimeoutError as error:
+            raise aiomqtt.MqttError("it did not answer in time") from error
+
+    def _on_connect(
+        self,
+        client: Any,
+        userdata: Any,
+        flags: Any,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        if not flags.session_present and not reason_code.is_failure:
+            self._boxes.forget_session()
+        super()._on_connect(client, userdata, flags, reason_code, properties)
+
+    def _on_message(self, _client: Any, _userdata: Any, message: MQTTMessage) -> None:
+        numbers = getattr(message.properties, "SubscriptionIdentifier", ())
+        arrived = Arrived(
+            topic=message.topic,
+            payload=bytes(message.payload),
+            retained=message.retain,
+            again=message.dup,
+            mid=message.mid if message.qos else None,
+            subscriptions=tuple(numbers) if isinstance(numbers, list) else (),
+        )
+        window = _WINDOW if self._is_new else _WINDOW_OF_OLD
+        if not self._boxes.put(arrived, self, window):
+            self._end("messages come faster than they can be stored")
+
+    def _on_disconnect(self, *arguments: Any) -> None:
+        """End the wait for CONNACK at once; aiomqtt would go on waiting. Called by any thread."""
+        super()._on_disconnect(*arguments)
+        self._loop.call_soon_threadsafe(self._give_up_connecting)
+
+    def _give_up_connecting(self) -> None:
+        if self._is_connecting and not self._connected.done():
+            self._connected.set_exception(aiomqtt.MqttError("it has hung up"))
+
+
+def _wishes() -> Properties:
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
+    properties.SessionExpiryInterval = _SESSION_SECONDS
+    properties.ReceiveMaximum = _WINDOW
+    properties.MaximumPacketSize = MOST_BYTES_OF_ONE + _MOST_TOPIC_BYTES
+    return properties
+
+
+def _password(settings: LocalBrokerSettings) -> str | None:
+    return settings.password_file.read_text().strip() if settings.password_file else None
+
+
+def _tls(settings: LocalBrokerSettings) -> ssl.SSLContext | None:
+    return ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else None

@@ -1,0 +1,102 @@
+"""A Mosquitto as one stands on a gateway: one unencrypted listener on loopback, sessions kept.
+
+Can be killed, stopped and started again on the same port over the same directory.
+"""
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from broker_config.embedded import find_mosquitto
+
+_START_SECONDS = 10.0
+_STOP_SECONDS = 10.0
+_POLL_SECONDS = 0.01
+
+
+def free_port() -> int:
+    """Return a port on loopback that is free at this moment."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class LocalMosquitto:
+    """A broker process over a directory.
+
+    port: stays the same over its lives. password: that of user `gateway`; none, anybody may in.
+    """
+
+    def __init__(self, directory: Path, *, password: str = "") -> None:
+        self.port = free_port()
+        self._directory = directory
+        self._password = password
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and return when it listens."""
+        program = find_mosquitto()
+        assert program is not None, "there is no mosquitto: see docs/how-to/run-the-tests.md"
+        self._directory.mkdir(parents=True, exist_ok=True)
+        configuration = self._directory / "mosquitto.conf"
+        configuration.write_text(self._configuration())
+        with (self._directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [program, "-c", configuration], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            with closing(socket.socket()) as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            assert self._process.poll() is None, (self._directory / "log").read_text()
+            assert time.monotonic() < deadline, "mosquitto does not listen"
+            time.sleep(_POLL_SECONDS)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it: in order, which saves its sessions, or by SIGKILL, which loses them."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(how)
+            process.wait(_STOP_SECONDS)
+
+    def _configuration(self) -> str:
+        lines = [
+            "user root",
+            f"listener {self.port} 127.0.0.1",
+            "persistence true",
+            f"persistence_location {self._directory}/",
+        ]
+        if self._password:
+            lines += ["allow_anonymous false", f"password_file {self._directory / 'passwords'}"]
+            (self._directory / "passwords").write_text(_password_line("gateway", self._password))
+            (self._directory / "passwords").chmod(0o600)
+        else:
+            lines.append("allow_anonymous true")
+        return "\n".join(lines) + "\n"
+
+
+def _password_line(user: str, password: str) -> str:
+    """Return a line of a password file: PBKDF2-SHA512, as mosquitto_passwd writes it."""
+    import base64  # noqa: PLC0415
+    import hashlib  # noqa: PLC0415
+
+    salt, rounds = b"twelve bytes", 101
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, rounds)
+    encoded = (base64.b64encode(each).decode() for each in (salt, digest))
+    return f"{user}:$7${rounds}${'$'.join(encoded)}\n"
+
+
+@contextmanager
+def local_mosquitto(directory: Path, *, password: str = "") -> Iterator[LocalMosquitto]:
+    """Run one, and end it whatever happens."""
+    broker = LocalMosquitto(directory, password=password)
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
