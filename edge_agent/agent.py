@@ -5,6 +5,7 @@ What each of them does is told in its own module.
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from device_protocol.description import encode_description
 from edge_agent.clock import Clock
@@ -26,6 +27,7 @@ from edge_agent.settings import AgentSettings
 from edge_agent.status import StateLock
 from edge_agent.uplink import Uplink
 from runtime.cancellation import stoppable
+from runtime.systemd import attend
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ async def _run_under(settings: AgentSettings, remote: RemoteSettings, clock: Clo
     """
     directory = settings.state_directory
     facts = _first_facts(settings, clock)
-    health = Health(settings, clock, remote)
+    health = Health(settings, clock, remote, facts)
     root = settings.trust.council_root_file
     key_sets = KeySets(
         directory,
@@ -91,6 +93,8 @@ async def _run_under(settings: AgentSettings, remote: RemoteSettings, clock: Clo
         with reports.metrics():
             try:
                 async with Sources() as sources, asyncio.TaskGroup() as tasks:
+                    facts.unclaimed = sources.unclaimed
+                    tasks.create_task(attend(spool.depth, facts.summary), name="systemd")
                     surroundings = _surroundings(settings, clock, sources)
                     tasks.create_task(spool.run(), name="spool")
                     tasks.create_task(uplink.run(), name="uplink")
@@ -113,7 +117,10 @@ def _surroundings(settings: AgentSettings, clock: Clock, sources: Sources) -> Su
         clock,
         settings.state_directory,
         sources=sources,
-        local_brokers=settings.local_broker,
+        local_brokers=tuple(
+            replace(broker, client_id=broker.client_id or f"kerbstone-{settings.device}")
+            for broker in settings.local_broker
+        ),
         listener=settings.listener,
     )
 

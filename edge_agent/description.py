@@ -1,14 +1,14 @@
 """From a gateway's settings to how it describes itself before any reading (content format 60).
 
 What each adapter measures, the adapter says; what the gateway reports about itself,
-`edge_agent.health` says. Here they are put together.
+`edge_agent.health_datastreams` says. Here they are put together.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 from device_protocol.description import Datastream, GatewayDescription, Sensor, Thing
-from edge_agent import health
+from edge_agent import health_datastreams
 from edge_agent.sensors import ADAPTERS, SensorSettings
 from edge_agent.settings import AgentSettings, ThingSettings
 
@@ -20,7 +20,7 @@ def describe(settings: AgentSettings) -> GatewayDescription:
         PayloadError: something in the settings cannot be described.
     """
     things = tuple(_thing(thing, settings.sensor) for thing in settings.thing)
-    return GatewayDescription((*things, health.thing(settings)))
+    return GatewayDescription((*things, health_datastreams.thing(settings)))
 
 
 def _thing(thing: ThingSettings, sensors: tuple[SensorSettings, ...]) -> Thing:

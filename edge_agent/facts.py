@@ -3,7 +3,10 @@
 Nothing is decided by these facts, and they are gone with the process.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from device_protocol.reading import Reading
 
 
 @dataclass(slots=True)
@@ -31,6 +34,8 @@ class Facts:
     "" if nothing is wrong. waiting_for: what keeps readings from
     being sealed, "" if nothing. configuration: version of the settings from afar in force, 0 for
     none; likewise of those refused and on trial. messages: by outcome, since the start.
+    adapters: by the sensor's URN. unclaimed: devices heard that no sensor claims, and how often.
+    flagged: readings by the quality flag they were taken with, since the start.
     """
 
     started_at: float
@@ -54,6 +59,39 @@ class Facts:
     readings_acknowledged: int = 0
     messages: dict[str, int] = field(default_factory=dict)
     adapters: dict[str, AdapterFacts] = field(default_factory=dict)
+    unclaimed: dict[str, int] = field(default_factory=dict)
+    flagged: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def adapters_running(self) -> int:
+        """How many sensors have given readings and not failed since."""
+        return sum(each.running for each in self.adapters.values())
+
+    @property
+    def failing(self) -> frozenset[str]:
+        """URNs of the sensors whose adapter has failed and given nothing since."""
+        return frozenset(
+            urn for urn, each in self.adapters.items() if each.failures and not each.running
+        )
+
+    def summary(self) -> str:
+        """Return one line that says how the agent fares, for whoever supervises it."""
+        said = ["connected" if self.connected else f"not connected: {self.connection_error}"]
+        if not self.connected and not self.connection_error:
+            said = ["not connected yet"]
+        if self.waiting_for:
+            said.append(self.waiting_for)
+        said.append(f"{self.adapters_running} of {len(self.adapters)} sensors readable")
+        if self.failing:
+            said.append(f"{len(self.failing)} fail")
+        return ", ".join(said)
+
+    def flag(self, readings: Iterable[Reading]) -> None:
+        """Count the flags of readings just taken."""
+        for reading in readings:
+            for flag in reading.quality:
+                name = str(flag.name).lower()
+                self.flagged[name] = self.flagged.get(name, 0) + 1
 
     def count(self, outcome: str, messages: int = 1) -> None:
         """Count messages that came to `outcome`."""

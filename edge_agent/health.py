@@ -10,20 +10,25 @@ Readings whose checksum no longer holds are dropped with such a record too.
 
 What became of settings changed from afar is told likewise, at the start and whenever it changes:
 `configuration_version` is the one in force, `configuration_refused` the newest that was refused
-or taken back; 0 is none.
+or taken back; 0 is none. So is it told at once when a sensor's adapter fails or comes back, but
+not more often than once a minute: one that comes and goes must not fill the spool with alarms.
+What the datastreams are is told in `edge_agent.health_datastreams`.
 """
 
 import asyncio
 from contextlib import suppress
 from typing import Final
 
-from device_protocol.description import Datastream, Sensor, Thing
 from device_protocol.reading import Reading
+from edge_agent import machine
 from edge_agent.clock import Clock, ClockQuality
+from edge_agent.facts import Facts
 from edge_agent.group_commit import GroupCommit
+from edge_agent.health_datastreams import UNITS
 from edge_agent.remote_settings import RemoteSettings
 from edge_agent.settings import AgentSettings
-from edge_agent.spool import Priority
+from edge_agent.spool import Depth, Priority
+from runtime.version import VERSION
 
 _TRUST: Final = {
     ClockQuality.NONE: 0.0,
@@ -31,149 +36,105 @@ _TRUST: Final = {
     ClockQuality.NETWORK: 1.0,
     ClockQuality.AUTHENTICATED: 1.0,
 }
-_COUNT, _SECONDS, _RATIO = "count", "s", "/"
+_LOOK_SECONDS: Final = 5.0  # how soon a sensor that fails is noticed
+_ALARM_REST_SECONDS: Final = 60.0
 
 
 class Health:
     """Makes the readings of one gateway's health."""
 
-    def __init__(self, settings: AgentSettings, clock: Clock, remote: RemoteSettings) -> None:
+    def __init__(
+        self, settings: AgentSettings, clock: Clock, remote: RemoteSettings, facts: Facts
+    ) -> None:
         self._urn = settings.health_urn
         self._interval_seconds = settings.health.interval_seconds
+        self._directory = settings.state_directory
         self._clock = clock
         self._remote = remote
+        self._facts = facts
+        self._failing: frozenset[str] = frozenset()
+        self._alarmed_at = float("-inf")
 
     async def report(self, spool: GroupCommit) -> None:
-        """Put readings of depth, age and clock into the spool at every interval."""
-        reported = None
+        """Put readings into the spool at every interval, and at once what cannot wait."""
+        salvaged = None
+        due = self._clock.monotonic()
+        await spool.put([self._reading("agent_version", VERSION)], Priority.NORMAL)
         while True:
             if self._remote.changed.is_set():
                 self._remote.changed.clear()
                 await spool.put(self._configurations(), Priority.ALARM)
-            depth = await spool.depth()
-            salvaged = spool.spool.salvaged
-            if salvaged is not reported and salvaged is not None:
-                count = self._reading("spool_salvaged", salvaged.readings, _COUNT)
+            if spool.spool.salvaged is not salvaged and spool.spool.salvaged is not None:
+                salvaged = spool.spool.salvaged
+                count = self._reading("spool_salvaged", salvaged.readings)
                 await spool.put([count], Priority.ALARM)
-                reported = salvaged
-            oldest = depth.oldest_accepted
-            age = 0.0 if oldest is None else max(0.0, self._clock.unix() - oldest)
-            readings = [
-                self._reading("spool_readings", depth.readings, _COUNT),
-                self._reading("spool_oldest_age", age, _SECONDS),
-                self._reading("clock_quality", _TRUST[self._clock.quality()], _RATIO),
-            ]
-            await spool.put(readings, Priority.NORMAL)
+            if self.failing_has_changed():
+                await spool.put(self.adapter_states(), Priority.ALARM)
+            if self._clock.monotonic() >= due:
+                due = self._clock.monotonic() + self._interval_seconds
+                await spool.put(self.heartbeat(await spool.depth()), Priority.NORMAL)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._interval_seconds):
+                async with asyncio.timeout(min(_LOOK_SECONDS, due - self._clock.monotonic())):
                     await self._remote.changed.wait()
 
-    def _configurations(self) -> list[Reading]:
+    def heartbeat(self, depth: Depth) -> list[Reading]:
+        """Return the readings of one interval; what the machine does not tell is left out."""
+        age = 0.0
+        if depth.oldest_accepted is not None:
+            age = max(0.0, self._clock.unix() - depth.oldest_accepted)
+        measured = {
+            "spool_readings": depth.readings,
+            "spool_bytes": depth.bytes,
+            "spool_oldest_age": age,
+            "clock_quality": _TRUST[self._clock.quality()],
+            "uptime": self._clock.monotonic(),
+            "unclaimed_devices": len(self._facts.unclaimed),
+            **self._measured_by_machine(),
+        }
+        readings = [self._reading(name, float(result)) for name, result in measured.items()]
+        return [*readings, *self.adapter_states()]
+
+    def adapter_states(self) -> list[Reading]:
+        """Return how many sensors' adapters run, and how many fail."""
         return [
-            self._reading("configuration_version", self._remote.in_force, _COUNT),
-            self._reading("configuration_refused", self._remote.refused, _COUNT),
+            self._reading("adapters_running", self._facts.adapters_running),
+            self._reading("adapters_failing", len(self._facts.failing)),
         ]
+
+    def failing_has_changed(self) -> bool:
+        """Tell whether other sensors fail than was said last; True at most once a minute."""
+        failing, now = self._facts.failing, self._clock.monotonic()
+        if failing == self._failing or now - self._alarmed_at < _ALARM_REST_SECONDS:
+            return False
+        self._failing, self._alarmed_at = failing, now
+        return True
 
     def gap_record(self, dropped: int) -> Reading:
         """Return the reading that says how many readings the spool has dropped just now."""
-        return self._reading("spool_dropped", dropped, _COUNT)
+        return self._reading("spool_dropped", dropped)
 
-    def _reading(self, name: str, result: float, unit: str) -> Reading:
+    def _measured_by_machine(self) -> dict[str, float]:
+        measured: dict[str, float | None] = {
+            "agent_memory": machine.resident_bytes(),
+            "flash_written": machine.written_bytes(),
+            "temperature": machine.warmest(),
+        }
+        with suppress(OSError):
+            measured["disk_used"] = machine.disk_used(self._directory)
+        return {name: result for name, result in measured.items() if result is not None}
+
+    def _configurations(self) -> list[Reading]:
+        return [
+            self._reading("configuration_version", self._remote.in_force),
+            self._reading("configuration_refused", self._remote.refused),
+        ]
+
+    def _reading(self, name: str, result: float | str) -> Reading:
+        is_text = isinstance(result, str)
         return Reading(
             sensor=self._urn,
             name=name,
             phenomenon_time=self._clock.now(),
-            result=float(result),
-            unit=unit,
+            result=result if is_text else float(result),
+            unit="" if is_text else UNITS[name],
         )
-
-
-def thing(settings: AgentSettings) -> Thing:
-    """Return the gateway as a thing, standing where the first thing in its settings stands."""
-    place = settings.thing[0]
-    sensor = Sensor(
-        urn=settings.health_urn,
-        name=f"Gateway {settings.device}",
-        description="The gateway's own account of its state.",
-        metadata="Kerbstone edge agent",
-        datastreams=_datastreams(max(1, round(settings.health.interval_seconds))),
-    )
-    return Thing(
-        urn=settings.health_urn,
-        name=f"Gateway {settings.device}",
-        description="The computer that gathers, signs and sends the readings of this place.",
-        longitude=place.longitude,
-        latitude=place.latitude,
-        place_name=place.place_name,
-        properties={"role": "gateway"},
-        sensors=(sensor,),
-    )
-
-
-def _datastreams(period_seconds: int) -> tuple[Datastream, ...]:
-    return (
-        Datastream(
-            name="spool_readings",
-            title="Readings waiting",
-            description="Readings on the gateway that the centre has not acknowledged.",
-            observed_property="spool_readings",
-            unit="count",
-            period_seconds=period_seconds,
-            valid_minimum=0.0,
-        ),
-        Datastream(
-            name="spool_oldest_age",
-            title="Age of the oldest reading waiting",
-            description="How long ago the gateway took the oldest reading that still waits.",
-            observed_property="spool_oldest_age",
-            unit="s",
-            period_seconds=period_seconds,
-            valid_minimum=0.0,
-        ),
-        Datastream(
-            name="clock_quality",
-            title="Trust in the gateway's clock",
-            description="0: unset, 0.5: from a clock chip, 1: synchronised.",
-            observed_property="clock_quality",
-            unit="1",
-            period_seconds=period_seconds,
-            valid_minimum=0.0,
-            valid_maximum=1.0,
-        ),
-        Datastream(
-            name="spool_dropped",
-            title="Readings dropped",
-            description="Readings that went: the spool was full, or the disk had changed them.",
-            observed_property="spool_readings",
-            unit="count",
-            period_seconds=None,
-            valid_minimum=0.0,
-        ),
-        Datastream(
-            name="spool_salvaged",
-            title="Readings salvaged",
-            description="Readings that could be read from a damaged spool; others may be lost.",
-            observed_property="spool_readings",
-            unit="count",
-            period_seconds=None,
-            valid_minimum=0.0,
-        ),
-        Datastream(
-            name="configuration_version",
-            title="Settings in force",
-            description="Version of the settings from afar that are in force; 0: none.",
-            observed_property="configuration_version",
-            unit="count",
-            period_seconds=None,
-            valid_minimum=0.0,
-        ),
-        Datastream(
-            name="configuration_refused",
-            title="Settings refused",
-            description="Newest version of such settings refused or taken back; 0: none.",
-            observed_property="configuration_version",
-            unit="count",
-            period_seconds=None,
-            valid_minimum=0.0,
-        ),
-    )

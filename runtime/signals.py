@@ -1,9 +1,14 @@
-"""Stopping: SIGTERM and SIGINT cancel the main task, which closes what it opened."""
+"""Stopping: SIGTERM and SIGINT cancel the main task, which closes what it opened.
+
+systemd is told, should it have asked.
+"""
 
 import asyncio
 import signal
 from collections.abc import Coroutine
 from typing import Any
+
+from runtime.systemd import notify
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -19,6 +24,7 @@ async def run_until_stopped(main: Coroutine[Any, Any, Any]) -> int:
     received: list[signal.Signals] = []
 
     def stop(number: signal.Signals) -> None:
+        notify("STOPPING=1")
         received.append(number)
         task.cancel()
 

@@ -6,13 +6,14 @@ bring their own.
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from device_protocol.description import Datastream
 from device_protocol.reading import Reading
+from edge_agent import machine
 from edge_agent.sensors.adapter import (
     Adapter,
     AdapterError,
@@ -24,11 +25,6 @@ from runtime.settings import setting
 
 _ROOT: Final = Path("/")
 _LOAD_SECONDS: Final = 60
-_TEMPERATURES: Final = (
-    "sys/class/thermal/thermal_zone*/temp",
-    "sys/class/hwmon/hwmon*/temp*_input",
-)
-_MILLIDEGREES: Final = 1000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +114,9 @@ def measure(disk_path: Path, root: Path = _ROOT) -> list[tuple[str, float, str]]
     results = [
         ("cpu_load", _load(root), "/"),
         ("memory_used", _memory_used(root), "/100"),
-        ("disk_used", _disk_used(disk_path), "/100"),
+        ("disk_used", machine.disk_used(disk_path), "/100"),
     ]
-    temperature = max(_temperatures(root), default=None)
+    temperature = machine.warmest(root)
     if temperature is not None:
         results.append(("temperature", temperature, "Cel"))
     return results
@@ -142,23 +138,6 @@ def _memory_used(root: Path) -> float:
         return round(100.0 * (1 - available / total), 3)
     except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
         raise AdapterError("/proc/meminfo does not tell the memory available") from error
-
-
-def _disk_used(path: Path) -> float:
-    """Return the share in use as df(1) shows it: what only root may use does not count."""
-    figures = os.statvfs(path)
-    used = figures.f_blocks - figures.f_bfree
-    usable = used + figures.f_bavail
-    return round(100.0 * used / usable, 3) if usable else 0.0
-
-
-def _temperatures(root: Path) -> Iterable[float]:
-    for pattern in _TEMPERATURES:
-        for path in root.glob(pattern):
-            try:
-                yield int(path.read_text()) / _MILLIDEGREES
-            except (OSError, ValueError):
-                continue  # many a thermometer exists without being readable
 
 
 ADAPTER: Final = Adapter(HostSettings, datastreams, harvests)

@@ -3,6 +3,7 @@
 from device_protocol.description import decode_description, encode_description
 from edge_agent.clock import Clock
 from edge_agent.description import describe
+from edge_agent.facts import Facts
 from edge_agent.health import Health
 from edge_agent.remote_settings import RemoteSettings
 from edge_agent.settings import AgentSettings
@@ -34,7 +35,7 @@ def test_everything_described_is_known_to_the_registry(settings: AgentSettings) 
 def test_a_gap_record_is_a_reading_that_was_described(
     settings: AgentSettings, clock: Clock
 ) -> None:
-    record = Health(settings, clock, RemoteSettings(settings, clock)).gap_record(1234)
+    record = Health(settings, clock, RemoteSettings(settings, clock), Facts(0.0)).gap_record(1234)
     described = {
         (sensor.urn, stream.name): stream
         for thing in describe(settings).things
