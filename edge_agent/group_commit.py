@@ -4,14 +4,19 @@ Each commit costs a flash card some ten times the bytes of a reading, so reading
 for others up to the time and number in the settings; alarms and backfills do not wait. What the
 centre has acknowledged is deleted in the same commits. When the disk is full nothing is lost:
 what is in memory is tried again, and adapters are held up meanwhile.
+
+Readings whose times an unset clock gave are held in the spool while something on this machine
+may yet set it, for a time at most, and settled then: by the true time where it is known, else
+flagged. Alarms do not wait for that.
 """
 
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -28,6 +33,7 @@ T = TypeVar("T")
 _MOST_READINGS: Final = 10_000  # in memory, at which `put` waits
 _MOST_RELEASED: Final = 2_000  # acknowledged and not yet deleted, at which a commit is due
 _RETRY_SECONDS: Final = (1.0, 60.0)
+_LOOK_SECONDS: Final = 1.0  # between two looks at the clock while readings are held for it
 
 
 class _Batch:
@@ -56,7 +62,12 @@ class GroupCommit:
     """
 
     def __init__(
-        self, spool: Spool, thread: ThreadPoolExecutor, settings: SpoolSettings, clock: Clock
+        self,
+        spool: Spool,
+        thread: ThreadPoolExecutor,
+        settings: SpoolSettings,
+        clock: Clock,
+        hold_seconds: float = 0.0,
     ) -> None:
         self.on_commit: Callable[[], None] = lambda: None
         self.oldest_unsent: float | None = float("-inf")
@@ -66,6 +77,7 @@ class GroupCommit:
         self._thread = thread
         self._settings = settings
         self._clock = clock
+        self._hold_until = clock.monotonic() + hold_seconds
         self._gathering = _Batch()
         self._writing = _Batch()
         self._wake = asyncio.Event()
@@ -96,6 +108,11 @@ class GroupCommit:
         if batch.urgent:
             await batch.stored.wait()
 
+    @property
+    def highest(self) -> int:
+        """The highest number given to a reading so far."""
+        return self.spool.highest
+
     def release(self, spans: Sequence[Span]) -> None:
         """Delete what the centre has stored, with the next commit."""
         if spans:
@@ -105,9 +122,19 @@ class GroupCommit:
             batch.since = batch.since or self._clock.monotonic()
             self._wake.set()
 
-    async def read(self, after: Mapping[Priority, int], limit: int) -> list[Waiting]:
-        """Return committed readings, as `Spool.read`."""
-        return await self._on_thread(lambda: self._mended(lambda: self.spool.read(after, limit)))
+    async def read(self, wanted: Sequence[tuple[Sequence[Span], int]], limit: int) -> list[Waiting]:
+        """Return at most `limit` committed readings.
+
+        wanted: where from, in this order, and how many at most from there; see `Spool.read`.
+        """
+
+        def read() -> list[Waiting]:
+            found: list[Waiting] = []
+            for spans, most in wanted:
+                found += self.spool.read(spans, min(most, limit - len(found)))
+            return found
+
+        return await self._on_thread(lambda: self._mended(read))
 
     async def depth(self) -> Depth:
         """Return how much waits, without what is only in memory."""
@@ -136,11 +163,38 @@ class GroupCommit:
     async def _until_due(self) -> None:
         while (wait := self._seconds_until_due()) > 0:
             self._wake.clear()
+            look = _LOOK_SECONDS if self.spool.held else float("inf")
+            if self.spool.held and not self._is_holding():
+                look = 0.0 if await self._settle() else _LOOK_SECONDS
+            until = min(wait, look)
             try:
-                async with asyncio.timeout(None if wait == float("inf") else wait):
+                async with asyncio.timeout(None if until == float("inf") else until):
                     await self._wake.wait()
             except TimeoutError:
-                return
+                if until == wait:
+                    return
+
+    def _is_holding(self) -> bool:
+        """Tell whether it may become known yet what the time was."""
+        return self._clock.monotonic() < self._hold_until and self._clock.is_to_be_set()
+
+    async def _settle(self) -> bool:
+        """Give every held reading the time it is to be sent with; return whether that is done."""
+        now = int(self._clock.unix())
+        settle = partial(self.spool.settle, self._clock.settled, now)
+        try:
+            await self._on_thread(lambda: self._mended(settle))
+        except sqlite3.DatabaseError as error:
+            self.failing = str(error)
+            return False
+        self._note_commit(self._clock.monotonic())
+        return True
+
+    def _note_commit(self, entered: float | None) -> None:
+        self.commits += 1
+        if entered is not None and self.oldest_unsent is None:
+            self.oldest_unsent = entered
+        self.on_commit()
 
     def _seconds_until_due(self) -> float:
         batch = self._gathering
@@ -160,18 +214,22 @@ class GroupCommit:
         backoff = FullJitter(*_RETRY_SECONDS)
         while not await self._write(self._writing):  # noqa: ASYNC110  # a disk tells nobody
             await asyncio.sleep(backoff.next())
-        self.commits += 1
-        if self._writing.entered is not None and self.oldest_unsent is None:
-            self.oldest_unsent = self._writing.entered
-        self.on_commit()
+        self._note_commit(self._writing.entered)
 
     async def _write(self, batch: _Batch) -> bool:
         """Return whether `batch` is on the disk; a damaged spool is replaced."""
         now = int(self._clock.unix())
+        is_holding = self._is_holding()
+        readings = [
+            (priority, reading)
+            if is_holding and priority is not Priority.ALARM
+            else (priority, self._clock.settled(reading))
+            for priority, reading in batch.readings
+        ]
 
         def write() -> None:
             if not batch.is_stored:
-                self.spool.write(batch.readings, batch.released, now)
+                self.spool.write(readings, batch.released, now)
                 batch.is_stored = True
 
         try:
@@ -207,8 +265,12 @@ async def open_spool(
     *,
     clock: Clock,
     gap_record: Callable[[int], Reading],
+    hold_seconds: float = 0.0,
 ) -> AsyncIterator[GroupCommit]:
-    """Open the spool at `path` on a thread of its own, and close both at the end."""
+    """Open the spool at `path` on a thread of its own, and close both at the end.
+
+    hold_seconds: how long from now on readings may be held for the clock to be set.
+    """
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1, thread_name_prefix="spool") as thread:
         spool = await loop.run_in_executor(
@@ -216,6 +278,6 @@ async def open_spool(
             lambda: Spool(path, quota_bytes=settings.quota_bytes, gap_record=gap_record),
         )
         try:
-            yield GroupCommit(spool, thread, settings, clock)
+            yield GroupCommit(spool, thread, settings, clock, hold_seconds)
         finally:
             await loop.run_in_executor(thread, spool.close)

@@ -1,73 +1,143 @@
 """Getting readings out of a damaged spool, by key: the pages that still hold are read.
 
 Used once, when a file will not open or breaks in use. Rows are returned as they stand, after
-their checksum was found to hold. The new spool they go into is `edge_agent.spool`'s.
+their checksum was found to hold. The new spool they go into is `edge_agent.spool`'s. Until that
+has taken them all the damaged file keeps a name that says so, and an interrupted salvage is done
+again.
 """
 
 import logging
 import sqlite3
 import struct
-import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final
+
+from edge_agent.durable import sync_directory
+from edge_agent.rows import HIGHEST_NUMBER, checksum_of, number_of, place_of
 
 log = logging.getLogger(__name__)
 
 Row = tuple[int, int, str, int]
 """place, accepted, body, checksum"""
 
-HIGHEST_NUMBER: Final = (1 << 48) - 1
-
 _COMPANIONS: Final = ("", "-wal", "-shm")
 _MAGIC: Final = b"SQLite format 3\x00"
 _PAGE_COUNT_AT: Final = 28  # byte of the file header that holds the number of pages
 _ROWS_PER_PAGE: Final = 64  # more than fit on one of 4 KiB
 _FRUITLESS_PROBES: Final = 200_000  # keys asked for in vain before the rest is given up
+_PROBED_AT_ONCE: Final = 4_096  # keys; bounds what is in memory
 
 
-def set_aside(path: Path) -> Path:
-    """Rename a spool and its companions, replacing what was set aside before; return the name."""
+class Tally:
+    """How many rows came back, and how many between them did not."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.highest = 0
+        self._lowest = HIGHEST_NUMBER
+
+    def count(self, rows: Sequence[Row]) -> None:
+        """Count rows that came back."""
+        for place, *_ in rows:
+            self.rows += 1
+            self.highest = max(self.highest, number_of(place))
+            self._lowest = min(self._lowest, number_of(place))
+
+    @property
+    def missing(self) -> int:
+        """The most rows that can be lost between the first and the last that came back.
+
+        Numbers are given without a gap, but some of those missing may have been acknowledged.
+        """
+        return self.highest - self._lowest + 1 - self.rows if self.rows else 0
+
+
+def unfinished(path: Path) -> Path:
+    """Return the name of a damaged spool whose rows are not all in the new one yet."""
+    return path.with_name(f"{path.stem}.salvaging{path.suffix}")
+
+
+def set_aside(path: Path) -> None:
+    """Rename a damaged spool and its companions to `unfinished`.
+
+    Raises:
+        OSError: it failed.
+    """
+    for companion in _COMPANIONS:
+        _beside(unfinished(path), companion).unlink(missing_ok=True)
+    _rename(path, unfinished(path))
+
+
+def resume(path: Path) -> None:
+    """Do what is left to do if the power went while a spool was being set aside.
+
+    Raises:
+        OSError: it failed.
+    """
+    if unfinished(path).exists() and not path.exists():
+        _rename(path, unfinished(path))
+
+
+def finish(path: Path) -> Path:
+    """Rename what was set aside to what people may look at; return that name.
+
+    It replaces what was kept before.
+
+    Raises:
+        OSError: it failed.
+    """
     quarantined = path.with_name(f"{path.stem}.damaged{path.suffix}")
     for companion in _COMPANIONS:
-        old = path.with_name(path.name + companion)
-        new = quarantined.with_name(quarantined.name + companion)
-        new.unlink(missing_ok=True)
-        if old.exists():
-            old.rename(new)
+        _beside(quarantined, companion).unlink(missing_ok=True)
+    _rename(unfinished(path), quarantined)
     return quarantined
 
 
-def readable_rows(
-    quarantined: Path, replacement: Path, *, priorities: Sequence[int]
-) -> Iterator[Row]:
+def _rename(path: Path, target: Path) -> None:
+    """Rename a file and its companions, the file first: what is left over tells of the rest."""
+    for companion in _COMPANIONS:
+        if _beside(path, companion).exists():
+            _beside(path, companion).replace(_beside(target, companion))
+    sync_directory(path.parent)
+
+
+def _beside(path: Path, companion: str) -> Path:
+    return path.with_name(path.name + companion)
+
+
+def readable_rows(aside: Path, replacement: Path, *, bands: Sequence[int]) -> Iterator[Row]:
     """Yield every row of a damaged spool that can be read and whose checksum holds.
 
     replacement: a sound spool of the same schema; a first page that is gone is taken from it.
     """
-    _mend_first_page(quarantined, replacement)
+    _mend_first_page(aside, replacement)
     try:
-        database = sqlite3.connect(quarantined, isolation_level=None)
+        database = sqlite3.connect(aside, isolation_level=None)
     except sqlite3.Error as error:
         log.error("damaged spool cannot be opened", extra={"error": str(error)})  # noqa: TRY400
         return
     database.text_factory = bytes
     try:
-        for priority in priorities:
-            yield from _rows_of(database, priority, quarantined)
+        database.execute("PRAGMA cache_size = -1024")
+        for band in bands:
+            yield from _rows_of(database, band, aside)
+    except sqlite3.Error as error:
+        log.error("damaged spool cannot be read", extra={"error": str(error)})  # noqa: TRY400
     finally:
         database.close()
 
 
-def _mend_first_page(quarantined: Path, replacement: Path) -> None:
+def _mend_first_page(damaged_path: Path, replacement: Path) -> None:
     """Put a sound first page on a file that has lost its own, and the true number of pages."""
-    with quarantined.open("r+b") as damaged, replacement.open("rb") as sound:
+    with damaged_path.open("r+b") as damaged, replacement.open("rb") as sound:
         page_bytes = _page_bytes(replacement)
         if damaged.read(len(_MAGIC)) != _MAGIC:
             damaged.seek(0)
             damaged.write(sound.read(page_bytes))
         damaged.seek(_PAGE_COUNT_AT)
-        damaged.write(struct.pack(">I", quarantined.stat().st_size // page_bytes))
+        damaged.write(struct.pack(">I", damaged_path.stat().st_size // page_bytes))
 
 
 def _page_bytes(path: Path) -> int:
@@ -76,42 +146,58 @@ def _page_bytes(path: Path) -> int:
         return int.from_bytes(file.read(2), "big")
 
 
-def place_of(priority: int, number: int) -> int:
-    """Return the key of a row: its priority above its number."""
-    return priority << 48 | number
-
-
-def checksum_of(place: int, body: bytes) -> int:
-    """Return the CRC-32 that a row keeps of its place and body."""
-    return zlib.crc32(body, (place ^ place >> 32) & 0xFFFFFFFF)
-
-
-def _rows_of(database: sqlite3.Connection, priority: int, path: Path) -> Iterator[Row]:
+def _rows_of(database: sqlite3.Connection, band: int, path: Path) -> Iterator[Row]:
     """Yield rows forward up to the first damage, backward down to the last, then those between."""
-    forward, whole = _scan(database, priority, "ASC")
+    forward = _Scan(database, band, "ASC")
     yield from forward
-    if whole:
+    if forward.is_whole:
         return
-    backward, _ = _scan(database, priority, "DESC")
+    first = place_of(band, 0) if forward.last is None else forward.last + 1
+    backward = _Scan(database, band, "DESC", first)
     yield from backward
     low, high = _bounds(database, path)
-    first = forward[-1][0] + 1 if forward else place_of(priority, low)
-    last = backward[-1][0] - 1 if backward else place_of(priority, high)
+    if forward.last is None:
+        first = place_of(band, low)
+    last = place_of(band, high) if backward.last is None else backward.last - 1
     yield from _between(database, first, last)
 
 
-def _scan(database: sqlite3.Connection, priority: int, order: str) -> tuple[list[Row], bool]:
-    """Return the sound rows up to the first unreadable one, and whether there was none such."""
-    rows: list[Row] = []
-    statement = f"SELECT * FROM reading WHERE place BETWEEN ? AND ? ORDER BY place {order}"  # noqa: S608  # order is a constant of this file
-    try:
-        for row in database.execute(
-            statement, (place_of(priority, 0), place_of(priority, HIGHEST_NUMBER))
-        ):
-            rows += _if_sound(row)
-    except sqlite3.Error:
-        return rows, False
-    return rows, True
+class _Scan:
+    """The sound rows of a band from one end up to the first that cannot be read.
+
+    last: the place of the last row read. is_whole: nothing stopped it.
+    """
+
+    def __init__(
+        self, database: sqlite3.Connection, band: int, order: str, first: int | None = None
+    ) -> None:
+        self.last: int | None = None
+        self.is_whole = False
+        self._database = database
+        self._statement = (
+            f"SELECT * FROM reading WHERE place BETWEEN ? AND ? ORDER BY place {order}"  # noqa: S608  # order is a constant of this file
+        )
+        self._ends = (
+            place_of(band, 0) if first is None else first,
+            place_of(band, HIGHEST_NUMBER),
+        )
+
+    def __iter__(self) -> Iterator[Row]:
+        """Yield what can be read."""
+        try:
+            for row in self._database.execute(self._statement, self._ends):
+                if isinstance(row[0], int):
+                    self.last = row[0]
+                yield from _if_sound(row)
+        except sqlite3.Error:
+            return
+        self.is_whole = True
+
+
+def highest_possible(aside: Path) -> int:
+    """Return a number that no row of a damaged spool is above."""
+    with closing(sqlite3.connect(aside)) as database:
+        return _bounds(database, aside)[1]
 
 
 def _bounds(database: sqlite3.Connection, path: Path) -> tuple[int, int]:
@@ -131,6 +217,9 @@ def _between(database: sqlite3.Connection, begin: int, end: int) -> Iterator[Row
         first, last = ranges.pop()
         if first > last:
             continue
+        if last - first >= _PROBED_AT_ONCE:
+            ranges += [(first + _PROBED_AT_ONCE, last), (first, first + _PROBED_AT_ONCE - 1)]
+            continue
         try:
             rows = database.execute(
                 "SELECT * FROM reading WHERE place BETWEEN ? AND ?", (first, last)
@@ -142,6 +231,7 @@ def _between(database: sqlite3.Connection, begin: int, end: int) -> Iterator[Row
             middle = (first + last) // 2
             ranges += [(middle + 1, last), (first, middle)]
             continue
+        fruitless += not rows
         for row in rows:
             yield from _if_sound(row)
 

@@ -19,8 +19,9 @@ from device_protocol.keys import RecipientPublicKey, SigningKey
 from device_protocol.senml import CONTENT_FORMAT_SENML_CBOR, encode_cbor
 from edge_agent.clock import Clock, ClockQuality
 from edge_agent.counter import EpochCounter
+from edge_agent.drain import Lanes
+from edge_agent.rows import Span, Waiting
 from edge_agent.settings import UplinkSettings
-from edge_agent.spool import Priority, Span, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Progress:
 class Sealer:
     """One device and group, from its first epoch to its last.
 
+    lanes: which rows of the spool were sealed, and which are wanted next.
     outstanding: messages by seq that the present epoch's acknowledgements do not cover.
     described: the centre has stored this gateway's description.
     rolled_back: the centre knows a higher counter than ours: this disk is old, or has a clone.
@@ -77,7 +79,7 @@ class Sealer:
         description: bytes,
     ) -> None:
         self.outstanding: dict[int, Outgoing] = {}
-        self.positions: dict[Priority, int] = {}
+        self.lanes = Lanes()
         self.described = False
         self.rolled_back = False
         self._place = (tenant, device, group)
@@ -192,6 +194,11 @@ class Sealer:
         return len(self.outstanding) < self._settings.window_messages
 
     @property
+    def has_room_for_backlog(self) -> bool:
+        """Whether the window allows another message that carries some: half is for live ones."""
+        return len(self.outstanding) <= self._settings.window_messages // 2
+
+    @property
     def must_describe(self) -> bool:
         """Whether the description is to be sealed now: it goes before any reading."""
         return not self.described and not any(each.describes for each in self.outstanding.values())
@@ -207,9 +214,7 @@ class Sealer:
         while len(payload) > self._settings.batch_bytes and count > 1:
             count = max(1, min(count - 1, count * self._settings.batch_bytes // len(payload)))
             payload = encode_cbor([each.reading for each in waiting[:count]])
-        for each in waiting[:count]:
-            self.positions[each.priority] = each.number
-        spans = _spans(waiting[:count])
+        spans = self.lanes.seal(waiting[:count])
         return self._seal(payload, CONTENT_FORMAT_SENML_CBOR, spans, count)
 
     def heartbeat_due(self) -> bool:
@@ -300,9 +305,7 @@ class Sealer:
     def _rewind(self) -> None:
         """Let everything outstanding be read from the spool again."""
         for outgoing in self.outstanding.values():
-            for span in outgoing.spans:
-                position = self.positions.get(span.priority, 0)
-                self.positions[span.priority] = min(position, span.first - 1)
+            self.lanes.give_back(outgoing.spans)
         self.outstanding.clear()
 
     def _follow(self, highest_counter: int) -> None:
@@ -313,13 +316,3 @@ class Sealer:
         self.rolled_back = True
         self._counter.raise_to(highest_counter)
         self.end("counter behind")
-
-
-def _spans(waiting: Sequence[Waiting]) -> tuple[Span, ...]:
-    """Return the rows as one span for each priority; their numbers rise within each."""
-    first: dict[Priority, int] = {}
-    last: dict[Priority, int] = {}
-    for each in waiting:
-        first.setdefault(each.priority, each.number)
-        last[each.priority] = each.number
-    return tuple(Span(priority, first[priority], last[priority]) for priority in first)

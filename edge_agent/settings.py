@@ -141,6 +141,12 @@ class UplinkSettings:
         minimum=0.1,
         maximum=3600.0,
     )
+    drain_readings_per_second: float = setting(
+        "Pace of what has gathered during an outage, so that a region of gateways does not storm "
+        "the centre; live readings and alarms do not wait for it. 0: as fast as it goes.",
+        default=500.0,
+        minimum=0.0,
+    )
     suite_3: bool = setting(
         "Deliver epoch keys by X-Wing, which withstands quantum computers (suite 3, "
         "experimental), where the council's list of recipients allows it.",

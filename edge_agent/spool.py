@@ -4,31 +4,54 @@ Every commit is on the disk when it returns (WAL, `synchronous=FULL`). Past its 
 spool drops the oldest readings of the lowest priority and, in the same transaction, stores a
 reading that says how many. Rows carry a checksum, because SQLite has none: what the disk has
 changed is never sent. A damaged file is set aside by `edge_agent.salvage`, and what can still
-be read comes back. Grouping readings into commits is `edge_agent.group_commit`.
+be read comes back. What a row is, is told in `edge_agent.rows`; grouping readings into commits
+is `edge_agent.group_commit`.
+
+A reading whose time an unset clock gave is held: it waits beside the others and is not read
+until `settle` has put it among them, under a new number, with the time it is to be sent with.
+So what is sent is on the disk first, as it is sent, and a stamp once sent is never rewritten.
 
 Everything here blocks and belongs to one thread.
 """
 
-import json
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import IntEnum
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from device_protocol.reading import Reading
 from edge_agent import durable, salvage
+from edge_agent.rows import (
+    BANDS,
+    FIRST_HELD,
+    HIGHEST_NUMBER,
+    Priority,
+    Span,
+    Waiting,
+    band_of,
+    checksum_of,
+    decode,
+    encode,
+    number_of,
+    place_of,
+    priority_of,
+)
+
+__all__ = ["Depth", "Priority", "Salvaged", "Span", "Spool", "Waiting", "is_damage"]
 
 log = logging.getLogger(__name__)
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
+T = TypeVar("T")
+
 _SPARE_SHARE: Final = 0.95  # a full spool is emptied to this share: one gap record for many rows
 _DROP_ROWS: Final = 200
+_SETTLE_ROWS: Final = 500
+_SALVAGE_ROWS: Final = 5_000
 _MARK_STEP: Final = 8_192
 _CHECKPOINT_PAGES: Final = 256
 _PRIMARY_CODE: Final = 0xFF  # an extended result code of SQLite keeps the primary one here
@@ -48,32 +71,6 @@ _SCHEMA: Final = """
 """
 
 
-class Priority(IntEnum):
-    """What goes first when the spool is full, and last when it is emptied."""
-
-    LOW = 0
-    NORMAL = 1
-    ALARM = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Every row of `priority` from number `first` to number `last`."""
-
-    priority: Priority
-    first: int
-    last: int
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A reading with its place in the spool; `number` rises in the order of acceptance."""
-
-    priority: Priority
-    number: int
-    reading: Reading
-
-
 @dataclass(frozen=True, slots=True)
 class Depth:
     """How much waits.
@@ -88,9 +85,13 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class Salvaged:
-    """What came back from a damaged file; `damage` is SQLite's word for what was wrong."""
+    """What came back from a damaged file; `damage` is SQLite's word for what was wrong.
+
+    missing: the most readings that can be lost between the first and the last that came back.
+    """
 
     readings: int
+    missing: int
     damage: str
     quarantined: Path
 
@@ -100,6 +101,7 @@ class Spool:
 
     dropped: readings lost since it was opened: over quota, or changed by the disk.
     salvaged: the last damage, if there was any.
+    held: how many readings wait for their time.
     quota_bytes: size of the pages in use past which readings are dropped.
     gap_record: makes the reading that says how many readings were dropped.
     """
@@ -110,18 +112,22 @@ class Spool:
         self.path = path
         self.salvaged: Salvaged | None = None
         self.dropped = 0
+        self.held = 0
         self._quota_bytes = quota_bytes
         self._gap_record = gap_record
         self._page_bytes = 0
         self._readings = 0
         self._next_number = 1
         self._mark_high = 0
+        salvage.resume(path)
         try:
             self._open()
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
             self.replace_damaged(str(error))
+        if salvage.unfinished(self.path).exists():
+            self._salvage("a salvage was interrupted")
 
     def __enter__(self) -> Self:
         return self
@@ -133,64 +139,76 @@ class Spool:
         """Fold the log into the file and close it."""
         self._database.close()
 
+    @property
+    def highest(self) -> int:
+        """The highest number given to a reading so far."""
+        return self._next_number - 1
+
     def write(
         self, readings: Iterable[tuple[Priority, Reading]], delete: Iterable[Span], now: int
     ) -> None:
         """Store `readings`, accepted at Unix second `now`, and delete spans, in one transaction.
 
+        A reading whose time carries the mark of an unset clock is held until `settle`.
         On return all of it is on the disk.
 
         Raises:
             sqlite3.DatabaseError: nothing was changed: the disk is full, or the file is damaged
                 (see `is_damage` and `replace_damaged`).
         """
-        counts = self._readings, self._next_number, self._mark_high
-        try:
-            with self._database:
-                self._database.execute("BEGIN IMMEDIATE")
-                self._delete(delete)
-                self._insert(readings, now)
-                dropped = self._drop_over_quota(now)
-        except sqlite3.Error:
-            self._readings, self._next_number, self._mark_high = counts
-            raise
-        self.dropped += dropped
 
-    def read(self, after: Mapping[Priority, int], limit: int) -> list[Waiting]:
-        """Return at most `limit` readings, highest priority first, then oldest first.
+        def change() -> int:
+            self._delete(delete)
+            self._insert(readings, now)
+            return self._drop_over_quota(now)
 
-        after: for each priority the number up to which readings are not wanted.
+        self.dropped += self._in_transaction(change)
+
+    def settle(self, settled: Callable[[Reading], Reading], now: int) -> None:
+        """Let every held reading be read from now on, as `settled` makes it.
+
+        Their numbers are new ones, above all others: nothing appears among what was read.
+
+        Raises:
+            sqlite3.DatabaseError: as `write`; some may still be held.
+        """
+        while self.held:
+            self.dropped += self._in_transaction(lambda: self._settle_some(settled, now))
+
+    def read(self, spans: Iterable[Span], limit: int) -> list[Waiting]:
+        """Return `limit` readings of one span after the other, the oldest of each first.
+
+        Fewer are returned only if there are no more.
+
         Rows whose checksum does not hold are dropped, with a record like any dropped reading.
 
         Raises:
             sqlite3.DatabaseError: the file is damaged; see `replace_damaged`.
         """
+        spans = tuple(spans)
         found: list[Waiting] = []
         spoiled: list[Span] = []
-        for priority in sorted(Priority, reverse=True):
+        for span in spans:
             if len(found) == limit:
                 break
             rows = self._database.execute(
                 "SELECT place, body, checksum FROM reading"
-                " WHERE place > ? AND place <= ? ORDER BY place LIMIT ?",
-                (
-                    salvage.place_of(priority, after.get(priority, 0)),
-                    salvage.place_of(priority, salvage.HIGHEST_NUMBER),
-                    limit - len(found),
-                ),
+                " WHERE place BETWEEN ? AND ? ORDER BY place LIMIT ?",
+                (*_places(span), limit - len(found)),
             )
             for place, body, checksum in rows:
-                number = place & salvage.HIGHEST_NUMBER
-                if salvage.checksum_of(place, body.encode()) == checksum:
-                    found.append(Waiting(priority, number, decode(body)))
+                number = number_of(place)
+                if checksum_of(place, body.encode()) == checksum:
+                    found.append(Waiting(span.priority, number, decode(body)))
                 else:
-                    spoiled.append(Span(priority, number, number))
+                    spoiled.append(Span(span.priority, number, number))
         if spoiled:
             log.error("spooled readings were changed by the disk", extra={"count": len(spoiled)})
             record = self._gap_record(len(spoiled))
             now = int(record.phenomenon_time.timestamp())
             self.write([(Priority.ALARM, record)], spoiled, now)
             self.dropped += len(spoiled)
+            return self.read(spans, limit)
         return found
 
     def depth(self) -> Depth:
@@ -202,22 +220,57 @@ class Spool:
         """Set the damaged file aside, start a new one, and put back what can still be read."""
         if hasattr(self, "_database"):
             self._database.close()
-        quarantined = salvage.set_aside(self.path)
+        salvage.set_aside(self.path)
         self._open()
-        with self._database:
-            self._database.execute("BEGIN IMMEDIATE")
-            before = self._database.total_changes
-            self._database.executemany(
-                "INSERT OR IGNORE INTO reading VALUES (?, ?, ?, ?)",
-                salvage.readable_rows(quarantined, self.path, priorities=tuple(Priority)),
-            )
-            saved = self._database.total_changes - before
+        self._salvage(damage)
+
+    def _salvage(self, damage: str) -> None:
+        """Put back what can be read of the file set aside, and own up to what cannot.
+
+        In commits of some thousand rows, so that neither memory nor log grows with the spool.
+        If the power goes or the disk is full, the next start does it again.
+        """
+        aside = salvage.unfinished(self.path)
+        tally = salvage.Tally()
+        try:
+            self._put_back(salvage.readable_rows(aside, self.path, bands=BANDS), tally)
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                raise
+            self._next_number = max(self._next_number, salvage.highest_possible(aside) + 1)
+            log.error("salvage is to be done again", extra={"error": str(error)})  # noqa: TRY400
+            return
+        finally:
             self._count()
-        self.salvaged = Salvaged(saved, damage, quarantined)
+        quarantined = salvage.finish(self.path)
+        self.dropped += tally.missing
+        self.salvaged = Salvaged(tally.rows, tally.missing, damage, quarantined)
         log.error(
             "damaged spool replaced",
-            extra={"damage": damage, "quarantined": str(quarantined), "readings_salvaged": saved},
+            extra={
+                "damage": damage,
+                "quarantined": str(quarantined),
+                "readings_salvaged": tally.rows,
+                "readings_missing_at_most": tally.missing,
+            },
         )
+
+    def _put_back(self, rows: Iterator[salvage.Row], tally: salvage.Tally) -> None:
+        """Store salvaged rows as they are, and at last a record of what is missing."""
+        while batch := tuple(islice(rows, _SALVAGE_ROWS)):
+            tally.count(batch)
+            self._in_transaction(partial(self._restore, batch))
+        self._next_number = max(self._next_number, tally.highest + 1)
+        if tally.missing:
+            record = self._gap_record(tally.missing)
+            self._in_transaction(
+                lambda: self._insert(
+                    [(Priority.ALARM, record)], int(record.phenomenon_time.timestamp())
+                )
+            )
+
+    def _restore(self, rows: Sequence[salvage.Row]) -> None:
+        self._database.executemany("INSERT OR IGNORE INTO reading VALUES (?, ?, ?, ?)", rows)
 
     def _open(self) -> None:
         with suppress(OSError):  # which SQLite will meet, too
@@ -249,50 +302,83 @@ class Spool:
         self._count()
 
     def _count(self) -> None:
-        self._readings = self._database.execute("SELECT count(*) FROM reading").fetchone()[0]
-        highest = max(self._edges("place & 0xFFFFFFFFFFFF", "DESC"), default=0)
-        self._next_number = highest + 1
+        count = "SELECT count(*) FROM reading"
+        self._readings = self._database.execute(count).fetchone()[0]
+        self.held = self._database.execute(f"{count} WHERE place >= {FIRST_HELD}").fetchone()[0]
+        highest = max(self._edges(f"place & {HIGHEST_NUMBER}", "DESC"), default=0)
+        self._next_number = max(self._next_number, highest + 1)  # even if the last were lost
         self._mark_high = self._database.execute("SELECT high FROM mark").fetchone()[0]
 
     def _edges(self, what: str, order: str) -> list[int]:
-        """Return `what` of the first (ASC) or last (DESC) row of each priority that has any."""
+        """Return `what` of the first (ASC) or last (DESC) row of each band that has any."""
         statement = (
             f"SELECT {what} FROM reading WHERE place BETWEEN ? AND ? ORDER BY place {order} LIMIT 1"  # noqa: S608  # constants of this file
         )
         return [
             row[0]
-            for priority in Priority
+            for band in BANDS
             for row in self._database.execute(
-                statement,
-                (
-                    salvage.place_of(priority, 0),
-                    salvage.place_of(priority, salvage.HIGHEST_NUMBER),
-                ),
+                statement, (place_of(band, 0), place_of(band, HIGHEST_NUMBER))
             )
         ]
 
+    def _in_transaction(self, change: Callable[[], T]) -> T:
+        """Do `change` wholly or not at all, and return what it returns."""
+        counts = self._readings, self.held, self._next_number, self._mark_high
+        try:
+            with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                return change()
+        except sqlite3.Error:
+            self._readings, self.held, self._next_number, self._mark_high = counts
+            raise
+
     def _insert(self, readings: Iterable[tuple[Priority, Reading]], now: int) -> None:
-        rows = []
-        for number, (priority, reading) in enumerate(readings, start=self._next_number):
-            body = encode(reading)
-            place = salvage.place_of(priority, number)
-            rows.append((place, now, body, salvage.checksum_of(place, body.encode())))
-        self._database.executemany("INSERT INTO reading VALUES (?, ?, ?, ?)", rows)
-        self._readings += len(rows)
-        self._next_number += len(rows)
+        self._store(
+            (band_of(priority, reading), now, encode(reading)) for priority, reading in readings
+        )
+
+    def _store(self, rows: Iterable[tuple[int, int, str]]) -> None:
+        """Store rows of band, second of acceptance and body under the next numbers."""
+        numbered = []
+        for number, (band, accepted, body) in enumerate(rows, start=self._next_number):
+            place = place_of(band, number)
+            numbered.append((place, accepted, body, checksum_of(place, body.encode())))
+            self.held += place >= FIRST_HELD
+        self._database.executemany("INSERT INTO reading VALUES (?, ?, ?, ?)", numbered)
+        self._readings += len(numbered)
+        self._next_number += len(numbered)
         if self._next_number > self._mark_high:
             self._mark_high = self._next_number + _MARK_STEP
-            low = min(self._edges("place & 0xFFFFFFFFFFFF", "ASC"), default=self._next_number)
+            low = min(self._edges(f"place & {HIGHEST_NUMBER}", "ASC"), default=self._next_number)
             self._database.execute("UPDATE mark SET low = ?, high = ?", (low, self._mark_high))
+
+    def _settle_some(self, settled: Callable[[Reading], Reading], now: int) -> int:
+        """Settle the first held rows; return how many were found changed by the disk."""
+        rows = self._database.execute(
+            "SELECT place, accepted, body, checksum FROM reading WHERE place >= ?"
+            " ORDER BY place LIMIT ?",
+            (FIRST_HELD, _SETTLE_ROWS),
+        ).fetchall()
+        sound = [row for row in rows if checksum_of(row[0], row[2].encode()) == row[3]]
+        self._database.executemany(
+            "DELETE FROM reading WHERE place = ?", [(row[0],) for row in rows]
+        )
+        self._readings -= len(rows)
+        self.held -= len(rows)
+        self._store(
+            (priority_of(place), accepted, encode(settled(decode(body))))
+            for place, accepted, body, _ in sound
+        )
+        spoiled = len(rows) - len(sound)
+        if spoiled:
+            self._insert([(Priority.ALARM, self._gap_record(spoiled))], now)
+        return spoiled
 
     def _delete(self, spans: Iterable[Span]) -> None:
         for span in spans:
             gone = self._database.execute(
-                "DELETE FROM reading WHERE place BETWEEN ? AND ?",
-                (
-                    salvage.place_of(span.priority, span.first),
-                    salvage.place_of(span.priority, span.last),
-                ),
+                "DELETE FROM reading WHERE place BETWEEN ? AND ?", _places(span)
             )
             self._readings -= gone.rowcount
 
@@ -309,11 +395,18 @@ class Spool:
         return dropped
 
     def _drop_some(self) -> int:
+        """Drop the oldest of the lowest priority; held ones come last, of which there are few."""
+        (held,) = self._database.execute(
+            "SELECT count(*) FROM (SELECT place FROM reading ORDER BY place LIMIT ?)"
+            " WHERE place >= ?",
+            (_DROP_ROWS, FIRST_HELD),
+        ).fetchone()
         gone = self._database.execute(
             "DELETE FROM reading WHERE place IN (SELECT place FROM reading ORDER BY place LIMIT ?)",
             (_DROP_ROWS,),
         )
         self._readings -= gone.rowcount
+        self.held -= held
         return gone.rowcount
 
     def _used_bytes(self) -> int:
@@ -322,29 +415,11 @@ class Spool:
         return int(pages - free) * self._page_bytes
 
 
-def encode(reading: Reading) -> str:
-    """Return a reading as the text of a row; times in microseconds, so nothing is rounded."""
-    microseconds = (reading.phenomenon_time - _EPOCH) // _MICROSECOND
-    return json.dumps(
-        [reading.sensor, reading.name, microseconds, reading.result, reading.unit],
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
-
-
-def decode(body: str) -> Reading:
-    """Return the reading that `encode` wrote."""
-    sensor, name, microseconds, result, unit = json.loads(body)
-    return Reading(
-        sensor=sensor,
-        name=name,
-        phenomenon_time=_EPOCH + timedelta(microseconds=microseconds),
-        result=result,
-        unit=unit,
-    )
-
-
 def is_damage(error: sqlite3.DatabaseError) -> bool:
     """Tell a file or disk that has lost something from one that is only full or busy."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
     return code & _PRIMARY_CODE in _DAMAGE
+
+
+def _places(span: Span) -> tuple[int, int]:
+    return place_of(span.priority, span.first), place_of(span.priority, span.last)

@@ -26,10 +26,10 @@ from edge_agent.facts import Facts
 from edge_agent.group_commit import GroupCommit
 from edge_agent.key_sets import KeySets, NoRecipientsError, content_algorithm
 from edge_agent.keystore import Identity, Keystore, NoIdentityError
+from edge_agent.next_message import NextMessage
 from edge_agent.remote_settings import RemoteSettings
 from edge_agent.sealer import Outgoing, Sealer
 from edge_agent.settings import AgentSettings, BrokerSettings
-from edge_agent.spool import Priority
 from edge_agent.tls import check_peer
 from runtime.backoff import FullJitter
 from runtime.cancellation import stoppable
@@ -42,7 +42,7 @@ _PUBLISHES_AT_ONCE: Final = 16  # below the Receive Maximum of 20 that Mosquitto
 _MOST_QUEUED_ACKNOWLEDGEMENTS: Final = 256  # the newest of them says it all; the rest may drop
 _PUBACK_SECONDS: Final = 30.0
 _KEEP_ALIVE_SECONDS: Final = 30  # also bounds how long a silent broker can hold up a stop
-_DRAIN_SECONDS: Final = 10.0
+_FINISH_SECONDS: Final = 10.0
 _WATCH_SECONDS: Final = 30.0
 _ASK_AGAIN_SECONDS: Final = 10.0
 _STEADY_SECONDS: Final = 60.0
@@ -239,6 +239,7 @@ class Uplink:
         self._epoch_changes = asyncio.Lock()
         self._wake = asyncio.Event()
         self._look_at_certificate = asyncio.Event()
+        self._next = NextMessage(sealer, spool, clock, settings.uplink)
         spool.on_commit = self._wake.set
 
     def certificate_replaced(self) -> None:
@@ -253,6 +254,7 @@ class Uplink:
                 await stoppable(self._hold_connection(), name="connection")
             except* OUTAGES as outage:
                 self._note_connection(connected=False, error=self._words(outage))
+            self._next.blocked()
             if self._clock.monotonic() - connected_at > _STEADY_SECONDS:
                 self._reconnects.reset()
             await asyncio.sleep(self._reconnects.next())
@@ -355,16 +357,17 @@ class Uplink:
             if self._sealer.ended() is not None:
                 await self._change_epoch(connection, identity)
             elif self._is_refused:
+                self._next.blocked()
                 await asyncio.sleep(self._refusals.next())
                 await self._send_again(connection, tasks)
             elif self._sealer.repetition_due():
                 await self._send_again(connection, tasks)
                 self._sealer.repeated()
-            elif (outgoing := await self._next()) is not None:
+            elif (outgoing := await self._next.seal()) is not None:
                 self._facts.count("sealed")
                 await self._publish(connection, outgoing, tasks)
             else:
-                await self._pause(self._seconds_until_due())
+                await self._pause(self._next.seconds_until_due())
 
     async def _send_again(self, connection: Connection, tasks: asyncio.TaskGroup) -> None:
         """Announce the present epoch again and send all that is outstanding, unchanged.
@@ -386,13 +389,14 @@ class Uplink:
             if self._facts.waiting_for != str(problem):
                 log.warning("readings wait in the spool", extra={"problem": str(problem)})
             self._facts.waiting_for = str(problem)
+            self._next.blocked()
             await self._pause(_ASK_AGAIN_SECONDS)
             if self._clock.monotonic() - self._subscribed_at >= _ASK_AGAIN_SECONDS:
                 await self._subscribe(connection)  # brings what is retained once more
             return
         self._facts.waiting_for = ""
         if self._is_announced:
-            await self._drain()
+            await self._let_finish()
         key_set = self._key_sets.current
         async with self._epoch_changes:
             await asyncio.to_thread(
@@ -406,10 +410,10 @@ class Uplink:
         self._spool.oldest_unsent = float("-inf")
         await self._announce(connection)
 
-    async def _drain(self) -> None:
+    async def _let_finish(self) -> None:
         """Give the centre some time to acknowledge the old epoch: less to seal again."""
         try:
-            async with asyncio.timeout(_DRAIN_SECONDS):
+            async with asyncio.timeout(_FINISH_SECONDS):
                 while self._sealer.outstanding:
                     self._wake.clear()
                     await self._wake.wait()
@@ -442,50 +446,6 @@ class Uplink:
                 slots.release()
 
         tasks.create_task(confirm(), name=f"publish {outgoing.seq}")
-
-    async def _next(self) -> Outgoing | None:
-        """Seal the next message, if one is due and the window allows it."""
-        sealer = self._sealer
-        if not sealer.has_room:
-            return None
-        if sealer.must_describe:
-            return sealer.seal_description()
-        if not sealer.described:
-            return None
-        outgoing = await self._next_readings()
-        if outgoing is None and sealer.heartbeat_due():
-            return sealer.seal_heartbeat()
-        return outgoing
-
-    async def _next_readings(self) -> Outgoing | None:
-        since = self._spool.oldest_unsent
-        if since is None:
-            return None
-        commits = self._spool.commits
-        limit = self._settings.uplink.batch_readings
-        waiting = await self._spool.read(self._sealer.positions, limit)
-        is_full = len(waiting) == limit
-        is_urgent = any(each.priority is Priority.ALARM for each in waiting)
-        if waiting and not is_full and not is_urgent and self._seconds_until_flush() > 0:
-            return None
-        outgoing = self._sealer.seal_readings(waiting) if waiting else None
-        took_all = outgoing is None or outgoing.readings == len(waiting)
-        if took_all and not is_full and self._spool.commits == commits:
-            self._spool.oldest_unsent = None
-        return outgoing
-
-    def _seconds_until_flush(self) -> float:
-        """Return how long unsent readings may still wait for others; infinite without any."""
-        since = self._spool.oldest_unsent
-        if since is None:
-            return float("inf")
-        return since + self._settings.uplink.batch_seconds - self._clock.monotonic()
-
-    def _seconds_until_due(self) -> float:
-        waits = [self._sealer.seconds_until_due()]
-        if self._sealer.has_room and self._sealer.described:
-            waits.append(self._seconds_until_flush())
-        return max(0.0, min(waits))
 
     async def _pause(self, seconds: float) -> None:
         """Wait until something changes, at most so long."""
