@@ -134,9 +134,17 @@ class UplinkSettings:
     epoch_seconds: int = setting(
         "How long one epoch key is used.", default=3600, minimum=60, maximum=86_400
     )
+    first_retry_seconds: float = setting(
+        "Bound of the first wait after a connection was lost: over so long a region's gateways "
+        "come back when its broker does.",
+        default=30.0,
+        minimum=0.1,
+        maximum=3600.0,
+    )
     retry_seconds: float = setting(
         "Longest wait before connecting again; each wait is drawn at random up to a bound that "
-        "doubles from 1 s to this.",
+        "doubles to this: from `first_retry_seconds`, or from 1 s before there ever was a "
+        "connection.",
         default=120.0,
         minimum=0.1,
         maximum=3600.0,

@@ -27,6 +27,10 @@ class FullJitter:
         self._bound_seconds = min(bound * 2, self._cap_seconds)
         return self._random() * bound
 
+    def widen(self, bound_seconds: float) -> None:
+        """Let the next bound be no less than this, once many have lost the same at one moment."""
+        self._bound_seconds = max(self._bound_seconds, bound_seconds)
+
     def reset(self) -> None:
         """Start again from the first bound, once a try has proved itself."""
         self._bound_seconds = self._base_seconds

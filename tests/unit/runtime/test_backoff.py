@@ -19,3 +19,15 @@ def test_a_wait_is_the_drawn_share_of_the_bound() -> None:
 def test_many_tries_do_not_overflow() -> None:
     backoff = FullJitter(1, 60, random=lambda: 1.0)
     assert [backoff.next() for _ in range(5000)][-1] == 60
+
+
+def test_a_wider_bound_doubles_on_from_there_within_the_cap() -> None:
+    backoff = FullJitter(1, 50, random=lambda: 1.0)
+    backoff.widen(30)
+    assert [backoff.next() for _ in range(3)] == [30, 50, 50]
+    backoff.widen(30)
+    assert backoff.next() == 50
+    backoff.reset()
+    assert backoff.next() == 1
+    backoff.widen(3600)
+    assert backoff.next() == 50
