@@ -1,4 +1,4 @@
-"""`kerbstone bench ingest|edge|enrol|epoch`: measure, print, keep the result."""
+"""`kerbstone bench ingest|edge|storm|offline|enrol|epoch`: measure, print, keep the result."""
 
 import argparse
 import asyncio
@@ -27,7 +27,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     ingest.add_argument("--rows", type=int, default=1_000_000, help="readings of each kind")
     edge = actions.add_parser("edge", help="memory, CPU and bytes written of a running agent")
-    edge.add_argument("--seconds", type=float, default=30.0, help="length of the steady run")
+    edge.add_argument("--seconds", type=float, default=30.0, help="length of each steady run")
+    edge.add_argument(
+        "--backlog", type=int, default=200_000, metavar="READINGS", help="how many wait at once"
+    )
+    edge.add_argument(
+        "--soak",
+        type=float,
+        default=0.0,
+        metavar="MINUTES",
+        help="instead: growth of memory at 50 readings a second over so long",
+    )
     enrol = actions.add_parser("enrol", help="gateways that enrol and send a first reading")
     enrol.add_argument("--gateways", type=int, default=500, help="how many (default 500)")
     epoch = actions.add_parser("epoch", help="bytes and time of an announcement, by suite")
@@ -82,9 +92,13 @@ def _ingest(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _edge(arguments: argparse.Namespace) -> dict[str, Any]:
-    from bench.edge import measure  # noqa: PLC0415
+    from bench.edge import measure, measure_soak  # noqa: PLC0415
 
-    return measure(seconds=arguments.seconds, broker=arguments.broker)
+    if arguments.soak:
+        return measure_soak(minutes=arguments.soak, broker=arguments.broker)
+    return measure(
+        seconds=arguments.seconds, backlog_readings=arguments.backlog, broker=arguments.broker
+    )
 
 
 def _enrol(arguments: argparse.Namespace) -> dict[str, Any]:
