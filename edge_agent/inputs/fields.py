@@ -23,12 +23,13 @@ from runtime.settings import KeyPath, setting
 
 log = logging.getLogger(__name__)
 
-TimeForm = Literal["iso8601", "iso8601_utc", "unix", "unix_milliseconds"]
-"""How a time is written: ISO 8601 with an offset; without one, in UTC; Unix time."""
+TimeForm = Literal["iso8601", "iso8601_utc", "unix", "unix_milliseconds", "seconds_ago"]
+"""How a time is written: ISO 8601 with an offset; without one, in UTC; Unix time; an age."""
 
 FUTURE_SECONDS: Final = 300.0  # a sensor's clock may be ahead of ours by this
 _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)  # before it, a clock has not been set
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_ROOT: Final = "$"
 _MOST_SHOWN: Final = 40  # characters of a value in a message
 _MOST_KINDS: Final = 100
 _STEP: Final = re.compile(
@@ -56,8 +57,8 @@ class FieldSettings(DatastreamSettings):
 
     path: str = setting(
         "Where the value stands: keys with dots between, [0] for a place in a list, "
-        '[key=value] for the element of a list that says so, "..." around a key with dots; '
-        "| between several paths, of which the first that leads to a value counts.",
+        '[key=value] for the element of a list that says so, "..." around a key with dots, $ for '
+        "the document itself; | between paths, of which the first that leads to a value counts.",
     )
     from_unit: str = setting(
         "Unit the source speaks where it is another, e.g. degF, mi/h, inHg, psi, Pa; converted "
@@ -220,7 +221,7 @@ def time_of(
     """Return the time at `path`, in UTC; `received` where `path` is empty or leads to nothing.
 
     A time that cannot be placed is refused, never replaced: one without an offset, one relative
-    to something ("-3"), one before 2000 (a clock that was never set) and one in the future.
+    to something unsaid ("-3"), one before 2000 (a clock that was never set), one in the future.
 
     future_seconds: by how much it may be after `received`; infinite while our own clock is
         not sure.
@@ -232,7 +233,7 @@ def time_of(
     if value is None:
         return received
     try:
-        time = _moment(value, form)
+        time = _moment(value, form, received)
     except (ValueError, OverflowError, OSError) as error:
         words = _FORMS[form]
         raise FieldError(f"{path} is {_shown(value)}, not {words}", path) from error
@@ -269,11 +270,12 @@ _FORMS: Final = MappingProxyType(
         "iso8601_utc": "an ISO 8601 time",
         "unix": "a Unix time in seconds",
         "unix_milliseconds": "a Unix time in milliseconds",
+        "seconds_ago": "an age in seconds",
     }
 )
 
 
-def _moment(value: object, form: TimeForm) -> datetime:
+def _moment(value: object, form: TimeForm, received: datetime) -> datetime:
     if form in ("iso8601", "iso8601_utc"):
         if not isinstance(value, str) or "T" not in value.upper().replace(" ", "T"):
             raise ValueError("no time of day")
@@ -287,6 +289,10 @@ def _moment(value: object, form: TimeForm) -> datetime:
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("no number")  # noqa: TRY004  # of a document, not of our own making
+    if form == "seconds_ago":
+        if value < 0:
+            raise ValueError("no age")
+        return received - timedelta(seconds=value)
     per_second = 1_000_000 if form == "unix" else 1000
     return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=round(value * per_second))
 
@@ -371,7 +377,7 @@ def _parsed(path: str) -> tuple[tuple[Step, ...], ...]:
         at = match.end()
     if not alternatives[-1]:
         raise FieldError("must be a path such as a.b[0].c", path)
-    return tuple(tuple(steps) for steps in alternatives)
+    return tuple(() if steps == [_ROOT] else tuple(steps) for steps in alternatives)
 
 
 def _step(match: re.Match[str]) -> Step:
