@@ -250,13 +250,19 @@ class Uplink:
         """Connect, send and receive; connect again after every outage, until cancelled."""
         while True:
             connected_at = self._clock.monotonic()
+            is_lost = False
             try:
                 await stoppable(self._hold_connection(), name="connection")
+            except* CertificateReplacedError as wanted:
+                self._note_connection(connected=False, error=self._words(wanted))
             except* OUTAGES as outage:
+                is_lost = self._facts.connected
                 self._note_connection(connected=False, error=self._words(outage))
             self._next.blocked()
             if self._clock.monotonic() - connected_at > _STEADY_SECONDS:
                 self._reconnects.reset()
+            if is_lost:  # perhaps with a whole region's: come back one after another
+                self._reconnects.widen(self._settings.uplink.first_retry_seconds)
             await asyncio.sleep(self._reconnects.next())
 
     async def _hold_connection(self) -> None:
