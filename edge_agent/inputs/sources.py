@@ -111,7 +111,8 @@ class Sources:
 
         A sensor that takes nothing holds up the stream once a hundred are waiting for it: what
         brought them is to wait, too. Two sensors of one address both get everything. What no
-        sensor claims within a few seconds is given to `unwanted`, for instance to acknowledge it.
+        sensor claims is given to `unwanted`, for instance to acknowledge it; in the first seconds
+        of a stream, and where a sensor has only just left, there is a wait before that.
 
         Raises:
             SourceError: the stream has ended.
@@ -123,6 +124,7 @@ class Sources:
             distributor: _Distributor = given
             waiting: asyncio.Queue[T] = asyncio.Queue(_MOST_WAITING)
             distributor.readers.setdefault(address, []).append(waiting)
+            distributor.known.add(address)
             distributor.claimed.set()
             try:
                 while True:
@@ -198,13 +200,19 @@ class _Distributor:
 
     def __init__(self) -> None:
         self.readers: dict[Hashable, list[asyncio.Queue[Any]]] = {}
+        self.known: set[Hashable] = set()  # what has been read once
         self.claimed = asyncio.Event()
+        self._begun = asyncio.get_running_loop().time()
         self.ended: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
     async def await_claim(self, address: Hashable) -> None:
-        """Return once somebody reads `address`, or after a few seconds."""
+        """Return once somebody reads `address`, or when that is not to be expected.
+
+        Strangers on the air are many, and must not hold up what is claimed each anew.
+        """
+        waits = asyncio.get_running_loop().time() if address in self.known else self._begun
         with suppress(TimeoutError):
-            async with asyncio.timeout(_GRACE_SECONDS):
+            async with asyncio.timeout_at(waits + _GRACE_SECONDS):
                 while address not in self.readers:
                     self.claimed.clear()
                     await self.claimed.wait()

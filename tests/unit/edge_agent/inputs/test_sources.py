@@ -211,3 +211,23 @@ async def test_what_arrives_before_its_sensor_has_started_waits_for_it(
         assert await take(sources, uplinks, "late", 1) == [1]
         assert await early == [2]
         assert not sources.unclaimed
+
+
+async def test_strangers_after_the_first_seconds_hold_up_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sources_module, "_GRACE_SECONDS", 0.05)
+    uplinks = Uplinks()
+    async with Sources() as sources:
+        first = asyncio.create_task(take(sources, uplinks, "a", 1))
+        second = asyncio.create_task(take(sources, uplinks, "b", 1))
+        await uplinks.is_open.wait()
+        for each in (("stranger", 0), ("a", 1)):
+            uplinks.arriving.put_nowait(each)
+        assert await first == [1]
+        begun = asyncio.get_running_loop().time()
+        for number in range(50):
+            uplinks.arriving.put_nowait((f"stranger {number}", number))
+        uplinks.arriving.put_nowait(("b", 2))
+        assert await second == [2]
+        assert asyncio.get_running_loop().time() - begun < 50 * 0.05
