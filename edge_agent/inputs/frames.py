@@ -73,7 +73,9 @@ class FrameReader(Generic[F]):
         seconds = f"{self._silence_seconds:g} s"
         if self._bytes_since:
             problem = f"{self._bytes_since} bytes in {seconds}, none of them makes sense"
-            return SerialLineError(f"{self._line.port}: {problem}; is it that sensor's port?")
+            return SerialLineError(
+                f"{self._line.port}: {problem}; is it that sensor's port, and the right speed?"
+            )
         return SerialLineError(f"{self._line.port}: nothing for {seconds}; {self._remedy}")
 
 

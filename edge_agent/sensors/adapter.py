@@ -15,6 +15,7 @@ from device_protocol.reading import Reading
 from edge_agent.clock import Clock
 from edge_agent.inputs.settings import ListenerSettings, LocalBrokerSettings
 from edge_agent.inputs.sources import Sources
+from edge_agent.inputs.whereabouts import Whereabouts
 from runtime.settings import setting
 
 URN = r"urn:[a-z0-9][a-z0-9-]{1,31}:[A-Za-z0-9:._/-]+"
@@ -115,6 +116,7 @@ class Surroundings:
     state_directory: where it may keep how far it has come, under a name of its own.
     sources: what it may share with other sensors: connections, lines, pipes.
     local_brokers, listener: as in the gateway's settings.
+    whereabouts: where a satellite receiver says the gateway is.
     """
 
     clock: Clock
@@ -122,6 +124,7 @@ class Surroundings:
     sources: Sources = field(default_factory=Sources)
     local_brokers: tuple[LocalBrokerSettings, ...] = ()
     listener: ListenerSettings | None = None
+    whereabouts: Whereabouts = field(default_factory=Whereabouts)
 
 
 @dataclass(frozen=True, slots=True)
