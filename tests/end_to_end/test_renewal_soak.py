@@ -5,28 +5,19 @@ service, a broker, ingest and the gateways' agents, which renew when they think 
 """
 
 import asyncio
-import contextlib
-import secrets
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from prometheus_client import REGISTRY
 
-from broker_config.embedded import EmbeddedBroker, start_broker
-from broker_config.network import Council, Gateway, Network, Service
+from broker_config.embedded import EmbeddedBroker
 from device_protocol.description import Datastream
 from device_protocol.first_boot import FirstBoot
-from device_protocol.keys import RecipientKey
 from device_protocol.reading import Reading
 from edge_agent import agent
 from edge_agent.enrolment import enrol
@@ -45,8 +36,7 @@ from edge_agent.settings import (
 )
 from edge_agent.status import read_status
 from ingest import service as ingest
-from ingest import settings as ingest_settings
-from storage.recipients import add_recipient
+from tests.end_to_end.network import TENANT, beside, broker_of, ingest_of, invitations
 from tests.integration.conftest import SERVERS
 from tests.integration.fix_enrolment import Enrolment, running_service
 
@@ -55,9 +45,7 @@ RENEWALS = 5
 LIFE_SECONDS = 60
 SOAK_SECONDS = LIFE_SECONDS * RENEWALS  # two thirds would do
 READING_SECONDS = 0.5
-TENANT = "camden"
 SENSOR = "urn:dev:example:counter-"
-ACTOR = "operator test"
 
 
 @dataclass
@@ -106,91 +94,6 @@ def street(monkeypatch: pytest.MonkeyPatch) -> Street:
         ADAPTERS, "host", Adapter(HostSettings, street.datastreams, street.harvests)
     )
     return street
-
-
-@contextlib.asynccontextmanager
-async def beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run `works` for the length of the block; none may end by itself."""
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        yield
-        assert not any(task.done() for task in tasks), tasks
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def invitations(region: Enrolment) -> list[FirstBoot]:
-    root = x509.load_pem_x509_certificate(region.authority.region_root().read_bytes())
-    invited = [await region.invite(f"Lamp {number}") for number in range(GATEWAYS)]
-    return [
-        FirstBoot(
-            url=f"{region.url}/.well-known/est/{TENANT}",
-            tenant=TENANT,
-            device=each.device,
-            token=each.token,
-            region_root_sha256=root.fingerprint(hashes.SHA256()),
-        )
-        for each in invited
-    ]
-
-
-def broker_of(region: Enrolment, devices: list[str], directory: Path) -> EmbeddedBroker:
-    network = Network(
-        name="Test region",
-        host="localhost",
-        councils=(Council(tenant=TENANT, gss="E09000007", name="Camden"),),
-        gateways=tuple(Gateway(TENANT, device) for device in devices),
-        services=(Service("ingest", (TENANT,)),),
-    )
-    lists = {
-        TENANT: region.authority.issue_revocation_list(
-            TENANT, number=1, revoked=(), now=datetime.now(UTC) - timedelta(seconds=1)
-        )
-    }
-    certificates = region.authority.broker_certificates((TENANT,))
-    return start_broker("mosquitto", network, directory / "broker", certificates, lists)
-
-
-async def ingest_of(
-    region: Enrolment, broker: EmbeddedBroker, directory: Path
-) -> ingest_settings.IngestSettings:
-    """Return ingest's settings, its key listed as the council's recipient."""
-    key = X25519PrivateKey.generate()
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (directory / "recipient.pem").write_bytes(pem)
-    (directory / "service.key").write_text(secrets.token_hex(32))
-    now = datetime.now(UTC)
-    await add_recipient(
-        region.conn,
-        tenant=TENANT,
-        group="main",
-        role="region",
-        cose_key=RecipientKey.from_private(key).cose_key,
-        valid_from=now - timedelta(minutes=1),
-        valid_until=now + timedelta(days=1),
-        actor=ACTOR,
-    )
-    endpoint = broker.service_endpoint(TENANT)
-    credential = region.authority.service_client("ingest")
-    return ingest_settings.IngestSettings(
-        dsn=region.settings.dsn,
-        service_key_file=directory / "service.key",
-        recipient_key_files=(directory / "recipient.pem",),
-        broker=(
-            ingest_settings.BrokerSettings(
-                name="city",
-                host=endpoint.host,
-                port=endpoint.port,
-                mqtt_version="5",
-                client_id="ingest",
-                ca_file=region.authority.region_root(),
-                certificate_file=credential.certificate,
-                key_file=credential.key,
-            ),
-        ),
-    )
 
 
 def agent_of(first_boot: FirstBoot, broker: EmbeddedBroker, directory: Path) -> AgentSettings:
@@ -278,7 +181,7 @@ async def test_ten_gateways_renew_five_times_and_no_reading_is_lost_or_doubled(
     async with running_service(
         dsn, tmp_path / "region", gateway_lifetime_seconds=LIFE_SECONDS
     ) as region:
-        first_boots = await invitations(region)
+        first_boots = await invitations(region, GATEWAYS)
         devices = [each.device for each in first_boots]
         with broker_of(region, devices, tmp_path) as broker:
             settings = [
