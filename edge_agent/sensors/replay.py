@@ -2,9 +2,10 @@
 
 At its first start it fixes a shift of whole days, fills the past from the recording, and from
 then on plays one recorded row every few seconds, stamped with the actual time; the recording
-wraps to its beginning. Every datastream says so. A cell that is empty in the recording makes no
-reading: its gaps stay gaps. `Recording` and `Position` are pure; how far it has come is kept in
-the state directory, noted only after the readings are on the disk.
+wraps to its beginning. Every datastream says so, and every reading is flagged as replayed. A cell
+that is empty in the recording makes no reading: its gaps stay gaps. `Recording` and `Position` are
+pure; how far it has come is kept in the state directory, noted only after the readings are on the
+disk.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Final, Literal, Self, TextIO
 
 from device_protocol.description import Datastream
-from device_protocol.reading import Reading
+from device_protocol.reading import Quality, Reading
 from edge_agent.durable import replace as replace_file
 from edge_agent.durable import write_durably
 from edge_agent.sensors.adapter import (
@@ -55,7 +56,11 @@ class ReplaySettings(SensorSettings):
     """Plays a recording as if its last day were today."""
 
     adapter: Literal["replay"] = "replay"
-    file: Path = setting("The recording: CSV with a header, perhaps gzipped.", must_exist=True)
+    file: Path = setting(
+        "The recording: CSV with a header, or (.jsonl) a flat JSON object in each line with the "
+        "columns as keys; perhaps gzipped.",
+        must_exist=True,
+    )
     recorded: str = setting("When it was recorded, e.g. 2009; part of every datastream.")
     source: str = setting("Who measured it; likewise.")
     licence: str = setting("Under which licence; likewise.")
@@ -211,27 +216,20 @@ def load(settings: ReplaySettings) -> Recording:
 
 
 def read_recording(file: TextIO, settings: ReplaySettings) -> Recording:
-    """Read a recording from CSV.
+    """Read a recording from CSV, or from JSON lines where the file's name says so.
 
     Raises:
         AdapterError: as `load`.
-        ValueError: a time or result is not one.
+        ValueError: a time or result is not one, or a line not a JSON object.
     """
-    table = csv.reader(file)
-    header = next(table, [])
-    wanted = [settings.time_column, *settings.columns, *([settings.site_column] * _has(settings))]
-    missing = [name for name in wanted if name not in header]
-    if missing:
-        raise AdapterError(f"no column {missing[0]!r}; there are {', '.join(header)}")
-    time_at = header.index(settings.time_column)
-    site_at = header.index(settings.site_column) if _has(settings) else -1
+    rows = _json_rows if ".jsonl" in settings.file.suffixes else _csv_rows
     times = array("q")
-    cells = {name: (header.index(name), array("d")) for name in settings.columns}
-    for row in table:
-        if site_at < 0 or row[site_at] == settings.site:
-            times.append(_unix(row[time_at]))
-            for at, results in cells.values():
-                results.append(_result(row[at]))
+    cells = {name: array("d") for name in settings.columns}
+    for site, stamp, found in rows(file, settings):
+        if site == settings.site:
+            times.append(_unix(stamp))
+            for column, result in zip(cells.values(), found, strict=True):
+                column.append(result)
     if not times:
         raise AdapterError(f"no rows of site {settings.site!r}")
     first, period = min(times), settings.recorded_period_seconds
@@ -242,9 +240,58 @@ def read_recording(file: TextIO, settings: ReplaySettings) -> Recording:
     for row_at, time in enumerate(times):
         if (time - first) % period:
             raise AdapterError(f"{_moment(time)} is not on a grid of {period} s")
-        for name, (_, results) in cells.items():
+        for name, results in cells.items():
             columns[name][(time - first) // period] = results[row_at]
     return Recording(first, period, columns)
+
+
+_Row = tuple[str | None, str, list[float]]
+"""Site (None if there is only one), time, and the results of the wanted columns in order."""
+
+
+def _csv_rows(file: TextIO, settings: ReplaySettings) -> Iterator[_Row]:
+    table = csv.reader(file)
+    header = next(table, [])
+    _check_columns(header, settings)
+    time_at = header.index(settings.time_column)
+    site_at = None if settings.site is None else header.index(settings.site_column)
+    wanted = [header.index(name) for name in settings.columns]
+    for row in table:
+        site = None if site_at is None else row[site_at]
+        yield site, row[time_at], [_result(row[at]) for at in wanted]
+
+
+def _json_rows(file: TextIO, settings: ReplaySettings) -> Iterator[_Row]:
+    from edge_agent.inputs.fields import read_json  # noqa: PLC0415  # only for JSON lines
+
+    seen: dict[str, None] = {}
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        row = read_json(line)
+        if not isinstance(row, dict):
+            raise AdapterError(f"line {number} is no JSON object")
+        seen |= dict.fromkeys(row)
+        site = None if settings.site is None else str(row.get(settings.site_column))
+        results = [_json_result(row.get(name), number) for name in settings.columns]
+        yield site, str(row.get(settings.time_column)), results
+    _check_columns(list(seen), settings)
+
+
+def _json_result(value: object, line: int) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise AdapterError(f"line {line}: {value!r} is no result")
+    return _result(str(value))
+
+
+def _check_columns(there: list[str], settings: ReplaySettings) -> None:
+    """Refuse a recording that lacks a column."""
+    sites = [] if settings.site is None else [settings.site_column]
+    for name in (settings.time_column, *settings.columns, *sites):
+        if name not in there:
+            raise AdapterError(f"no column {name!r}; there are {', '.join(there)}")
 
 
 def _row_after(recording: Recording, shift_days: int, time: int) -> int:
@@ -271,6 +318,7 @@ def _readings(
             phenomenon_time=time,
             result=result,
             unit=column.symbol,
+            quality=Quality.REPLAYED,
         )
 
 
@@ -280,10 +328,6 @@ def _open(path: Path) -> TextIO:
 
         return gzip.open(path, "rt", encoding="utf-8", newline="")
     return path.open(encoding="utf-8", newline="")
-
-
-def _has(settings: ReplaySettings) -> bool:
-    return settings.site is not None
 
 
 def _result(cell: str) -> float:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import MappingProxyType
 
 import pytest
 
+from device_protocol.reading import Quality
 from edge_agent.clock import Clock
 from edge_agent.sensors.adapter import AdapterError, Harvest, Surroundings
 from edge_agent.sensors.replay import (
@@ -33,8 +35,7 @@ def column(name: str) -> ColumnSettings:
         title=name,
         description=name,
         observed_property=name,
-        unit="%" if name == "rh" else "ug/m3",
-        senml_unit="%RH" if name == "rh" else None,
+        unit="%RH" if name == "rh" else "ug/m3",
     )
 
 
@@ -259,6 +260,68 @@ async def test_a_harvest_that_was_not_taken_in_is_played_again(playing: Playing)
     await playing.restart()
     again = await playing.next()
     assert again.readings[0] == first.readings[0]
+
+
+def in_json(text: str) -> str:
+    """The same recording as JSON lines: numbers as such, empty cells as null."""
+    header, *rows = (line.split(",") for line in text.splitlines())
+    lines = []
+    for row in rows:
+        cells: dict[str, object] = dict(zip(header, row, strict=True))
+        for name in ("no2", "rh"):
+            cells[name] = float(str(cells[name])) if cells[name] else None
+        lines.append(json.dumps(cells))
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("name", ["recording.jsonl", "recording.jsonl.gz"])
+def test_json_lines_are_the_same_recording(tmp_path: Path, name: str) -> None:
+    text = table(missing={7}, empty={3})
+    file = tmp_path / name
+    octets = in_json(text).encode()
+    file.write_bytes(gzip.compress(octets) if file.suffix == ".gz" else octets)
+    assert repr(load(replay_settings(file))) == repr(recording(text))
+
+
+def json_recording(text: str, **changes: object) -> Recording:
+    return read_recording(io.StringIO(text), replay_settings(Path("a.jsonl"), **changes))
+
+
+def test_json_lines_may_leave_keys_out_and_write_numbers_as_text() -> None:
+    text = '{"date": "2009-01-01T00:00:00Z", "no2": "41.5"}\n\n'
+    text += '{"date": "2009-01-01T01:00:00+00:00", "no2": "", "rh": 7, "more": [1]}\n'
+    read = json_recording(text, site=None)
+    assert list(read.row(0)) == [("no2", 41.5)]
+    assert list(read.row(1)) == [("rh", 7.0)]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"date": "2009-01-01T00:00:00Z", "no2": 1}', "no column 'rh'; there are date, no2"),
+        ('{"no2": 1, "rh": 1}', "no column 'date'|Invalid isoformat"),
+        ('{"date": "2009-01-01T00:00:00Z", "no2": true, "rh": 1}', "line 1: True is no result"),
+        ('{"date": "2009-01-01T00:00:00Z", "no2": [1], "rh": 1}', "line 1"),
+        ('{"date": "2009-01-01T00:00:00Z", "no2": NaN, "rh": 1}', "NaN"),
+        ('{"date": "2009-01-01T00:00:00Z", "no2": 1, "no2": 2}', "twice"),
+        ('{"date": "2009-01-01T00:00:00Z", "no2": "high"}', "high"),
+        ("[1]", "line 1 is no JSON object"),
+        ("{", "not JSON"),
+        ("", "no rows|no column"),
+    ],
+)
+def test_a_json_recording_that_makes_no_sense_is_an_adapter_error(
+    tmp_path: Path, line: str, reason: str
+) -> None:
+    (tmp_path / "a.jsonl").write_text(line + "\n")
+    with pytest.raises(AdapterError, match=reason):
+        load(replay_settings(tmp_path / "a.jsonl", site=None))
+
+
+async def test_every_reading_is_flagged_as_replayed(playing: Playing) -> None:
+    filled, live = await playing.until_live()
+    flags = {each.quality for harvest in (*filled, live) for each in harvest.readings}
+    assert flags == {Quality.REPLAYED}
 
 
 def test_nan_in_a_recording_is_a_gap() -> None:
