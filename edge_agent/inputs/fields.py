@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from device_protocol.reading import Reading
+from edge_agent.clock import Clock
 from edge_agent.inputs import conversion
 from edge_agent.sensors.adapter import DatastreamSettings
 from runtime.settings import KeyPath, setting
@@ -242,6 +243,11 @@ def time_of(
     if (time - received).total_seconds() > future_seconds:
         raise FieldError(f"{path} is {time.isoformat()}, in the future", path)
     return time
+
+
+def future_allowed(clock: Clock) -> float:
+    """Return by how much a sensor's time may be ahead of ours: while ours is unsure, at will."""
+    return math.inf if clock.is_floor_only() else FUTURE_SECONDS
 
 
 class Faults:
