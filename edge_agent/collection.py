@@ -1,20 +1,26 @@
 """Running one adapter: its readings go into the spool, its failures are reported and retried.
 
-An adapter that fails never stops the others. What it measures is its own business.
+An adapter that fails never stops the others. What it measures is its own business; what becomes
+of its readings on the way is `edge_agent.processing`'s.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import aclosing
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from device_protocol.errors import PayloadError
 from edge_agent.facts import Facts
 from edge_agent.group_commit import GroupCommit
 from edge_agent.inputs.sources import SourceError
-from edge_agent.sensors import ADAPTERS, AdapterError, SensorSettings, Surroundings
+from edge_agent.processing.pipeline import Pipeline, state_name
+from edge_agent.sensors import ADAPTERS, AdapterError, Harvest, SensorSettings, Surroundings
 from edge_agent.spool import Priority
 from runtime.backoff import FullJitter
+
+if TYPE_CHECKING:  # imported where a sensor is aggregated
+    from edge_agent.intervals import OpenIntervals
 
 log = logging.getLogger(__name__)
 
@@ -31,21 +37,44 @@ _PRIORITIES: Final = {
 async def collect(
     sensor: SensorSettings, surroundings: Surroundings, spool: GroupCommit, facts: Facts
 ) -> None:
-    """Put everything the sensor yields into the spool until cancelled."""
+    """Put what is to be told of the sensor's readings into the spool until cancelled."""
+    pipeline = Pipeline(
+        sensor,
+        ADAPTERS[sensor.adapter].datastreams(sensor),
+        surroundings.clock,
+        state_directory=surroundings.state_directory,
+        tally=facts.adapters[sensor.urn],
+    )
+    way = _Way(sensor, pipeline, spool, facts)
+    if pipeline.aggregation is None:
+        await _harvest(sensor, surroundings, way, facts)
+        return
+    from edge_agent.intervals import OpenIntervals  # noqa: PLC0415  # costs memory
+
+    way.intervals = OpenIntervals(
+        pipeline,
+        pipeline.aggregation,
+        spool,
+        priority=way.priority,
+        path=surroundings.state_directory / state_name("intervals", sensor.urn),
+        clock=surroundings.clock,
+    )
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(way.intervals.run(), name=f"intervals {sensor.urn}")
+        await _harvest(sensor, surroundings, way, facts)
+
+
+async def _harvest(
+    sensor: SensorSettings, surroundings: Surroundings, way: "_Way", facts: Facts
+) -> None:
+    """Take everything the sensor yields; start its adapter again whenever that fails."""
     own = facts.adapters[sensor.urn]
     backoff = FullJitter(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
     while True:
         try:
             async with aclosing(ADAPTERS[sensor.adapter].harvests(sensor, surroundings)) as found:
                 async for harvest in found:
-                    await spool.put(
-                        harvest.readings,
-                        _PRIORITIES[sensor.priority],
-                        at_once=harvest.at_once,
-                        stored=harvest.stored,
-                    )
-                    own.readings += len(harvest.readings)
-                    facts.readings += len(harvest.readings)
+                    await way.take(harvest)
                     if not own.running:
                         own.running, own.since = True, surroundings.clock.unix()
                         log.info("sensor readable", extra={"sensor": sensor.urn})
@@ -58,3 +87,43 @@ async def collect(
             own.failures += 1
             log.warning("sensor failed", extra={"sensor": sensor.urn, "error": own.last_error})
         await asyncio.sleep(backoff.next())
+
+
+class _Way:
+    """The way of one sensor's harvests into the spool. intervals: if they are aggregated."""
+
+    def __init__(
+        self, sensor: SensorSettings, pipeline: Pipeline, spool: GroupCommit, facts: Facts
+    ) -> None:
+        self.intervals: OpenIntervals | None = None
+        self.priority = _PRIORITIES[sensor.priority]
+        self._pipeline = pipeline
+        self._spool = spool
+        self._facts = facts
+        self._own = facts.adapters[sensor.urn]
+
+    async def take(self, harvest: Harvest) -> None:
+        """Spool what is to be told, and see that whoever brought it is told in turn."""
+        told = self._pipeline.process(harvest.readings)
+        self._own.readings += len(harvest.readings)
+        self._facts.readings += len(harvest.readings)
+        at_once, stored = harvest.at_once, harvest.stored
+        if self.intervals is None:
+            await self._spool.put(told, self.priority, at_once=at_once, stored=stored)
+            return
+        self.intervals.added()
+        if told:
+            await self._spool.put(
+                told, self.priority, at_once=at_once, stored=self._then_keep(stored)
+            )
+        elif stored is not None:
+            self.intervals.owe(stored)
+        if at_once:
+            await self.intervals.keep()
+
+    def _then_keep(self, stored: Callable[[], None] | None) -> Callable[[], None] | None:
+        """Return what waits for the open intervals, too, once the spool has its part."""
+        intervals = self.intervals
+        if stored is None or intervals is None:
+            return stored
+        return lambda: intervals.owe(stored)

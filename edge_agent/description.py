@@ -1,14 +1,13 @@
 """From a gateway's settings to how it describes itself before any reading (content format 60).
 
 What each adapter measures, the adapter says; what the gateway reports about itself,
-`edge_agent.health_datastreams` says. Here they are put together.
+`edge_agent.health_datastreams` says; what aggregation and privacy leave of a sensor's datastreams,
+`edge_agent.processing` says. Here they are put together.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
-
-from device_protocol.description import Datastream, GatewayDescription, Sensor, Thing
+from device_protocol.description import GatewayDescription, Sensor, Thing
 from edge_agent import health_datastreams
+from edge_agent.processing.published import coarsened, published
 from edge_agent.sensors import ADAPTERS, SensorSettings
 from edge_agent.settings import AgentSettings, ThingSettings
 
@@ -24,15 +23,16 @@ def describe(settings: AgentSettings) -> GatewayDescription:
 
 
 def _thing(thing: ThingSettings, sensors: tuple[SensorSettings, ...]) -> Thing:
+    own = [sensor for sensor in sensors if sensor.thing == thing.urn]
     return Thing(
         urn=thing.urn,
         name=thing.name,
         description=thing.description,
-        longitude=thing.longitude,
-        latitude=thing.latitude,
+        longitude=coarsened(thing.longitude, own),
+        latitude=coarsened(thing.latitude, own),
         place_name=thing.place_name,
         properties=dict(thing.properties),
-        sensors=tuple(_sensor(sensor) for sensor in sensors if sensor.thing == thing.urn),
+        sensors=tuple(_sensor(sensor) for sensor in own),
     )
 
 
@@ -42,12 +42,5 @@ def _sensor(sensor: SensorSettings) -> Sensor:
         name=sensor.name,
         description=sensor.description,
         metadata=sensor.metadata,
-        datastreams=tuple(
-            _with_properties(datastream, sensor.properties)
-            for datastream in ADAPTERS[sensor.adapter].datastreams(sensor)
-        ),
+        datastreams=published(sensor, ADAPTERS[sensor.adapter].datastreams(sensor)),
     )
-
-
-def _with_properties(datastream: Datastream, properties: Mapping[str, str]) -> Datastream:
-    return replace(datastream, properties={**properties, **datastream.properties})

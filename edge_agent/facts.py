@@ -13,13 +13,20 @@ from device_protocol.reading import Reading
 class AdapterFacts:
     """One sensor's adapter.
 
-    since: Unix seconds of the last change of `running`. readings: taken since the start.
+    since: Unix seconds of the last change of `running`. readings: taken since the start; of
+    those, by `edge_agent.processing`: refused, flagged, left out as repeats, left out because
+    their interval had been told, and withheld because they say too little about too few.
     """
 
     adapter: str
     running: bool = False
     since: float = 0.0
     readings: int = 0
+    refused: int = 0
+    flagged: int = 0
+    repeated: int = 0
+    late: int = 0
+    withheld: int = 0
     failures: int = 0
     last_error: str = ""
 

@@ -26,6 +26,8 @@ _CLOCKS: Final = (
     "from a clock chip",
 )
 
+_PROCESSED: Final = ("refused", "flagged", "repeated", "late", "withheld")
+
 
 class AlreadyRunningError(Exception):
     """Another agent uses this state directory."""
@@ -141,7 +143,10 @@ class Status:
 
     def _adapter(self, urn: str, adapter: dict[str, Any]) -> str:
         if adapter["running"]:
-            return f"{urn} ({adapter['adapter']}): {adapter['readings']} readings"
+            parts = [f"{adapter['readings']} readings"]
+            # not written by releases before
+            parts += [f"{adapter[name]} {name}" for name in _PROCESSED if adapter.get(name)]
+            return f"{urn} ({adapter['adapter']}): {', '.join(parts)}"
         if adapter["failures"]:
             since = self._moment(adapter["since"], "the start")
             return f"{urn} ({adapter['adapter']}): FAILS since {since}: {adapter['last_error']}"

@@ -11,7 +11,7 @@ import difflib
 import re
 import tomllib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, Union, get_args, get_origin
 from typing import get_type_hints as hints_of
@@ -110,8 +110,15 @@ class SettingDescription:
     doc: str
 
 
-def load(cls: type[T], path: Path) -> T:
+def load(
+    cls: type[T],
+    path: Path,
+    *,
+    also: Callable[[T], Iterable[tuple[KeyPath, str]]] | None = None,
+) -> T:
     """Return the settings in `path` as an instance of dataclass `cls`.
+
+    also: asked, beside the settings themselves, for contradictions in what is right so far.
 
     Raises:
         SettingsError: the file cannot be read, is not TOML, or holds mistakes (all are listed).
@@ -128,6 +135,8 @@ def load(cls: type[T], path: Path) -> T:
         raise SettingsError([_syntax_mistake(path, error)]) from error
     reader = _Reader(path, key_lines(text))
     settings = reader.table(cls, document, ())
+    if also is not None and not reader.mistakes:
+        reader.note_contradictions(also(settings), document, ())
     if reader.mistakes:
         raise SettingsError(sorted(reader.mistakes, key=lambda mistake: mistake.line))
     return settings  # type: ignore[no-any-return]  # built by calling cls
@@ -195,11 +204,14 @@ class _Reader:
             return _WRONG
         built = cls(**values)
         if hasattr(built, "contradictions"):
-            self._note_contradictions(built, table, at)
+            self.note_contradictions(built.contradictions(), table, at)
         return built if len(self.mistakes) == known_mistakes else _WRONG
 
-    def _note_contradictions(self, built: SelfChecking, table: Any, at: KeyPath) -> None:
-        for below, allowed in built.contradictions():
+    def note_contradictions(
+        self, found: Iterable[tuple[KeyPath, str]], table: Any, at: KeyPath
+    ) -> None:
+        """Note, for each path below `at` that is named, what is allowed there."""
+        for below, allowed in found:
             value = table
             for key in below:
                 try:

@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 from device_protocol.description import Datastream
 from device_protocol.reading import Reading
+from device_protocol.unit_table import senml_symbol
 from edge_agent.clock import Clock
 from edge_agent.inputs.settings import ListenerSettings, LocalBrokerSettings
 from edge_agent.inputs.sources import Sources
 from edge_agent.inputs.whereabouts import Whereabouts
+from edge_agent.processing.settings import AggregateSettings, Checks, PrivacySettings
 from runtime.settings import setting
 
 URN = r"urn:[a-z0-9][a-z0-9-]{1,31}:[A-Za-z0-9:._/-]+"
@@ -45,6 +47,11 @@ class SensorSettings:
     properties: Mapping[str, str] = setting(
         "Further facts about each of its datastreams.", default_factory=dict
     )
+    checks: Checks = setting(
+        "When results are flagged, by the short name of the datastream.", default_factory=dict
+    )
+    aggregate: AggregateSettings | None = None
+    privacy: PrivacySettings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +63,6 @@ class DatastreamSettings:
     description: str = setting("One sentence for people.")
     observed_property: str = setting("Key in the registry of observed properties.")
     unit: str = setting("Key in the table of units.")
-    senml_unit: str | None = setting(
-        "SenML symbol of that unit, where it differs from the key.", default=None
-    )
     averaging_seconds: int = setting(
         "A result is the mean over this long, ending at its time; 0 is an instant.",
         default=0,
@@ -70,8 +74,8 @@ class DatastreamSettings:
 
     @property
     def symbol(self) -> str:
-        """SenML symbol of its unit."""
-        return self.unit if self.senml_unit is None else self.senml_unit
+        """What stands for its unit in a reading (`unit_table.senml_symbol`)."""
+        return senml_symbol(self.unit)
 
     def datastream(
         self, period_seconds: int | None, properties: Mapping[str, str] | None = None

@@ -204,7 +204,7 @@ async def test_one_broken_file_does_not_keep_the_others_from_being_read(
     wanted = settings(
         root,
         broken=file("w1", "28-ffffffffffff", name="outside"),
-        inside=file("iio", "bme280", "humidityrelative", unit="%RH", senml_unit="%RH"),
+        inside=file("iio", "bme280", "humidityrelative", unit="%RH"),
     )
     async with aclosing(harvests(wanted, Surroundings(clock, root))) as found:
         (reading,) = (await anext(found)).readings
