@@ -9,8 +9,11 @@ import math
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
+from device_protocol.unit_table import BOOLEAN_UNIT
+from edge_agent.inputs import conversion
 from edge_agent.sensors.adapter import DatastreamSettings
 from runtime.settings import KeyPath, setting
 
@@ -21,7 +24,6 @@ MOST_REGISTERS: Final = 125
 """In one request: section 6.3 of the specification."""
 MOST_BITS: Final = 2000
 """Likewise of coils or discrete inputs: section 6.1."""
-BOOLEAN_UNIT: Final = "bool"
 
 _BITS: Final = frozenset({"coil", "discrete"})
 _CODES: Final = {
@@ -59,6 +61,11 @@ class RegisterSettings(DatastreamSettings):
     )
     scale: float = setting("What the number is multiplied by to be in `unit`.", default=1.0)
     offset: float = setting("What is added after that.", default=0.0)
+    from_unit: str = setting(
+        "Unit the number is in after that, where it is another, e.g. degF, kPa, Wh; converted to "
+        "`unit`.",
+        default="",
+    )
     invalid: tuple[int, ...] = setting(
         "Numbers by which the device says that it has no result, as unsigned, e.g. 0x8000.",
         default=(),
@@ -76,6 +83,10 @@ class RegisterSettings(DatastreamSettings):
             yield ("bit",), "must be 0 to 15"
         if self.scale == 0 or not math.isfinite(self.scale):
             yield ("scale",), "must be a number other than 0"
+        if self.from_unit and self.from_unit != self.unit:
+            reason = conversion.mistake(self.from_unit, self.unit)
+            if reason:
+                yield ("from_unit",), reason
 
     @property
     def words(self) -> int:
@@ -162,7 +173,10 @@ def result_of(register: RegisterSettings, words: Sequence[int]) -> float | bool 
     if register.type == "f32":
         raw = _shortest(raw)
     result = raw * register.scale + register.offset
-    return float(f"{result:.{_DIGITS}g}") if math.isfinite(result) else None
+    if not math.isfinite(result):
+        return None
+    rounded = float(f"{result:.{_DIGITS}g}")
+    return _converter(register.from_unit, register.unit)(rounded)
 
 
 def results(
@@ -182,6 +196,9 @@ def _fits(last: Block, kind: RegisterKind, first: int, end: int, largest_gap: in
         and first - (last.first + last.count) <= gap
         and max(end, last.first + last.count) - last.first <= most
     )
+
+
+_converter = lru_cache(maxsize=256)(conversion.converter)
 
 
 def _shortest(number: float) -> float:

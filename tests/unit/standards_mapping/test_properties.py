@@ -75,6 +75,15 @@ OWN = {
     "threshold_alarm": "bool",
     "state_duration": "min",
     "snr": "dB",
+    "soil_moisture": "%",
+    "soil_temperature": "Cel",
+    "water_temperature": "Cel",
+    "electric_current": "A",
+    "electric_power": "W",
+    "electric_energy": "kWh",
+    "mains_frequency": "Hz",
+    "rain_total": "mm",
+    "door_open": "bool",
 }
 
 

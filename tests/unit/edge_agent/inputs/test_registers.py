@@ -57,6 +57,8 @@ def spans(blocks: Sequence[Block]) -> list[tuple[str, int, int]]:
         ([1], {"kind": "coil", "type": "bool", "unit": "bool"}, True),
         ([0], {"kind": "discrete", "type": "bool", "unit": "1"}, 0.0),
         ([250], {"scale": 0.1, "offset": -40.0}, -15.0),
+        ([725], {"scale": 0.1, "from_unit": "degF", "unit": "Cel"}, 22.5),
+        ([0xFFFF], {"scale": 1e-3, "from_unit": "kPa", "unit": "hPa"}, 655.35),
         ([0x7FC0, 0], {"type": "f32"}, None),
         ([0xFFC0, 0], {"type": "f32"}, None),
         ([0x7F80, 0], {"type": "f32"}, None),
@@ -192,6 +194,8 @@ def test_there_are_65536_registers(
         ({"bit": 3}, "bit", "only then"),
         ({"type": "bit", "bit": 16}, "bit", "0 to 15"),
         ({"scale": 0.0}, "scale", "other than 0"),
+        ({"from_unit": "degF"}, "from_unit", "does not become V"),
+        ({"from_unit": "fahrenheit"}, "from_unit", "is not a unit that can be converted"),
         ({"scale": math.inf}, "scale", "other than 0"),
     ],
 )
