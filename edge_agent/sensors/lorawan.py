@@ -282,12 +282,10 @@ async def published(
         async for message in found:
             try:
                 uplink = read_uplink(server, read_json(message.payload))
-                if uplink is not None and message.retained and uplink.time is None:
-                    raise UplinkError("no-time", "retained, of an unknown time", uplink.dev_eui)
             except (UplinkError, FieldError) as error:
                 refusals.note(error, topic=message.topic, device=getattr(error, "device", ""))
                 uplink = None
-            if uplink is None:
+            if uplink is None or (message.retained and uplink.time is None):  # long ago, perhaps
                 message.acknowledge()
                 continue
             accept, urgent = message.acknowledge, message.urgent
