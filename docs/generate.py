@@ -29,6 +29,7 @@ from command_line.__main__ import COMMANDS
 from command_line.demo.layout import default_data_directory
 from device_protocol.errors import QUARANTINED, RejectionError
 from device_protocol.reading import Quality
+from edge_agent.clock import Clock
 from edge_agent.facts import AdapterFacts, Facts
 from edge_agent.metrics import AgentMetrics
 from edge_agent.settings import AgentSettings
@@ -242,9 +243,10 @@ def agent_metrics() -> Iterator[str]:
     facts = Facts(started_at=0, last_acknowledgement_at=0, certificate_not_after=0)
     facts.adapters = {"urn": AdapterFacts("host")}
     facts.count("sent")
+    facts.flagged["suspect"] = 1
     facts.renewals["renewed"] = 1
     registry = CollectorRegistry()
-    registry.register(AgentMetrics(facts, lambda: Depth(0, 0, None)))
+    registry.register(AgentMetrics(facts, lambda: Depth(0, 0, None), Clock(Path("clock"))))
     yield from _metric_table(
         (family.name, family.type, family.documentation, sorted(family.samples[0].labels))
         for family in registry.collect()

@@ -1,7 +1,7 @@
 """Telling people and Prometheus how the agent fares: the status file and the metrics.
 
 What is told comes from `edge_agent.facts`; readings about the gateway are made by
-`edge_agent.health`. The clock's floor is saved here too, because it is time to.
+`edge_agent.health`. What the clock has learned is saved here too, because it is time to.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ class Reports:
             self._write()
 
     def _write(self) -> None:
-        """Write the status, and now and then the clock's floor; a full disk is only logged."""
+        """Write the status, and what the clock has learned; a full disk is only logged."""
         facts, key_set = self._facts, self._key_sets.current
         facts.key_set_version = key_set.version if key_set else None
         facts.key_set_is_stale = self._key_sets.is_stale()
@@ -82,6 +82,7 @@ class Reports:
                 spool_failing=self._spool.failing,
                 now=self._clock.unix(),
             )
+            self._clock.save_boot()
             if self._clock.monotonic() - self._floor_saved_at >= _FLOOR_SECONDS:
                 self._clock.save_floor()
                 self._floor_saved_at = self._clock.monotonic()
@@ -106,7 +107,7 @@ class Reports:
 
         server = serve_metrics(
             self._settings.metrics,
-            AgentMetrics(self._facts, lambda: self.depth),
+            AgentMetrics(self._facts, lambda: self.depth, self._clock),
         )
         try:
             yield
