@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from device_protocol.reading import UNFLAGGED, Quality
+from edge_agent.inputs.fields import FUTURE_SECONDS
 
 Server = Literal["chirpstack", "the-things-stack", "loriot"]
 
@@ -24,7 +25,6 @@ EUI = r"[0-9A-Fa-f]{2}([-:]?[0-9A-Fa-f]{2}){7}"
 _EUI_BYTES: Final = 8
 _MOST_REMEMBERED: Final = 64
 _EARLIEST: Final = datetime(2015, 1, 1, tzinfo=UTC)  # LoRaWAN 1.0 is of that month
-_AHEAD: Final = timedelta(minutes=10)  # by which a server's clock may be before ours
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_MILLISECONDS: Final = 253_402_300_799_000  # the end of the year 9999
@@ -66,14 +66,20 @@ class Uplink:
     rssi: float | None = None
     snr: float | None = None
 
-    def moment(self, received: datetime) -> tuple[datetime, Quality]:
+    def moment(
+        self, received: datetime, future_seconds: float = FUTURE_SECONDS
+    ) -> tuple[datetime, Quality]:
         """Return when it was measured, as well as can be known, and what is against that.
 
         received: when it came to this gateway, which is taken where the server gives no time,
-        or flagged where its time cannot be: unreadable, before LoRaWAN, or well after now.
+            or flagged where its time cannot be: unreadable, before LoRaWAN, or in the future.
+        future_seconds: by how much it may be after that; infinite while our own clock is not
+            sure.
         """
-        if self.time is not None and _EARLIEST <= self.time <= received + _AHEAD:
-            return self.time, UNFLAGGED
+        if self.time is not None and self.time >= _EARLIEST:
+            if (self.time - received).total_seconds() <= future_seconds:
+                return self.time, UNFLAGGED
+            return received, Quality.CLOCK_UNSYNCHRONISED
         wrong = self.time is not None or self.time_is_wrong
         return received, Quality.CLOCK_UNSYNCHRONISED if wrong else UNFLAGGED
 

@@ -19,7 +19,8 @@ from device_protocol.description import Datastream
 from device_protocol.reading import Reading
 from device_protocol.unit_table import nearest, senml_symbol
 from edge_agent.inputs.decoder_tables import DecodedSettings
-from edge_agent.inputs.fields import FieldError, read_json
+from edge_agent.inputs.fields import FUTURE_SECONDS, FieldError, future_allowed, read_json
+from edge_agent.inputs.local_broker import messages, topic_filter_mistake
 from edge_agent.inputs.payload import (
     Decoder,
     FrameError,
@@ -83,8 +84,8 @@ class LorawanSettings(SensorSettings):
     push_path: str = setting(
         "Path of the [listener] they are posted to, e.g. /lorawan.", default="", pattern=r"(/\S*)?"
     )
-    interval_seconds: int | None = setting(
-        "How often it is set to report.", default=None, minimum=1
+    period_seconds: int | None = setting(
+        "How often it is set to report; unset: irregularly.", default=None, minimum=1
     )
     repeat_seconds: float = setting(
         "Time within which the same frame is taken for a repetition.",
@@ -108,10 +109,17 @@ class LorawanSettings(SensorSettings):
             yield ("local_broker",), "must be given, or else push_path; not both"
         if bool(self.local_broker) != bool(self.topic):
             yield ("topic",), "must be given with local_broker, and only there"
+        elif self.topic and (mistake := topic_filter_mistake(self.topic)):
+            yield ("topic",), mistake
         mistake = _decoder_mistake(self.decoder)
         if mistake:
             yield ("decoder",), mistake
             return
+        yield from self._names_unknown()
+        if not chosen(self):
+            yield ("without",), "must leave something to report"
+
+    def _names_unknown(self) -> Iterator[tuple[KeyPath, str]]:
         known = [one.name for one in _known(load_decoder(self.decoder))]
         for key, names in (("also", self.also), ("without", self.without)):
             for index, name in enumerate(names):
@@ -120,8 +128,6 @@ class LorawanSettings(SensorSettings):
         for name in self.observes:
             if name not in known:
                 yield ("observes", name), f"is no value; there are {', '.join(known)}"
-        if not chosen(self):
-            yield ("without",), "must leave something to report"
 
 
 def _decoder_mistake(path: Path) -> str:
@@ -153,10 +159,7 @@ def chosen(settings: LorawanSettings) -> dict[str, DecodedSettings]:
 
 def datastreams(settings: LorawanSettings) -> tuple[Datastream, ...]:
     """Return what the device measures, as its table and the settings say."""
-    return tuple(
-        one.datastream(settings.interval_seconds, settings.properties)
-        for one in chosen(settings).values()
-    )
+    return tuple(one.datastream(settings.period_seconds) for one in chosen(settings).values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +194,11 @@ async def harvests(
     settings: LorawanSettings, surroundings: Surroundings
 ) -> AsyncGenerator[Harvest, None]:
     """Yield what each uplink says; a repeated one says nothing more."""
-    reader = Reader(settings)
+    reader, clock = Reader(settings), surroundings.clock
     async with aclosing(_deliveries(settings, surroundings)) as found:
         async for delivery in found:
-            readings = reader.readings(delivery.uplink, delivery.received)
+            allowed = future_allowed(clock)
+            readings = reader.readings(delivery.uplink, delivery.received, allowed)
             yield Harvest(readings, at_once=delivery.urgent, stored=delivery.accept)
 
 
@@ -208,9 +212,14 @@ class Reader:
         self._symbols = {name: senml_symbol(one.unit) for name, one in chosen(settings).items()}
         self._repeats = Repeats(settings.repeat_seconds)
 
-    def readings(self, uplink: Uplink, received: datetime) -> tuple[Reading, ...]:
-        """Return what an uplink says that is to be reported; nothing of what is refused."""
-        time, quality = uplink.moment(received)
+    def readings(
+        self, uplink: Uplink, received: datetime, future_seconds: float = FUTURE_SECONDS
+    ) -> tuple[Reading, ...]:
+        """Return what an uplink says that is to be reported; nothing of what is refused.
+
+        future_seconds: as of `Uplink.moment`.
+        """
+        time, quality = uplink.moment(received, future_seconds)
         if self._repeats.has(uplink, time):
             return ()
         try:
@@ -275,8 +284,6 @@ async def published(
     surroundings: Surroundings, server: Server, broker: str, topic: str
 ) -> AsyncGenerator[tuple[str, Delivery], None]:
     """Yield (device EUI, uplink) of what a network server publishes; acknowledge what is none."""
-    from edge_agent.inputs.local_broker import messages  # noqa: PLC0415  # where there is one
-
     refusals = Refusals()
     async with aclosing(messages(surroundings, broker, topic)) as found:
         async for message in found:
@@ -296,7 +303,7 @@ async def pushed(
     surroundings: Surroundings, server: Server, path: str
 ) -> AsyncGenerator[tuple[str, Delivery], None]:
     """Yield (device EUI, uplink) of what a network server posts; tell it what is no envelope."""
-    from edge_agent.inputs.listener import posts  # noqa: PLC0415  # where there is one
+    from edge_agent.inputs.listener import posts  # noqa: PLC0415  # h11, where it is used
 
     refusals = Refusals()
     async with aclosing(posts(surroundings, path)) as found:
