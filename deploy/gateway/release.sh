@@ -224,7 +224,7 @@ settle() { # seconds for the trial
     use_release "$old"
     systemctl restart --no-block kerbstone-agent.service
     rm "$opt/trial"
-    healthy "$1" || fail "release $old does not run either: $unhealthy" "Look: journalctl -u kerbstone-agent"
+    healthy 120 || fail "release $old does not run either: $unhealthy" "Look: journalctl -u kerbstone-agent"
     prune
     return 1
 }
