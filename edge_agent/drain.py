@@ -33,7 +33,7 @@ class Lanes:
     def split(self, highest: int) -> None:
         """Call everything up to number `highest` backlog."""
         self.boundary = max(self.boundary, highest)
-        self.has_backlog = True
+        self.has_backlog = self.boundary > 0
 
     def alarms(self) -> list[Span]:
         """Return where unsealed alarms are, of whatever age."""

@@ -1,10 +1,10 @@
 """What the next message carries, and when it is due: live readings first, the backlog beside them.
 
-An uplink that could send nothing for half a minute calls everything that has gathered by then
-backlog (`edge_agent.drain`). As long as there is some, every message takes what is live at the
-moment and is filled up from the backlog at its pace; if there is more live than fits, a quarter
-of the message stays for the backlog. Sealing is `edge_agent.sealer`'s, sending
-`edge_agent.uplink`'s business.
+What was in the spool at the start is backlog (`edge_agent.drain`), and so is everything that has
+gathered by the end of half a minute or more in which nothing could be sent. As long as there is
+some, every message takes what is live at the moment and is filled up from the backlog at its
+pace; if there is more live than fits, a quarter of the message stays for the backlog. Sealing is
+`edge_agent.sealer`'s, sending `edge_agent.uplink`'s business.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,8 @@ class NextMessage:
         self._limit = settings.batch_readings
         self._batch_seconds = settings.batch_seconds
         self._pace = Pace(settings.drain_readings_per_second, self._limit, clock.monotonic)
-        self._blocked_since: float | None = float("-inf")
+        self._blocked_since: float | None = clock.monotonic()
+        sealer.lanes.split(spool.highest)
 
     def blocked(self) -> None:
         """Note that nothing can be sent at present."""

@@ -7,6 +7,7 @@ again.
 """
 
 import logging
+import os
 import sqlite3
 import struct
 from collections.abc import Iterator, Sequence
@@ -14,8 +15,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from edge_agent import wal
 from edge_agent.durable import sync_directory
-from edge_agent.rows import HIGHEST_NUMBER, checksum_of, number_of, place_of
+from edge_agent.rows import HIGHEST_NUMBER, checksum_of, place_of
 
 log = logging.getLogger(__name__)
 
@@ -28,30 +30,6 @@ _PAGE_COUNT_AT: Final = 28  # byte of the file header that holds the number of p
 _ROWS_PER_PAGE: Final = 64  # more than fit on one of 4 KiB
 _FRUITLESS_PROBES: Final = 200_000  # keys asked for in vain before the rest is given up
 _PROBED_AT_ONCE: Final = 4_096  # keys; bounds what is in memory
-
-
-class Tally:
-    """How many rows came back, and how many between them did not."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.highest = 0
-        self._lowest = HIGHEST_NUMBER
-
-    def count(self, rows: Sequence[Row]) -> None:
-        """Count rows that came back."""
-        for place, *_ in rows:
-            self.rows += 1
-            self.highest = max(self.highest, number_of(place))
-            self._lowest = min(self._lowest, number_of(place))
-
-    @property
-    def missing(self) -> int:
-        """The most rows that can be lost between the first and the last that came back.
-
-        Numbers are given without a gap, but some of those missing may have been acknowledged.
-        """
-        return self.highest - self._lowest + 1 - self.rows if self.rows else 0
 
 
 def unfinished(path: Path) -> Path:
@@ -110,9 +88,19 @@ def _beside(path: Path, companion: str) -> Path:
 def readable_rows(aside: Path, replacement: Path, *, bands: Sequence[int]) -> Iterator[Row]:
     """Yield every row of a damaged spool that can be read and whose checksum holds.
 
+    Rows that SQLite passes over, because they stand behind damage in the log, come last; some of
+    them may have come before.
     replacement: a sound spool of the same schema; a first page that is gone is taken from it.
     """
+    beyond = list(wal.read_log(aside).beyond.values())  # before SQLite folds the log in
     _mend_first_page(aside, replacement)
+    yield from _rows_by_key(aside, bands)
+    for page in beyond:
+        for row in wal.rows_on(page):
+            yield from _if_sound(row)
+
+
+def _rows_by_key(aside: Path, bands: Sequence[int]) -> Iterator[Row]:
     try:
         database = sqlite3.connect(aside, isolation_level=None)
     except sqlite3.Error as error:
@@ -130,14 +118,37 @@ def readable_rows(aside: Path, replacement: Path, *, bands: Sequence[int]) -> It
 
 
 def _mend_first_page(damaged_path: Path, replacement: Path) -> None:
-    """Put a sound first page on a file that has lost its own, and the true number of pages."""
-    with damaged_path.open("r+b") as damaged, replacement.open("rb") as sound:
-        page_bytes = _page_bytes(replacement)
-        if damaged.read(len(_MAGIC)) != _MAGIC:
-            damaged.seek(0)
-            damaged.write(sound.read(page_bytes))
-        damaged.seek(_PAGE_COUNT_AT)
-        damaged.write(struct.pack(">I", damaged_path.stat().st_size // page_bytes))
+    """Put a sound first page on a file that has lost its own, and the true number of pages.
+
+    The magic comes last: until it stands, the file is mended again.
+    """
+    page_bytes = _page_bytes(replacement)
+    is_lost = not _has_schema(damaged_path)
+    pages = struct.pack(">I", damaged_path.stat().st_size // page_bytes)
+    with damaged_path.open("r+b") as damaged:
+        descriptor = damaged.fileno()
+        if is_lost:
+            with replacement.open("rb") as file:
+                sound = file.read(page_bytes)
+            os.pwrite(descriptor, bytes(len(_MAGIC)), 0)
+            os.pwrite(descriptor, sound[len(_MAGIC) :], len(_MAGIC))
+            os.fsync(descriptor)
+            os.pwrite(descriptor, _MAGIC, 0)
+        os.pwrite(descriptor, pages, _PAGE_COUNT_AT)
+        os.fsync(descriptor)
+
+
+def _has_schema(path: Path) -> bool:
+    """Tell whether a file's first page still says what tables there are; folds the log in."""
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            return False
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("SELECT name FROM sqlite_master").fetchall()
+    except sqlite3.Error:
+        return False
+    return True
 
 
 def _page_bytes(path: Path) -> int:

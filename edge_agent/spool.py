@@ -16,7 +16,7 @@ Everything here blocks and belongs to one thread.
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from device_protocol.reading import Reading
-from edge_agent import durable, salvage
+from edge_agent import durable, salvage, wal
 from edge_agent.rows import (
     BANDS,
     FIRST_HELD,
@@ -121,6 +121,7 @@ class Spool:
         self._mark_high = 0
         salvage.resume(path)
         try:
+            _check_log(path)
             self._open()
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
@@ -231,9 +232,8 @@ class Spool:
         If the power goes or the disk is full, the next start does it again.
         """
         aside = salvage.unfinished(self.path)
-        tally = salvage.Tally()
         try:
-            self._put_back(salvage.readable_rows(aside, self.path, bands=BANDS), tally)
+            readings, missing = self._put_back(aside)
         except sqlite3.DatabaseError as error:
             if is_damage(error):
                 raise
@@ -243,31 +243,41 @@ class Spool:
         finally:
             self._count()
         quarantined = salvage.finish(self.path)
-        self.dropped += tally.missing
-        self.salvaged = Salvaged(tally.rows, tally.missing, damage, quarantined)
+        self.dropped += missing
+        self.salvaged = Salvaged(readings, missing, damage, quarantined)
         log.error(
             "damaged spool replaced",
             extra={
                 "damage": damage,
                 "quarantined": str(quarantined),
-                "readings_salvaged": tally.rows,
-                "readings_missing_at_most": tally.missing,
+                "readings_salvaged": readings,
+                "readings_missing_at_most": missing,
             },
         )
 
-    def _put_back(self, rows: Iterator[salvage.Row], tally: salvage.Tally) -> None:
-        """Store salvaged rows as they are, and at last a record of what is missing."""
+    def _put_back(self, aside: Path) -> tuple[int, int]:
+        """Store salvaged rows as they are, and at last a record of what is missing.
+
+        Return how many came back and how many at most, by their numbers, are missing between the
+        first and the last of them: some may have been acknowledged.
+        """
+        lowest, highest = HIGHEST_NUMBER, 0
+        rows = salvage.readable_rows(aside, self.path, bands=BANDS)
         while batch := tuple(islice(rows, _SALVAGE_ROWS)):
-            tally.count(batch)
+            numbers = [number_of(place) for place, *_ in batch]
+            lowest, highest = min(lowest, *numbers), max(highest, *numbers)
             self._in_transaction(partial(self._restore, batch))
-        self._next_number = max(self._next_number, tally.highest + 1)
-        if tally.missing:
-            record = self._gap_record(tally.missing)
-            self._in_transaction(
-                lambda: self._insert(
-                    [(Priority.ALARM, record)], int(record.phenomenon_time.timestamp())
-                )
-            )
+        readings = self._database.execute(
+            "SELECT count(*) FROM reading WHERE place & ? BETWEEN ? AND ?",
+            (HIGHEST_NUMBER, lowest, highest),
+        ).fetchone()[0]
+        missing = highest - lowest + 1 - readings if readings else 0
+        self._next_number = max(self._next_number, highest + 1)
+        if missing:
+            record = self._gap_record(missing)
+            now = int(record.phenomenon_time.timestamp())
+            self._in_transaction(lambda: self._insert([(Priority.ALARM, record)], now))
+        return readings, missing
 
     def _restore(self, rows: Sequence[salvage.Row]) -> None:
         self._database.executemany("INSERT OR IGNORE INTO reading VALUES (?, ?, ?, ?)", rows)
@@ -419,6 +429,17 @@ def is_damage(error: sqlite3.DatabaseError) -> bool:
     """Tell a file or disk that has lost something from one that is only full or busy."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
     return code & _PRIMARY_CODE in _DAMAGE
+
+
+def _check_log(path: Path) -> None:
+    """Notice what SQLite would pass over.
+
+    Raises:
+        sqlite3.DatabaseError: commits that were finished are damaged.
+    """
+    with suppress(OSError):  # which SQLite will meet, too
+        if wal.read_log(path).lost:
+            raise sqlite3.DatabaseError("commits in the log are damaged")
 
 
 def _places(span: Span) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -243,6 +243,79 @@ def test_a_damaged_spool_opens_with_all_that_can_be_read_and_nothing_else(
         assert everything(spool)[-1] == reading(20_000)
     with open_at(path) as spool:
         assert spool.salvaged is None
+
+
+def killed(path: Path, commits: int) -> None:
+    """Leave a spool and its log as a process does that is killed after so many commits of 20."""
+    script = textwrap.dedent(WRITER).replace("1_000_000", str(commits * 20))
+    script = script.replace("import sys", "import os, sys") + "    os.kill(os.getpid(), 9)\n"
+    subprocess.run(
+        [sys.executable, "-c", script, str(path)],
+        stdout=subprocess.DEVNULL,
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+    assert path.with_name(f"{path.name}-wal").stat().st_size > commits * PAGE_BYTES
+
+
+def no_beginning(path: Path) -> None:
+    overwrite(path, 0, bytes(32))
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def blank(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(random.Random(7).randbytes(path.stat().st_size))  # noqa: S311
+
+
+def scribble_once(path: Path) -> None:
+    overwrite(path, path.stat().st_size // 2, random.Random(3).randbytes(100))  # noqa: S311
+
+
+@pytest.mark.parametrize(
+    ("damage", "least"),
+    [
+        (cut_short, 1200),
+        (flip_bits, 1900),
+        (scribble, 1900),
+        (scribble_once, 1980),
+        (no_beginning, 2000),
+        (blank, 0),
+        (garbage, 0),
+        (empty, 0),
+    ],
+)
+def test_a_damaged_log_is_noticed_and_what_is_left_of_it_comes_back(
+    path: Path, damage: Callable[[Path], None], least: int
+) -> None:
+    killed(path, 100)
+    damage(path.with_name(f"{path.name}-wal"))
+    with open_at(path) as spool:
+        assert spool.salvaged is not None
+        found = [each for each in everything(spool) if each.name == "no2"]
+        gaps = [float(each.result) for each in everything(spool) if each.name == "spool_dropped"]
+        assert len(found) >= least
+        assert len(found) == spool.salvaged.readings
+        assert found == sorted(found, key=lambda each: each.phenomenon_time)
+        assert {each.phenomenon_time for each in found} <= {
+            reading(number).phenomenon_time for number in range(2000)
+        }
+        assert sum(gaps) == spool.salvaged.missing
+        spool.write([(Priority.NORMAL, reading(20_000))], [], NOW)
+        assert everything(spool)[-1] == reading(20_000)
+
+
+def test_an_undamaged_log_is_no_damage(path: Path) -> None:
+    killed(path, 100)
+    with open_at(path) as spool:
+        assert spool.salvaged is None
+        assert len(everything(spool)) == 2000
 
 
 def test_damage_to_both_ends_of_the_keys_leaves_the_middle(path: Path) -> None:
