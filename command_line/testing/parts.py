@@ -72,6 +72,11 @@ PARTS: Final[dict[str, Part]] = {
             _EMBEDDED | {"packet_capture"},
         ),
         Part(
+            "gateway",
+            (_pytest("installing, updating and taking back gateways", "tests/gateway"),),
+            frozenset({"gateway_computer"}),
+        ),
+        Part(
             "browser",
             (_pytest("dashboard in Chromium", "tests/browser"),),
             _DATABASES | {"chromium"},

@@ -138,6 +138,22 @@ def _packet_capture() -> Missing | None:
     return None
 
 
+def _gateway_computer() -> Missing | None:
+    """Get what a computer to install gateways on is made of: Debian's Python, and a root's rights."""
+    system_python = Path("/usr/bin/python3")
+    probe = [str(system_python), "-c", "import ensurepip"]
+    has_environments = (
+        system_python.exists()
+        and subprocess.run(probe, check=False, stderr=subprocess.DEVNULL).returncode == 0  # noqa: S603
+    )
+    if not has_environments and not _install("Debian's Python", "python3", "python3-venv"):
+        return Missing("no Debian Python", "sudo apt install python3 python3-venv")
+    mounting = ["unshare", "--mount", "mount", "--make-rprivate", "/"]
+    if subprocess.run(mounting, check=False, stderr=subprocess.DEVNULL).returncode != 0:
+        return Missing("no right to mount", "sudo ./kerbstone test gateway")
+    return _programs({"systemd-analyze": ("systemd",), "shellcheck": ("shellcheck",)})
+
+
 def _install(what: str, *packages: str) -> bool:
     """Install Debian packages where that needs no password; return whether it did."""
     privileged = [] if os.geteuid() == 0 else ["sudo", "-n"]
@@ -162,4 +178,5 @@ _PROVIDERS: Final[dict[str, Callable[[], Missing | None]]] = {
     "foreign_clients": _foreign_clients,
     "openssl": lambda: _programs({"openssl": ("openssl",)}),
     "packet_capture": _packet_capture,
+    "gateway_computer": _gateway_computer,
 }
