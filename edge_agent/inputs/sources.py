@@ -39,6 +39,7 @@ class Sources:
         self.unclaimed: dict[str, int] = {}
         self.kept: dict[Hashable, Any] = {}
         self._opened: dict[Hashable, _Opened] = {}
+        self._claims: dict[Hashable, set[Hashable]] = {}  # of each stream, by sensors of ours
         self._tasks = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
@@ -110,21 +111,24 @@ class Sources:
         """Yield what a shared stream brings for `address`; the stream yields (address, what).
 
         A sensor that takes nothing holds up the stream once a hundred are waiting for it: what
-        brought them is to wait, too. Two sensors of one address both get everything. What no
-        sensor claims is given to `unwanted`, for instance to acknowledge it; in the first seconds
-        of a stream, and where a sensor has only just left, there is a wait before that.
+        brought them is to wait, too; so does what comes for a sensor that is being started again
+        after a failure. Two sensors of one address both get everything. What no sensor has ever
+        claimed is given to `unwanted`, for instance to acknowledge it; in the first seconds of a
+        stream there is a wait before that.
 
         Raises:
             SourceError: the stream has ended.
             Exception: what `opening` or the stream raised, to everybody who reads it.
         """
+        self._claims.setdefault(key, set()).add(address)
         async with self.shared(
             ("stream", key), lambda: self._distributed(key, opening, unwanted)
         ) as given:
             distributor: _Distributor = given
             waiting: asyncio.Queue[T] = asyncio.Queue(_MOST_WAITING)
+            for what in distributor.kept.pop(address, ()):
+                waiting.put_nowait(what)
             distributor.readers.setdefault(address, []).append(waiting)
-            distributor.known.add(address)
             distributor.claimed.set()
             try:
                 while True:
@@ -158,12 +162,12 @@ class Sources:
             try:
                 async with aclosing(opening()) as found:
                     async for address, what in found:
-                        if str(address) not in self.unclaimed:
+                        claims = self._claims[key]
+                        if address not in claims and str(address) not in self.unclaimed:
                             await distributor.await_claim(address)
-                        readers = distributor.readers.get(address, ())
-                        for reader in tuple(readers):
-                            await reader.put(what)
-                        if not readers:
+                        if address in claims:
+                            await distributor.give(address, what)
+                        else:
                             self._note_unclaimed(key, address)
                             unwanted(what)
                 distributor.end(SourceError("it has ended"))
@@ -196,11 +200,11 @@ class _Opened:
 
 
 class _Distributor:
-    """Who reads a stream, by address, and why it ended."""
+    """Who reads a stream, by address; what is kept for who is away; why it ended."""
 
     def __init__(self) -> None:
         self.readers: dict[Hashable, list[asyncio.Queue[Any]]] = {}
-        self.known: set[Hashable] = set()  # what has been read once
+        self.kept: dict[Hashable, list[Any]] = {}
         self.claimed = asyncio.Event()
         self._begun = asyncio.get_running_loop().time()
         self.ended: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
@@ -210,12 +214,25 @@ class _Distributor:
 
         Strangers on the air are many, and must not hold up what is claimed each anew.
         """
-        waits = asyncio.get_running_loop().time() if address in self.known else self._begun
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(waits + _GRACE_SECONDS):
+            async with asyncio.timeout_at(self._begun + _GRACE_SECONDS):
                 while address not in self.readers:
-                    self.claimed.clear()
-                    await self.claimed.wait()
+                    await self._change()
+
+    async def give(self, address: Hashable, what: object) -> None:
+        """Hand it to all who read `address`, or keep it for the sensor that is away."""
+        while address not in self.readers:
+            kept = self.kept.setdefault(address, [])
+            if len(kept) < _MOST_WAITING:
+                kept.append(what)
+                return
+            await self._change()
+        for reader in tuple(self.readers[address]):
+            await reader.put(what)
+
+    async def _change(self) -> None:
+        self.claimed.clear()
+        await self.claimed.wait()
 
     def end(self, reason: Exception) -> None:
         """Tell every reader."""

@@ -87,7 +87,7 @@ def one_field(payload: str, unit: str = "m", **settings: object) -> Result | Non
 def test_a_field_is_read_as_its_table_says(
     payload: str, settings: dict[str, object], result: Result | None
 ) -> None:
-    found = one_field(payload, **settings)
+    found = one_field(payload, "m", **settings)
     assert found == result
     assert type(found) is type(result)
 

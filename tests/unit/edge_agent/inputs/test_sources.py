@@ -231,3 +231,47 @@ async def test_strangers_after_the_first_seconds_hold_up_nobody(
         uplinks.arriving.put_nowait(("b", 2))
         assert await second == [2]
         assert asyncio.get_running_loop().time() - begun < 50 * 0.05
+
+
+async def test_what_comes_for_a_sensor_that_is_started_again_waits_for_it() -> None:
+    uplinks = Uplinks()
+    async with Sources() as sources:
+        steady = asyncio.create_task(take(sources, uplinks, "steady", 4))
+        uplinks.arriving.put_nowait(("failing", 1))
+        assert await take(sources, uplinks, "failing", 1) == [1]
+        for each in (("failing", 2), ("steady", 3), ("failing", 4), ("steady", 5)):
+            uplinks.arriving.put_nowait(each)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert uplinks.arriving.empty()
+        assert await take(sources, uplinks, "failing", 2) == [2, 4]
+        assert not sources.unclaimed
+        assert not uplinks.unwanted
+        uplinks.arriving.put_nowait(None)  # the stream breaks, and one sensor is back before
+        with pytest.raises(SourceError):
+            await steady
+        uplinks.is_open.clear()
+        steady = asyncio.create_task(take(sources, uplinks, "steady", 1))
+        await uplinks.is_open.wait()
+        for each in (("failing", 6), ("steady", 7)):
+            uplinks.arriving.put_nowait(each)
+        failing = asyncio.create_task(take(sources, uplinks, "failing", 1))
+        assert await steady == [7]
+        assert await failing == [6]
+        assert not sources.unclaimed
+
+
+async def test_no_more_than_a_hundred_wait_for_a_sensor_that_is_away() -> None:
+    uplinks = Uplinks()
+    async with Sources() as sources:
+        steady = asyncio.create_task(take(sources, uplinks, "steady", 1))
+        uplinks.arriving.put_nowait(("failing", 0))
+        assert await take(sources, uplinks, "failing", 1) == [0]
+        for number in range(150):
+            uplinks.arriving.put_nowait(("failing", number))
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert uplinks.arriving.qsize() == 49
+        assert await take(sources, uplinks, "failing", 150) == list(range(150))
+        uplinks.arriving.put_nowait(("steady", 1))
+        assert await steady == [1]
