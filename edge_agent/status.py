@@ -19,11 +19,12 @@ from edge_agent.settings import AgentSettings
 from edge_agent.spool import Depth
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_MOST_SHOWN: Final = 5
 _CLOCKS: Final = (
     "not synchronised",
     "set from an authenticated server",
     "synchronised over the network",
-    "from a clock chip",
+    "from a clock chip or a satellite, or synchronised before",
 )
 
 _PROCESSED: Final = ("refused", "flagged", "repeated", "late", "withheld")
@@ -97,8 +98,7 @@ class Status:
         yield self._row("Clock", _CLOCKS[facts["clock"]])
         if facts["rolled_back"]:
             yield self._row("ALARM", "this disk was rolled back, or another has its identity")
-        for urn, adapter in facts["adapters"].items():
-            yield self._row("Sensor", self._adapter(urn, adapter))
+        yield from self._sensors(facts)
 
     def _connection(self, facts: dict[str, Any]) -> str:
         since = self._moment(facts["connection_since"] or None, "the start")
@@ -141,6 +141,12 @@ class Status:
         late = ", PAST ITS SOFT EXPIRY" if facts["key_set_is_stale"] else ""
         return f"version {facts['key_set_version']}{late}"
 
+    def _sensors(self, facts: dict[str, Any]) -> Iterator[str]:
+        for urn, adapter in facts["adapters"].items():
+            yield self._row("Sensor", self._adapter(urn, adapter))
+        if unclaimed := facts.get("unclaimed"):  # not written by releases before
+            yield self._row("Unclaimed", self._unclaimed(unclaimed))
+
     def _adapter(self, urn: str, adapter: dict[str, Any]) -> str:
         if adapter["running"]:
             parts = [f"{adapter['readings']} readings"]
@@ -151,6 +157,13 @@ class Status:
             since = self._moment(adapter["since"], "the start")
             return f"{urn} ({adapter['adapter']}): FAILS since {since}: {adapter['last_error']}"
         return f"{urn} ({adapter['adapter']}): nothing yet"
+
+    def _unclaimed(self, heard: dict[str, int]) -> str:
+        """Return which devices no sensor claims, those heard most often first."""
+        addresses = sorted(heard, key=lambda address: (-heard[address], address))
+        shown = ", ".join(f"{each} ({heard[each]} times)" for each in addresses[:_MOST_SHOWN])
+        further = len(heard) - _MOST_SHOWN
+        return f"{shown} and {further} more" if further > 0 else shown
 
     def _moment(self, unix_seconds: float | None, otherwise: str) -> str:
         if unix_seconds is None:

@@ -38,7 +38,7 @@ class Centre:
         self._stored: set[int] = set()
         self._contiguous = 0
         self._inbox = Inbox(10_000, 1 << 28)
-        key_set = _key_set(place.authority, recipient)
+        key_set = key_set_of(place.authority, recipient)
         self._intake = Intake(
             BrokerSettings(
                 name="bench",
@@ -110,7 +110,8 @@ def _registered(files: GatewayFiles) -> Device:
     return Device(tenant=TENANT, device=DEVICE, revoked=False, signers={key.kid: signer})
 
 
-def _key_set(authority: Authority, recipient: RecipientKey) -> bytes:
+def key_set_of(authority: Authority, recipient: RecipientKey) -> bytes:
+    """Return message R that names one recipient for a day."""
     now = int(time.time())
     key_set = KeySet(
         version=1,

@@ -72,6 +72,13 @@ def test_settings_from_afar_are_told(
     assert f"  Settings     {said}\n" in render(facts)
 
 
+def test_devices_that_no_sensor_claims_are_named(render: Callable[..., str], facts: Facts) -> None:
+    facts.unclaimed = {"70b3d5": 1, "a84041": 12}
+    assert "  Unclaimed    a84041 (12 times), 70b3d5 (1 times)\n" in render(facts)
+    facts.unclaimed |= {f"b{number}": 2 for number in range(8)}
+    assert ", b3 (2 times) and 5 more\n" in render(facts)
+
+
 def test_the_file_of_a_dead_agent_is_shown_as_the_past(
     render: Callable[..., str], facts: Facts
 ) -> None:
