@@ -107,6 +107,7 @@ class _Way:
         told = self._pipeline.process(harvest.readings)
         self._own.readings += len(harvest.readings)
         self._facts.readings += len(harvest.readings)
+        self._facts.flag(told)
         at_once, stored = harvest.at_once, harvest.stored
         if self.intervals is None:
             await self._spool.put(told, self.priority, at_once=at_once, stored=stored)

@@ -139,8 +139,9 @@ class OpenIntervals:
                 return
 
     def _seconds_until_due(self) -> float:
-        next_due = self._aggregation.next_due()
-        told = _LONGEST_WAIT_SECONDS if next_due is None else next_due - self._clock.unix()
+        now = self._clock.unix()
+        next_due = self._aggregation.next_due(now)
+        told = _LONGEST_WAIT_SECONDS if next_due is None else next_due - now
         return min(told, self._seconds_until_kept(), _LONGEST_WAIT_SECONDS)
 
     def _seconds_until_kept(self) -> float:

@@ -194,23 +194,25 @@ class Aggregation:
         ahead is told when the time has come round to it.
         """
         closing = Closing()
-        wait = self._settings.wait_seconds
         for interval in sorted(self._open, key=lambda interval: interval.end):
             summary = self._open[interval]
-            touched = min(summary.touched, now)  # the clock may have been set back
-            if now >= max(interval.end, touched) + wait:
+            if now >= self._due_at(interval, summary, now):
                 closing.intervals.append(interval)
                 closing.readings += [
                     (reading, summary) for reading in self._results(interval, summary)
                 ]
         return closing
 
-    def next_due(self) -> float | None:
-        """Return the Unix second at which something may fall due; None if nothing is open."""
-        if not self._open:
-            return None
-        wait = self._settings.wait_seconds
-        return wait + min(max(key.end, summary.touched) for key, summary in self._open.items())
+    def next_due(self, now: float) -> float | None:
+        """Return the Unix second at which something falls due; None if nothing is open."""
+        return min(
+            (self._due_at(interval, summary, now) for interval, summary in self._open.items()),
+            default=None,
+        )
+
+    def _due_at(self, interval: Interval, summary: Summary, now: float) -> float:
+        touched = summary.touched if summary.touched <= now else 0.0  # a clock may be set back
+        return max(interval.end, touched) + self._settings.wait_seconds
 
     def settle(self, closing: Closing) -> None:
         """Forget what was told and is on the disk."""
