@@ -139,7 +139,7 @@ def _packet_capture() -> Missing | None:
 
 
 def _gateway_computer() -> Missing | None:
-    """Get what a computer to install gateways on is made of: Debian's Python, and a root's rights."""
+    """Get what a computer to install gateways on is made of: Debian's Python, root's rights."""
     system_python = Path("/usr/bin/python3")
     probe = [str(system_python), "-c", "import ensurepip"]
     has_environments = (
@@ -149,7 +149,7 @@ def _gateway_computer() -> Missing | None:
     if not has_environments and not _install("Debian's Python", "python3", "python3-venv"):
         return Missing("no Debian Python", "sudo apt install python3 python3-venv")
     mounting = ["unshare", "--mount", "mount", "--make-rprivate", "/"]
-    if subprocess.run(mounting, check=False, stderr=subprocess.DEVNULL).returncode != 0:
+    if subprocess.run(mounting, check=False, stderr=subprocess.DEVNULL).returncode != 0:  # noqa: S603
         return Missing("no right to mount", "sudo ./kerbstone test gateway")
     return _programs({"systemd-analyze": ("systemd",), "shellcheck": ("shellcheck",)})
 
