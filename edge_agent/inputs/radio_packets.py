@@ -55,6 +55,8 @@ _VEHICLE_MODELS: Final = frozenset(
     }
 )
 _VEHICLE_MAKERS: Final = ("bmw-", "denso-")
+_TYRE_KEYS: Final = frozenset({"pressure_kPa", "pressure_PSI", "pressure_psi", "pressure_bar"})
+"""How rtl_433 names the pressure of a tyre; that of the air is in hPa or inHg."""
 
 
 class Transmitter(NamedTuple):
@@ -114,7 +116,7 @@ def read_packet(line: bytes, received: datetime) -> Packet | None:
 
 def identifies_vehicle(document: Mapping[str, Any]) -> bool:
     """Tell whether a packet came from a tyre sensor or a car's key."""
-    if str(document.get("type", "")).casefold() == "tpms":
+    if str(document.get("type", "")).casefold() == "tpms" or _TYRE_KEYS & document.keys():
         return True
     return is_vehicle_model(str(document.get("model", "")))
 

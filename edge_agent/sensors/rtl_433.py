@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 _COMMAND: Final = ("rtl_433", "-F", "json", "-M", "time:unix:usec")
 _CHUNK_BYTES: Final = 65_536
-_LAST_WORDS: Final = 5  # lines of stderr that are told when it ends
+_LAST_WORDS: Final = 3  # lines of stderr that are told when it ends
 _LAST_WORDS_BYTES: Final = 300
 _PATIENCE_SECONDS: Final = 5.0
 

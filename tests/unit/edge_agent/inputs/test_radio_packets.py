@@ -23,6 +23,12 @@ LINES = (Path(__file__).parents[3] / "data/rtl_433/lines.jsonl").read_bytes().sp
 RECEIVED = datetime(2026, 3, 1, 7, 18, 30, tzinfo=UTC)
 
 
+JSON = st.dictionaries(
+    st.sampled_from(["model", "id", "channel", "time", "type", "temperature_C"]),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()),
+)
+
+
 def packet(line: bytes) -> Packet:
     found = read_packet(line, RECEIVED)
     assert found is not None
@@ -117,6 +123,23 @@ def test_vehicles_are_told_by_type_and_by_model_and_weather_stations_are_not() -
 )
 def test_vehicles_are_known_without_their_type(model: str) -> None:
     assert is_vehicle_model(model)
+
+
+def test_a_tyre_is_known_by_how_its_pressure_is_named_and_the_air_is_not() -> None:
+    assert identifies_vehicle({"model": "Unheard-of", "pressure_PSI": 31.5})
+    assert not identifies_vehicle({"model": "Unheard-of", "pressure_hPa": 1013.2})
+
+
+@given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
+def test_no_line_is_too_strange(line: bytes) -> None:
+    try:
+        found = read_packet(line, RECEIVED)
+    except FieldError:
+        return
+    if found is not None:
+        assert found.time.utcoffset() is not None
+        assert isinstance(found.content(), str)
+        assert identifies_vehicle(found.document) in (True, False)
 
 
 @pytest.mark.parametrize("model", ["Hyundai-WS", "Nexus-TH", "Average-Weather", "LaCrosse-TX141W"])

@@ -6,6 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge_agent.clock import Clock
 from edge_agent.sensors.adapter import AdapterError, Surroundings
@@ -128,6 +130,14 @@ def test_what_no_thermometer_measured_is_refused(text: str, reason: str) -> None
 @pytest.mark.parametrize("millidegrees", [-55_000, -62, 0, 84_937, 85_062, 125_000])
 def test_what_lies_beside_is_believed(millidegrees: int) -> None:
     assert w1_temperature(GOOD.format(millidegrees)) == millidegrees / 1000
+
+
+@given(st.text() | st.tuples(st.text(), st.text()).map(lambda each: f"{each[0]}YES\\nt={each[1]}"))
+def test_no_file_is_too_strange(text: str) -> None:
+    try:
+        assert -55 <= w1_temperature(text) <= 125
+    except FileError:
+        return
 
 
 def test_a_thermocouple_may_be_hotter() -> None:
