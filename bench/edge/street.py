@@ -32,7 +32,7 @@ port = {port}
 _SENSORS: Final = """
 [[sensor]]
 adapter = "sds011"
-port = "{serial}"
+device = "{serial}"
 interval_seconds = 5
 urn = "urn:dev:bench:dust"
 thing = "urn:dev:bench:computer"

@@ -52,8 +52,8 @@ class NmeaSettings(SensorSettings):
     """Position and time from a satellite receiver (NMEA 0183) at a serial port."""
 
     adapter: Literal["nmea"] = "nmea"
-    port: Path = setting("The serial port; best its name under /dev/serial/by-id.")
-    baud: int = setting(
+    device: Path = setting("The serial port; best its name under /dev/serial/by-id.")
+    baud_rate: int = setting(
         "Its speed; 4800 by the standard, 9600 or 38400 with most receivers.",
         default=9600,
         minimum=300,
@@ -226,7 +226,7 @@ async def harvests(
 ) -> AsyncGenerator[Harvest, None]:
     """Yield one harvest at every interval: the newest of what was told since the last."""
     monotonic = surroundings.clock.monotonic
-    async with open_line(settings.port, settings.baud) as line:
+    async with open_line(settings.device, settings.baud_rate) as line:
         reader = FrameReader(
             line,
             take,

@@ -57,7 +57,7 @@ class Pmsx003Settings(SensorSettings):
     """Particulate matter measured by a Plantower sensor at a serial port."""
 
     adapter: Literal["pmsx003"] = "pmsx003"
-    port: Path = setting("The serial port; best its name under /dev/serial/by-id.")
+    device: Path = setting("The serial port; best its name under /dev/serial/by-id.")
     model: Model = setting("What is printed on it.")
     interval_seconds: float = setting(
         "Time between two results.", default=60.0, minimum=0.1, maximum=86_400.0
@@ -195,7 +195,7 @@ async def harvests(
 ) -> AsyncGenerator[Harvest, None]:
     """Yield one harvest at every interval."""
     clock = surroundings.clock
-    async with open_line(settings.port, _BAUD) as line:
+    async with open_line(settings.device, _BAUD) as line:
         reader = FrameReader(
             line,
             take,
@@ -211,7 +211,7 @@ async def harvests(
             while (frame := await reader.next(due)) is not None:
                 if settings.model not in frame.models:
                     raise AdapterError(
-                        f"{settings.port}: the model is {settings.model}, but the frames are "
+                        f"{settings.device}: the model is {settings.model}, but the frames are "
                         f"those of a {frame.models}; correct `model`"
                     )
                 cold = clock.monotonic() < warm

@@ -55,7 +55,7 @@ class Sds011Settings(SensorSettings):
     """Particulate matter measured by a Nova SDS011 at a serial port."""
 
     adapter: Literal["sds011"] = "sds011"
-    port: Path = setting("The serial port; best its name under /dev/serial/by-id.")
+    device: Path = setting("The serial port; best its name under /dev/serial/by-id.")
     interval_seconds: float = setting(
         "Time between two results, where it never sleeps.",
         default=60.0,
@@ -201,7 +201,7 @@ async def harvests(
 ) -> AsyncGenerator[Harvest, None]:
     """Yield one harvest at every interval, or at the end of every time of work."""
     monotonic = surroundings.clock.monotonic
-    async with open_line(settings.port, _BAUD) as line:
+    async with open_line(settings.device, _BAUD) as line:
         sensor = _Sensor(settings, surroundings.clock, line)
         opened = due = monotonic()
         if not settings.sleep_seconds:

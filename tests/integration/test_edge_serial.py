@@ -44,16 +44,16 @@ def surroundings(tmp_path: Path) -> Surroundings:
 
 
 def sds011(port: Path, **more: Any) -> Sds011Settings:
-    return Sds011Settings(port=port, **{**NAMED, **QUICK, **more})
+    return Sds011Settings(device=port, **{**NAMED, **QUICK, **more})
 
 
 def pms5003(port: Path, **more: Any) -> Pmsx003Settings:
-    return Pmsx003Settings(port=port, **{**NAMED, **QUICK, "model": "PMS5003", **more})
+    return Pmsx003Settings(device=port, **{**NAMED, **QUICK, "model": "PMS5003", **more})
 
 
 def nmea(port: Path, **more: Any) -> NmeaSettings:
     quick = {"interval_seconds": 0.1, "silence_seconds": 0.5}
-    return NmeaSettings(port=port, **{**NAMED, **quick, **more})
+    return NmeaSettings(device=port, **{**NAMED, **quick, **more})
 
 
 def fix(now: datetime) -> list[str]:

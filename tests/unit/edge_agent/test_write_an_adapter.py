@@ -77,7 +77,7 @@ class RainGauge(SerialSensor):
 
 def with_port(file: Path, port: Path) -> None:
     text = file.read_text()
-    text = re.sub(r'port = "/dev/serial.*"', f'port = "{port}"', text)
+    text = re.sub(r'device = "/dev/serial.*"', f'device = "{port}"', text)
     file.write_text(text.replace("interval_seconds = 300", "interval_seconds = 0.1"))
 
 

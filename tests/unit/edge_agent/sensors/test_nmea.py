@@ -251,7 +251,7 @@ def test_the_place_is_reported_only_if_asked_for(position: bool, names: list[str
         thing="urn:dev:example:lamp-1",
         name="Receiver",
         description="On the roof.",
-        port=Path("/dev/ttyACM0"),
+        device=Path("/dev/ttyACM0"),
         position=position,
     )
     assert [each.name for each in datastreams(settings)] == names

@@ -34,7 +34,7 @@ def settings(**more: object) -> Pmsx003Settings:
         thing="urn:dev:example:lamp-1",
         name="Dust",
         description="At the lamp.",
-        port=Path("/dev/ttyUSB0"),
+        device=Path("/dev/ttyUSB0"),
         **{"model": "PMS5003", **more},  # type: ignore[arg-type]
     )
 

@@ -41,8 +41,8 @@ def test_the_examples_have_no_mistakes_and_promise_only_what_the_centre_knows(
         ("work_seconds = 60", "work_seconds = 20", r"work_seconds = 20: must be more than warm_"),
         ('model = "PMS5003"', 'model = "PMS3003"', r"particles = true: must be false"),
         ('model = "PMS5003"', 'model = "PMS5004"', r'model = "PMS5004".*"PMS5003"'),
-        ("baud = 9600", "baud = 96", r"baud = 96: .*300"),
-        ('port = "/dev', 'prot = "/dev', r"prot.*port"),
+        ("baud_rate = 9600", "baud_rate = 96", r"baud_rate = 96: .*300"),
+        ('device = "/dev', 'divice = "/dev', r"divice.*device"),
     ],
 )
 def test_what_is_wrong_in_them_is_named(right: str, wrong: str, told: str, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def settings(**more: object) -> Sds011Settings:
         thing="urn:dev:example:lamp-1",
         name="Dust",
         description="At the lamp.",
-        port=Path("/dev/ttyUSB0"),
+        device=Path("/dev/ttyUSB0"),
         **more,  # type: ignore[arg-type]
     )
 
