@@ -8,7 +8,7 @@ from pathlib import Path
 
 from command_line import agent_enrol
 from command_line.process import USAGE_ERROR, configure_config, run_process
-from edge_agent.settings import AgentSettings, check
+from edge_agent.settings import AgentSettings, mistakes_in
 from edge_agent.status import AlreadyRunningError, read_status
 from runtime.settings import SettingsError, load
 
@@ -56,15 +56,12 @@ def _status(config: Path, *, as_json: bool) -> int:
 
 
 def _check(file: Path, *, as_json: bool) -> int:
-    try:
-        mistakes = check(file)
-    except OSError as error:
-        print(f"kerbstone agent check-config: {error}", file=sys.stderr)
-        return USAGE_ERROR
+    mistakes = mistakes_in(file)
     if as_json:
-        print(json.dumps({"file": str(file), "mistakes": mistakes}))
+        rows = [asdict(mistake) | {"file": str(mistake.file)} for mistake in mistakes]
+        print(json.dumps({"file": str(file), "mistakes": rows}))
     elif mistakes:
-        print("\n".join(mistakes))
+        print("\n".join(map(str, mistakes)))
     else:
         print(f"{file}: no mistakes")
     return 1 if mistakes else 0

@@ -13,7 +13,7 @@ from edge_agent.inputs.settings import ListenerSettings, LocalBrokerSettings
 from edge_agent.sensors import ADAPTERS, SensorSettings, adapter_names, settings_class
 from edge_agent.sensors.adapter import URN
 from runtime.metrics import MetricsSettings
-from runtime.settings import Choice, SettingsError, load, setting
+from runtime.settings import Choice, Mistake, SettingsError, load, setting
 
 KeyPath = tuple[str | int, ...]
 
@@ -303,7 +303,12 @@ class AgentSettings:
 
 
 def check(path: Path) -> list[str]:
-    """Return what is wrong with the settings file at `path`, a line each.
+    """Return what is wrong with the settings file at `path`, a line each; see `mistakes_in`."""
+    return [str(mistake) for mistake in mistakes_in(path)]
+
+
+def mistakes_in(path: Path) -> tuple[Mistake, ...]:
+    """Return what is wrong with the settings file at `path`.
 
     An observed property that this release does not know is among it, though a gateway starts with
     it: the centre would most likely refuse the datastream.
@@ -311,8 +316,8 @@ def check(path: Path) -> list[str]:
     try:
         load(AgentSettings, path, also=_unknown_properties)
     except SettingsError as error:
-        return [str(mistake) for mistake in error.mistakes]
-    return []
+        return error.mistakes
+    return ()
 
 
 def _unknown_properties(settings: AgentSettings) -> Iterator[tuple[KeyPath, str]]:

@@ -268,6 +268,24 @@ prune() { # keeps the release in use and the one before
     done
 }
 
-show_mistakes() { # release; true if the settings have none in its eyes
-    agent "$1" check-config "$config"
+# True if an agent of that release starts with the settings; else says what keeps it from that.
+# `check-config` is stricter: it names also what an agent bears.
+can_use_settings() { # release
+    "$releases/$1/venv/bin/python" -P -c '
+import pathlib, sys
+from edge_agent.settings import AgentSettings
+from runtime.settings import SettingsError, load
+try:
+    load(AgentSettings, pathlib.Path(sys.argv[1]))
+except SettingsError as error:
+    sys.exit(str(error))
+' "$config" 2>&1
+}
+
+must_use_settings() { # release
+    if should_run && ! mistakes=$(can_use_settings "$1"); then
+        printf '%s\n' "$mistakes" | sed 's/^/  /' >&2
+        fail "release $1 cannot use this gateway's settings; nothing was changed" \
+            "Put them right, and run this again: $config"
+    fi
 }

@@ -87,9 +87,11 @@ def test_check_config_lists_every_mistake(
     file.write_text('tenant = "Camden"\ndevice = "gw1"\ncolour = "red"\n')
     assert main(["agent", "check-config", str(file), "--json"]) == 1
     mistakes = json.loads(capsys.readouterr().out)["mistakes"]
-    assert any("tenant" in mistake and "Camden" in mistake for mistake in mistakes)
-    assert any("colour" in mistake for mistake in mistakes)
-    assert any("state_directory" in mistake for mistake in mistakes)
+    told = {mistake["key"]: mistake for mistake in mistakes}
+    assert {"tenant", "colour", "state_directory"} <= told.keys()
+    assert told["tenant"]["file"] == str(file)
+    assert (told["tenant"]["line"], told["tenant"]["value"]) == (1, '"Camden"')
+    assert "[a-z0-9]" in told["tenant"]["allowed"]
 
 
 def test_wrong_settings_stop_a_process_with_status_2(
