@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from device_protocol.reading import Reading
-from edge_agent.clock import Clock
+from edge_agent.clock import Clock, ClockQuality
 from edge_agent.inputs import conversion
 from edge_agent.sensors.adapter import DatastreamSettings
 from runtime.settings import KeyPath, setting
@@ -247,7 +247,7 @@ def time_of(
 
 def future_allowed(clock: Clock) -> float:
     """Return by how much a sensor's time may be ahead of ours: while ours is unsure, at will."""
-    return math.inf if clock.is_floor_only() else FUTURE_SECONDS
+    return math.inf if clock.quality() is ClockQuality.NONE else FUTURE_SECONDS
 
 
 class Faults:

@@ -123,7 +123,7 @@ async def harvests(
         ("http_poll", settings.urn), _Progress({})
     )
     tls = await asyncio.to_thread(_tls, settings)
-    due = max(clock.monotonic(), progress.not_before)
+    due, is_answered = max(clock.monotonic(), progress.not_before), False
     while True:
         await asyncio.sleep(due - clock.monotonic())
         response = await _fetch(settings, progress, tls)
@@ -139,7 +139,9 @@ async def harvests(
             progress.validators = _validators(response.headers)
         elif response.status not in _NOTHING_NEW:
             raise AdapterError(f"{settings.url} answers {response.status}")
-        yield Harvest(made)
+        if made or not is_answered:
+            is_answered = True
+            yield Harvest(made)
         due = max(due + settings.interval_seconds, clock.monotonic())
 
 

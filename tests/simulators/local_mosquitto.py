@@ -3,6 +3,8 @@
 Can be killed, stopped and started again on the same port over the same directory.
 """
 
+import base64
+import hashlib
 import signal
 import socket
 import subprocess
@@ -34,7 +36,7 @@ class LocalMosquitto:
     def __init__(self, directory: Path, *, password: str = "") -> None:
         self.port = free_port()
         self._directory = directory
-        self._password = password
+        self.password = password
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -71,9 +73,9 @@ class LocalMosquitto:
             "persistence true",
             f"persistence_location {self._directory}/",
         ]
-        if self._password:
+        if self.password:
             lines += ["allow_anonymous false", f"password_file {self._directory / 'passwords'}"]
-            (self._directory / "passwords").write_text(_password_line("gateway", self._password))
+            (self._directory / "passwords").write_text(_password_line("gateway", self.password))
             (self._directory / "passwords").chmod(0o600)
         else:
             lines.append("allow_anonymous true")
@@ -82,9 +84,6 @@ class LocalMosquitto:
 
 def _password_line(user: str, password: str) -> str:
     """Return a line of a password file: PBKDF2-SHA512, as mosquitto_passwd writes it."""
-    import base64  # noqa: PLC0415
-    import hashlib  # noqa: PLC0415
-
     salt, rounds = b"twelve bytes", 101
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, rounds)
     encoded = (base64.b64encode(each).decode() for each in (salt, digest))
