@@ -15,6 +15,9 @@ import serial
 
 from device_protocol.reading import Quality, Reading
 from edge_agent.clock import Clock, ClockQuality
+from edge_agent.collection import collect
+from edge_agent.facts import AdapterFacts, Facts
+from edge_agent.group_commit import open_spool
 from edge_agent.inputs import serial_line
 from edge_agent.inputs.serial_line import SerialLineError, open_line
 from edge_agent.sensors import ADAPTERS
@@ -22,6 +25,7 @@ from edge_agent.sensors.adapter import AdapterError, SensorSettings, Surrounding
 from edge_agent.sensors.nmea import NmeaSettings
 from edge_agent.sensors.pmsx003 import Pmsx003Settings
 from edge_agent.sensors.sds011 import Sds011Settings
+from edge_agent.settings import SpoolSettings
 from tests.simulators.serial_sensor import Pms5003, SatelliteReceiver, Sds011, SerialSensor
 
 NAMED = {
@@ -87,6 +91,10 @@ async def first(
 
 def open_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def no_gap(lost: int) -> Reading:
+    raise AssertionError(f"{lost} readings are lost")
 
 
 async def exhaust(found: AsyncGenerator[Any, None]) -> None:
@@ -177,6 +185,44 @@ async def test_an_unplugged_sensor_fails_by_name_and_is_read_again_once_it_is_ba
             await first(settings, surroundings)
         sensor.plug()
         assert await first(settings, surroundings)
+
+
+async def test_the_agent_goes_on_by_itself_after_it_was_unplugged(
+    port: Path, surroundings: Surroundings, tmp_path: Path
+) -> None:
+    settings = sds011(port)
+    facts = Facts(0.0, adapters={settings.urn: AdapterFacts("sds011")})
+    own = facts.adapters[settings.urn]
+
+    async def until(*, running: bool) -> None:
+        async with asyncio.timeout(30):
+            while own.running is not running:  # noqa: ASYNC110  # the agent tells nobody
+                await asyncio.sleep(0.02)
+
+    async with (
+        open_spool(
+            tmp_path / "spool.sqlite",
+            SpoolSettings(commit_seconds=0.05),
+            clock=surroundings.clock,
+            gap_record=no_gap,
+        ) as spool,
+        Sds011(port) as sensor,
+        asyncio.TaskGroup() as tasks,
+    ):
+        running = [
+            tasks.create_task(spool.run()),
+            tasks.create_task(collect(settings, surroundings, spool, facts)),
+        ]
+        await until(running=True)
+        sensor.unplug()
+        await until(running=False)
+        assert "usb-dust" in own.last_error
+        before = own.readings
+        sensor.plug()
+        await until(running=True)
+        assert own.readings > before
+        for task in running:
+            task.cancel()
 
 
 @pytest.mark.parametrize("kind", [Sds011, Pms5003])
