@@ -32,6 +32,7 @@ FOREIGN_CLIENTS: Final = {
     ),
     "softhsm2-util": ("softhsm2",),
     "curl": ("curl",),
+    "rtl_433": ("rtl-433",),
 }
 """Programs of other makers that the interoperability tests run, and the packages they need."""
 CHROMIUM_COMMANDS: Final = ("chromium", "chromium-browser", "google-chrome")
@@ -113,7 +114,7 @@ def _chromium() -> Missing | None:
 
 
 def _foreign_clients() -> Missing | None:
-    """Get programs of other makers: an EST client, a PKCS#11 token, curl."""
+    """Get programs of other makers: an EST client, a PKCS#11 token, curl, a radio decoder."""
     return _programs(FOREIGN_CLIENTS)
 
 
