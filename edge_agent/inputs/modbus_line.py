@@ -23,6 +23,8 @@ from edge_agent.inputs.registers import Block
 # What it logs on its own of every silence is told, once, by whoever reads the line.
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
 
+_SHORTEST_GAP: Final = 1.75e-3
+_GAP_BAUD_RATE: Final = 19_200
 _ILLEGAL_ADDRESS: Final = 2
 _EXCEPTIONS: Final = {  # Modbus Application Protocol Specification V1.1b3, section 7
     1: "illegal function",
@@ -78,6 +80,17 @@ class Place:
         """Say it as people do."""
         return self.device or f"{self.host}:{self.port}"
 
+    @property
+    def gap_seconds(self) -> float:
+        """How long a serial line must rest between frames; 0 on a network.
+
+        3.5 characters of 11 bits, and above 19200 bit/s 1.75 ms: MODBUS over Serial Line V1.02,
+        section 2.5.1.1.
+        """
+        if not self.device:
+            return 0.0
+        return _SHORTEST_GAP if self.baud_rate > _GAP_BAUD_RATE else 3.5 * 11 / self.baud_rate
+
 
 class Line:
     """A line on which one request is under way at a time."""
@@ -97,14 +110,15 @@ class Line:
             OSError: there is no connection; the message says to what.
         """
         async with self._turn:
-            await self._connect()
-            self._heard = 0
+            is_new = await self._connect()
             try:
                 answer = await self._ask(unit, block)
-            except ModbusException as error:
-                reason = self._silence()
-                await self._quieten()
-                raise SilentError(reason) from error
+            except SilentError:
+                if is_new or self._place.device:
+                    raise
+                # A device may have forgotten a connection that was idle, without a word.
+                await self._connect()
+                answer = await self._ask(unit, block)
         if isinstance(answer, ExceptionResponse):
             raise RefusedError(answer.exception_code)
         words = answer.registers or [int(bit) for bit in answer.bits]
@@ -123,13 +137,22 @@ class Line:
             "coil": self._client.read_coils,
             "discrete": self._client.read_discrete_inputs,
         }[block.kind]
-        return await ask(block.first, count=block.count, device_id=unit)
+        self._heard = 0
+        await asyncio.sleep(self._place.gap_seconds)
+        try:
+            return await ask(block.first, count=block.count, device_id=unit)
+        except ModbusException as error:
+            reason = self._silence()
+            await self._quieten()
+            raise SilentError(reason) from error
 
-    async def _connect(self) -> None:
+    async def _connect(self) -> bool:
+        """See that there is a connection; tell whether it is new."""
         if self._client.connected:
-            return
+            return False
         if not await self._client.connect():
             await self._tell_why_not()
+        return True
 
     async def _tell_why_not(self) -> None:
         """Fail like the operating system does: pymodbus only says that there is no connection."""

@@ -137,7 +137,8 @@ async def test_a_refusal_fails_the_sensor_once_nothing_else_has_come_for_some_ro
         await first(harvests(settings(served, failed_rounds=2), surroundings))
     place = served.device or f"127.0.0.1:{served.port}"
     assert str(failure.value) == (
-        f"unit 3 at {place}: rounds that brought nothing: 2; holding 0-5: exception 4 (device failure)"
+        f"unit 3 at {place}: rounds that brought nothing: 2; "
+        "holding 0-5: exception 4 (device failure)"
     )
     assert len(served.asked) == 4
 
@@ -205,6 +206,19 @@ async def test_a_connection_that_breaks_is_made_anew(
         await anext(found)
     async with modbus_tcp(ModbusDevices(devices.memory)) as again:
         assert await first(harvests(replace(configured, port=again.port), surroundings)) == EXPECTED
+
+
+async def test_a_connection_that_the_device_forgot_costs_no_reading(
+    devices: ModbusDevices, surroundings: Surroundings
+) -> None:
+    async with (
+        modbus_tcp(devices) as served,
+        aclosing(harvests(settings(served), surroundings)) as found,
+    ):
+        await anext(found)
+        served.forget()
+        assert len((await anext(found)).readings) == len(REGISTERS)
+    assert not served.forgotten
 
 
 async def test_a_serial_line_that_is_not_there_is_named() -> None:

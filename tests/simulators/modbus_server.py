@@ -43,6 +43,15 @@ class ModbusDevices:
     delays: list[float] = field(default_factory=list)
     port: int = 0
     device: str = ""
+    forgotten: bool = False
+
+    def forget(self) -> None:
+        """Say nothing until there is a new connection."""
+        self.forgotten, self.misbehaviour = True, "silent"
+
+    def connected(self, is_new: bool) -> None:  # noqa: FBT001  # pymodbus's form
+        if is_new and self.forgotten:
+            self.forgotten, self.misbehaviour = False, "none"
 
     async def async_getValues(  # noqa: N802  # the name by which pymodbus's server asks
         self, device_id: int, func_code: int, address: int, count: int
@@ -79,7 +88,12 @@ class ModbusDevices:
 @asynccontextmanager
 async def modbus_tcp(devices: ModbusDevices) -> AsyncIterator[ModbusDevices]:
     """Serve on a free port of loopback, told in `devices.port`."""
-    server = ModbusTcpServer(_placeholder(), address=("127.0.0.1", 0), trace_packet=devices.spoil)
+    server = ModbusTcpServer(
+        _placeholder(),
+        address=("127.0.0.1", 0),
+        trace_packet=devices.spoil,
+        trace_connect=devices.connected,
+    )
     async with _serving(server, devices):
         listening = cast("asyncio.Server", server.transport)
         devices.port = listening.sockets[0].getsockname()[1]

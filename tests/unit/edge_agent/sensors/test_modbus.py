@@ -80,3 +80,19 @@ def test_sensors_of_one_line_are_at_the_same_place_and_others_are_not() -> None:
     assert settings().place != settings(host="192.0.2.8").place
     assert str(settings().place) == "192.0.2.7:502"
     assert str(settings(host="", device="/dev/ttyUSB0").place) == "/dev/ttyUSB0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "milliseconds"),
+    [
+        ({"device": "/dev/ttyUSB0", "baud_rate": 9600}, 4.01),
+        ({"device": "/dev/ttyUSB0", "baud_rate": 19_200}, 2.01),
+        ({"device": "/dev/ttyUSB0", "baud_rate": 115_200}, 1.75),
+        ({"host": "192.0.2.7"}, 0.0),
+    ],
+)
+def test_a_serial_line_rests_between_frames(
+    changes: dict[str, object], milliseconds: float
+) -> None:
+    place = settings(**({"host": ""} | changes)).place
+    assert place.gap_seconds * 1000 == pytest.approx(milliseconds, abs=0.005)
