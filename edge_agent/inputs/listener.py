@@ -96,13 +96,13 @@ async def _listening(
     token = settings.token_file.read_bytes().strip() if settings.token_file else None
     if token == b"":
         raise SourceError(f"{settings.token_file} holds no token")
-    async with asyncio.TaskGroup() as tasks:
-        listener = _Listener(token, now, tasks)
-        server = await asyncio.start_server(
-            listener.connected, settings.host, settings.port, limit=_BUFFERED_BYTES
-        )
+    listener = _Listener(token, now)
+    server = await asyncio.start_server(
+        listener.connected, settings.host, settings.port, limit=_BUFFERED_BYTES
+    )
+    listener.port = server.sockets[0].getsockname()[1]
+    async with asyncio.TaskGroup() as listener.tasks:
         try:
-            listener.port = server.sockets[0].getsockname()[1]
             log.info("listening", extra={"host": settings.host, "port": listener.port})
             yield listener
         finally:
@@ -167,20 +167,18 @@ class _Ticket:
 class _Listener:
     """Who reads which path, and the connections there are.
 
-    port: the one listened on. ended: done when nothing more will come.
+    port: the one listened on. tasks: where connections live; None, none is taken.
+    ended: done when nothing more will come.
     """
 
-    def __init__(
-        self, token: bytes | None, now: Callable[[], datetime], tasks: asyncio.TaskGroup
-    ) -> None:
+    def __init__(self, token: bytes | None, now: Callable[[], datetime]) -> None:
         self.port = 0
+        self.tasks: asyncio.TaskGroup | None = None
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._token = token
         self._now = now
-        self._tasks = tasks
         self._paths: dict[str, list[asyncio.Queue[_Exchange]]] = {}
         self._connections: dict[asyncio.Task[None], Conversation] = {}
-        self._is_stopping = False
 
     @contextmanager
     def reading(self, path: str) -> Iterator[asyncio.Queue[_Exchange]]:
@@ -212,18 +210,18 @@ class _Listener:
 
     def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take a connection, or turn it away."""
-        if self._is_stopping or len(self._connections) >= _MOST_CONNECTIONS:
+        if self.tasks is None or len(self._connections) >= _MOST_CONNECTIONS:
             writer.write(_TOO_BUSY)
             writer.close()
             return
         conversation = Conversation(reader, writer, self._token, self._paths, self._hand_over)
-        task = self._tasks.create_task(conversation.run(), name="listener connection")
+        task = self.tasks.create_task(conversation.run(), name="listener connection")
         self._connections[task] = conversation
         task.add_done_callback(self._connections.pop)
 
     async def stop(self) -> None:
         """Let those who wait for an answer have it, and end."""
-        self._is_stopping = True
+        self.tasks = None
         self.ended.set_result(None)
         for task, conversation in self._connections.items():
             if not conversation.is_waiting_for_answer:
