@@ -54,6 +54,7 @@ _SETTLE_ROWS: Final = 500
 _SALVAGE_ROWS: Final = 5_000
 _MARK_STEP: Final = 8_192
 _CHECKPOINT_PAGES: Final = 256
+_LOG_BYTES: Final = 2 << 20  # kept and written over: a file that grows costs a flash card more
 _PRIMARY_CODE: Final = 0xFF  # an extended result code of SQLite keeps the primary one here
 _DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
 
@@ -297,7 +298,7 @@ class Spool:
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")
         execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        execute("PRAGMA journal_size_limit = 0")
+        execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         execute("PRAGMA cache_size = -1024")
         (verdict,) = execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
