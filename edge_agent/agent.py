@@ -73,7 +73,11 @@ async def _run_under(settings: AgentSettings, remote: RemoteSettings, clock: Clo
     )
     sealer = _sealer(settings, clock)
     async with open_spool(
-        directory / "spool.sqlite", settings.spool, clock=clock, gap_record=health.gap_record
+        directory / "spool.sqlite",
+        settings.spool,
+        clock=clock,
+        gap_record=health.gap_record,
+        hold_seconds=settings.clock.hold_seconds,
     ) as spool:
         keystore = Keystore(settings, clock)
         uplink = Uplink(

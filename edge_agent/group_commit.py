@@ -77,7 +77,8 @@ class GroupCommit:
         self._thread = thread
         self._settings = settings
         self._clock = clock
-        self._hold_until = clock.monotonic() + hold_seconds
+        self._hold_seconds = hold_seconds
+        self._hold_until = float("inf")
         self._gathering = _Batch()
         self._writing = _Batch()
         self._wake = asyncio.Event()
@@ -174,9 +175,19 @@ class GroupCommit:
                 if until == wait:
                     return
 
+    def connected(self) -> None:
+        """Note that readings could be sent now; from the first time on they are held only so long.
+
+        Before there is a network nobody can set the clock, and there is no hurry either.
+        """
+        until = self._clock.monotonic() + self._hold_seconds
+        self._hold_until = min(self._hold_until, until)
+
     def _is_holding(self) -> bool:
         """Tell whether it may become known yet what the time was."""
-        return self._clock.monotonic() < self._hold_until and self._clock.is_to_be_set()
+        if not self._hold_seconds or self._clock.monotonic() >= self._hold_until:
+            return False
+        return self._clock.is_to_be_set()
 
     async def _settle(self) -> bool:
         """Give every held reading the time it is to be sent with; return whether that is done."""
@@ -269,7 +280,7 @@ async def open_spool(
 ) -> AsyncIterator[GroupCommit]:
     """Open the spool at `path` on a thread of its own, and close both at the end.
 
-    hold_seconds: how long from now on readings may be held for the clock to be set.
+    hold_seconds: how long after the first connection readings are held for the clock to be set.
     """
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1, thread_name_prefix="spool") as thread:

@@ -276,6 +276,7 @@ class Uplink:
             connection.check_server(self._clock)
             await self._subscribe(connection)
             self._note_connection(connected=True)
+            self._spool.connected()
             self._slots = asyncio.Semaphore(_PUBLISHES_AT_ONCE)
             self._is_announced = False
             async with asyncio.TaskGroup() as tasks:
