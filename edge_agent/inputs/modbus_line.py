@@ -174,7 +174,7 @@ class Line:
         """Let pass what still comes late, so that nobody takes it for his answer."""
         if self._place.device or self._place.rtu_over_tcp:
             await asyncio.sleep(self._place.timeout_seconds)
-        else:
+        if not self._place.device:
             self._client.close()  # the next request has a connection without the late answer
 
     def _silence(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from pymodbus import FramerType
 from pymodbus.constants import ExcCodes
 
 from edge_agent.clock import Clock
@@ -16,7 +17,13 @@ from edge_agent.inputs.registers import Block, RegisterSettings
 from edge_agent.inputs.sources import Sources
 from edge_agent.sensors.adapter import AdapterError, Harvest, Surroundings
 from edge_agent.sensors.modbus import ModbusSettings, harvests
-from tests.simulators.modbus_server import ModbusDevices, modbus_rtu, modbus_tcp, pty_pair
+from tests.simulators.modbus_server import (
+    ModbusDevices,
+    modbus_rtu,
+    modbus_rtu_over_tcp,
+    modbus_tcp,
+    pty_pair,
+)
 
 TIMEOUT = 0.2
 
@@ -51,11 +58,14 @@ def devices() -> ModbusDevices:
     return ModbusDevices(memory())  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=["tcp", "rtu"])
+SERVERS = {"tcp": modbus_tcp, "rtu": modbus_rtu, "rtu-over-tcp": modbus_rtu_over_tcp}
+
+
+@pytest.fixture(params=SERVERS)
 async def served(
     request: pytest.FixtureRequest, devices: ModbusDevices
 ) -> AsyncIterator[ModbusDevices]:
-    async with {"tcp": modbus_tcp, "rtu": modbus_rtu}[request.param](devices) as serving:
+    async with SERVERS[request.param](devices) as serving:
         yield serving
 
 
@@ -79,6 +89,7 @@ def settings(
         "device": served.device,
         "host": "" if served.device else "127.0.0.1",
         "port": served.port or 502,
+        "rtu_over_tcp": bool(served.port) and served.framer is FramerType.RTU,
         "unit_id": unit,
         "interval_seconds": 0.1,
         "timeout_seconds": TIMEOUT,
@@ -208,11 +219,12 @@ async def test_a_connection_that_breaks_is_made_anew(
         assert await first(harvests(replace(configured, port=again.port), surroundings)) == EXPECTED
 
 
+@pytest.mark.parametrize("framer", [FramerType.SOCKET, FramerType.RTU])
 async def test_a_connection_that_the_device_forgot_costs_no_reading(
-    devices: ModbusDevices, surroundings: Surroundings
+    devices: ModbusDevices, surroundings: Surroundings, framer: FramerType
 ) -> None:
     async with (
-        modbus_tcp(devices) as served,
+        modbus_tcp(devices, framer) as served,
         aclosing(harvests(settings(served), surroundings)) as found,
     ):
         await anext(found)

@@ -10,7 +10,7 @@ import errno
 import os
 import tty
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -43,6 +43,7 @@ class ModbusDevices:
     delays: list[float] = field(default_factory=list)
     port: int = 0
     device: str = ""
+    framer: FramerType = FramerType.RTU
     forgotten: bool = False
 
     def forget(self) -> None:
@@ -81,15 +82,19 @@ class ModbusDevices:
             return b""
         if self.misbehaviour == "garbled":
             return octets[:-1] + bytes([octets[-1] ^ 0xFF])
-        place = 0 if self.device else 6  # of the unit: first on a serial line, after MBAP on TCP
+        place = 6 if self.framer is FramerType.SOCKET else 0  # of the unit: after MBAP, or first
         return octets[:place] + bytes([octets[place] ^ 0x40]) + octets[place + 1 :]
 
 
 @asynccontextmanager
-async def modbus_tcp(devices: ModbusDevices) -> AsyncIterator[ModbusDevices]:
+async def modbus_tcp(
+    devices: ModbusDevices, framer: FramerType = FramerType.SOCKET
+) -> AsyncIterator[ModbusDevices]:
     """Serve on a free port of loopback, told in `devices.port`."""
+    devices.framer = framer
     server = ModbusTcpServer(
         _placeholder(),
+        framer=framer,
         address=("127.0.0.1", 0),
         trace_packet=devices.spoil,
         trace_connect=devices.connected,
@@ -98,6 +103,11 @@ async def modbus_tcp(devices: ModbusDevices) -> AsyncIterator[ModbusDevices]:
         listening = cast("asyncio.Server", server.transport)
         devices.port = listening.sockets[0].getsockname()[1]
         yield devices
+
+
+def modbus_rtu_over_tcp(devices: ModbusDevices) -> AbstractAsyncContextManager[ModbusDevices]:
+    """Serve like a converter that only carries the bytes of a serial line."""
+    return modbus_tcp(devices, FramerType.RTU)
 
 
 @asynccontextmanager
