@@ -3,10 +3,11 @@
 What a frame looks like is told by a function of the sensor's; it may be handed anything.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Generic, Literal, TypeVar
 
-from device_protocol.reading import Quality
+from device_protocol.reading import UNFLAGGED, Quality
 from edge_agent.inputs.serial_line import SerialLine, SerialLineError
 
 F = TypeVar("F")
@@ -54,20 +55,30 @@ class FrameReader(Generic[F]):
             SerialLineError: there has been no frame for too long, or the port is gone.
         """
         while True:
-            frame = self._take(self._buffer)
-            now = self._monotonic()
-            if frame is not None or may_be_silent:
-                self._heard, self._bytes_since = now, 0
-            if frame is not None:
+            if (frame := self._taken()) is not None:
                 return frame
-            if now >= until:
-                return None
-            silent_at = until if may_be_silent else self._heard + self._silence_seconds
-            if now >= silent_at:
-                raise self._silence()
-            found = await self._line.read_for(min(until, silent_at) - now)
+            silent_at = math.inf if may_be_silent else self._heard + self._silence_seconds
+            end = min(until, silent_at)
+            # Also when the time is up: what has come meanwhile is taken before anything is missed.
+            found = await self._line.read_for(end - self._monotonic())
             self._bytes_since += len(found)
             self._buffer += found
+            now = self._monotonic()
+            if now < end:
+                continue
+            if (frame := self._taken()) is not None:
+                return frame
+            if now >= silent_at:
+                raise self._silence()
+            if may_be_silent:
+                self._heard, self._bytes_since = now, 0
+            return None
+
+    def _taken(self) -> F | None:
+        frame = self._take(self._buffer)
+        if frame is not None:
+            self._heard, self._bytes_since = self._monotonic(), 0
+        return frame
 
     def _silence(self) -> SerialLineError:
         seconds = f"{self._silence_seconds:g} s"
@@ -104,10 +115,10 @@ class Gathering:
         used = warm or self._frames
         self._frames = []
         if not used:
-            return {}, Quality(0)
+            return {}, UNFLAGGED
         if len(used) == 1:
             return dict(used[0][0]), used[0][1]
-        quality = Quality(0)
+        quality = UNFLAGGED
         for _, each in used:
             quality |= each
         names = used[0][0]

@@ -16,7 +16,7 @@ from struct import unpack_from
 from typing import Final, Literal
 
 from device_protocol.description import Datastream
-from device_protocol.reading import Quality, Reading
+from device_protocol.reading import UNFLAGGED, Quality, Reading
 from edge_agent.inputs.frames import FrameReader, Gathering, Statistic
 from edge_agent.inputs.serial_line import open_line
 from edge_agent.sensors.adapter import (
@@ -217,7 +217,7 @@ async def harvests(
                 cold = clock.monotonic() < warm
                 gathering.add(
                     frame.results(particles=settings.particles),
-                    Quality.WARMING_UP if cold else Quality(0),
+                    Quality.WARMING_UP if cold else UNFLAGGED,
                 )
             found, quality = gathering.harvest()
             now = clock.now()

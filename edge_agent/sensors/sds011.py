@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from device_protocol.description import Datastream
-from device_protocol.reading import Quality, Reading
+from device_protocol.reading import UNFLAGGED, Quality, Reading
 from edge_agent.clock import Clock
 from edge_agent.inputs.frames import FrameReader, Gathering, Statistic
 from edge_agent.inputs.serial_line import SerialLine, open_line
@@ -111,7 +111,7 @@ class Report:
     def quality(self) -> Quality:
         """What is to be said of it; see the head of this file."""
         nothing = not self.pm25 and not self.pm10
-        return Quality.SUSPECT if nothing or max(self.pm25, self.pm10) >= _TOP else Quality(0)
+        return Quality.SUSPECT if nothing or max(self.pm25, self.pm10) >= _TOP else UNFLAGGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +240,7 @@ class _Sensor:
         while (frame := await self._reader.next(until)) is not None:
             if isinstance(frame, Report):
                 cold = self._clock.monotonic() < warm
-                warming_up = Quality.WARMING_UP if cold else Quality(0)
+                warming_up = Quality.WARMING_UP if cold else UNFLAGGED
                 results = {"pm25": frame.pm25, "pm10": frame.pm10}
                 gathering.add(results, frame.quality | warming_up)
         found, quality = gathering.harvest()
