@@ -90,7 +90,9 @@ def export_rows(site: Site, value: CurrentValue, series: Series) -> Iterator[Seq
         for key in ("replay", "source", "licence")
     )
     what = what_it_is(
-        value.averaging_seconds, total=stream_of(value).aggregation is Aggregation.TOTAL
+        value.averaging_seconds,
+        total=stream_of(value).aggregation is Aggregation.TOTAL,
+        aggregate=value.properties.get("aggregate"),
     )
     if series.bin_seconds:
         what = f"{what}; summed up over {duration_text(series.bin_seconds)}"

@@ -135,7 +135,11 @@ def value_row(current: CurrentValue, now: datetime) -> ValueRow:
         value=result_text(current.value, current.result),
         unit=unit_symbol(current.unit),
         unit_name=unit.label if unit else current.unit,
-        what=what_it_is(current.averaging_seconds, total=aggregation is Aggregation.TOTAL),
+        what=what_it_is(
+            current.averaging_seconds,
+            total=aggregation is Aggregation.TOTAL,
+            aggregate=current.properties.get("aggregate"),
+        ),
         time_iso=iso_text(time) if time else "",
         time=short_time_text(time, now) if time else "",
         age=age_text((now - time).total_seconds()) if time else "",

@@ -142,6 +142,15 @@ _CALM_FLAGS: Final = (  # they do not say that the value is wrong
     REPLAYED | CLOCK_UNSYNCHRONISED | TIME_RECONSTRUCTED
 )
 
+AGGREGATES: Final[Mapping[str, str]] = {
+    "mean": "Mean",
+    "max": "Greatest",
+    "min": "Least",
+    "sum": "Total",
+    "count": "Number",
+}
+"""What a gateway made of the readings of an interval."""
+
 REASONS: Final[Mapping[str, str]] = {
     "size": "A message was larger than the limit.",
     "encoding": "A message was not well-formed, or not in the one agreed form.",
@@ -226,11 +235,14 @@ def result_text(value: float | None, result: Any) -> str:
     return "" if result is None else str(result)
 
 
-def what_it_is(averaging_seconds: int, *, total: bool = False) -> str:
-    """Return what one result stands for: an instant, or a mean or total over how long."""
+def what_it_is(averaging_seconds: int, *, total: bool = False, aggregate: object = None) -> str:
+    """Return what one result stands for: an instant, or a mean or total over how long.
+
+    aggregate: what its gateway says that it made of readings, in the datastream's properties.
+    """
     if averaging_seconds == 0:
         return "Instant reading"
-    kind = "Total" if total else "Mean"
+    kind = AGGREGATES.get(str(aggregate), "Total" if total else "Mean")
     return f"{kind} over {duration_text(averaging_seconds)}"
 
 

@@ -77,6 +77,9 @@ def test_what_a_value_is() -> None:
     assert what_it_is(0) == "Instant reading"
     assert what_it_is(3600) == "Mean over 1 hour"
     assert what_it_is(900, total=True) == "Total over 15 minutes"
+    assert what_it_is(900, aggregate="max") == "Greatest over 15 minutes"
+    assert what_it_is(900, total=True, aggregate="mean") == "Mean over 15 minutes"
+    assert what_it_is(900, aggregate="a surprise") == "Mean over 15 minutes"
 
 
 @given(st.integers(0, 255))
