@@ -1,6 +1,7 @@
 """Radio sensors of the licence-free bands, as rtl_433 decodes them; one for each transmitter.
 
-This file runs rtl_433, or reads a FIFO that another one writes; sensors of one command share it.
+This file runs rtl_433, or reads a FIFO or file that another one writes; sensors of one command
+share it.
 What its lines say is in `inputs.radio_packets`, how values become results in `inputs.fields`.
 Tyre sensors and car keys, which identify vehicles, go no further than here: they are not named,
 not counted, not logged, unless a sensor says that the vehicle is the council's own.
@@ -16,7 +17,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, M
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, Literal
+from typing import Final, Literal
 
 from device_protocol.description import Datastream
 from edge_agent.clock import Clock
@@ -52,6 +53,7 @@ _CHUNK_BYTES: Final = 65_536
 _LAST_WORDS: Final = 3  # lines of stderr that are told when it ends
 _LAST_WORDS_BYTES: Final = 300
 _PATIENCE_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 1.0  # between two looks at whether a file has grown
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,9 @@ class Rtl433Settings(SensorSettings):
         default=_COMMAND,
         pattern=r"[^\0]+",
     )
-    fifo: Path | None = setting(
-        "Read this FIFO, which an rtl_433 run by others writes to, instead of running a command.",
+    file: Path | None = setting(
+        "Read this FIFO, or what is added to this file, where an rtl_433 run by others writes to, "
+        "instead of running a command.",
         default=None,
     )
     model: str = setting("The transmitter's `model` as rtl_433 prints it.", pattern=r".+")
@@ -127,7 +130,7 @@ async def harvests(
 ) -> AsyncGenerator[Harvest, None]:
     """Yield what each packet of the transmitter says; what it repeats only once."""
     sources, clock = surroundings.sources, surroundings.clock
-    source = settings.fifo or settings.command
+    source = settings.file or settings.command
     faults = Faults(settings.urn)
     repeats = Repeats(settings.repeat_seconds)
     async with sources.shared(("rtl_433 claims", source), _no_claims) as claims:
@@ -161,10 +164,10 @@ async def packets(
     """Yield each packet for every claim on it, or under its own name where there is none.
 
     Raises:
-        AdapterError: the command has ended or cannot be run; the FIFO is none.
+        AdapterError: the command has ended or cannot be run; the file cannot be read.
     """
     faults = Faults(str(source))
-    opening = fifo_chunks(source) if isinstance(source, Path) else command_chunks(source)
+    opening = file_chunks(source) if isinstance(source, Path) else command_chunks(source)
     splitter = LineSplitter()
     async with aclosing(opening) as chunks:
         async for chunk in chunks:
@@ -221,13 +224,38 @@ async def command_chunks(command: tuple[str, ...]) -> AsyncGenerator[bytes, None
         await _end(process)
 
 
-async def fifo_chunks(path: Path) -> AsyncGenerator[bytes, None]:
-    """Yield what is written to a FIFO, by however many writers one after the other.
+async def file_chunks(path: Path) -> AsyncGenerator[bytes, None]:
+    """Yield what is written to a FIFO or added to a file from now on.
+
+    Writers may come and go; a file may be cut or replaced by a new one.
 
     Raises:
-        AdapterError: there is none at `path`.
+        AdapterError: it cannot be read.
     """
-    file = _open_fifo(path)
+    try:
+        chunks = _written(path) if _is_fifo(path) else _added(path)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
+    except OSError as error:
+        raise AdapterError(f"{path}: {error.strerror}") from error
+
+
+async def _added(path: Path) -> AsyncGenerator[bytes, None]:
+    growing = _GrowingFile(path)
+    try:
+        while True:
+            if chunk := await asyncio.to_thread(growing.read):
+                yield chunk
+            else:
+                await asyncio.sleep(_LOOK_SECONDS)
+    finally:
+        growing.close()
+
+
+async def _written(fifo: Path) -> AsyncGenerator[bytes, None]:
+    # Opened for writing, too: so it does not end whenever a writer does.
+    file = os.fdopen(os.open(fifo, os.O_RDWR | os.O_NONBLOCK), "rb", buffering=0)
     reader = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), file
@@ -239,14 +267,38 @@ async def fifo_chunks(path: Path) -> AsyncGenerator[bytes, None]:
         transport.close()
 
 
-def _open_fifo(path: Path) -> BinaryIO:
-    try:
-        if not stat.S_ISFIFO(path.stat().st_mode):
-            raise AdapterError(f"{path} is not a FIFO; make one with mkfifo")
-        # Open for writing, too: so it does not end whenever a writer does.
-        return os.fdopen(os.open(path, os.O_RDWR | os.O_NONBLOCK), "rb", buffering=0)
-    except OSError as error:
-        raise AdapterError(f"{path}: {error.strerror}") from error
+class _GrowingFile:
+    """A file that others add to, read from its present end on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("rb", buffering=0)
+        self._file.seek(0, os.SEEK_END)
+
+    def read(self) -> bytes:
+        """Return what has been added; from its beginning where a new file stands there."""
+        if added := self._file.read(_CHUNK_BYTES):
+            return added
+        if self._is_another():
+            self._file.close()
+            self._file = self._path.open("rb", buffering=0)
+        return self._file.read(_CHUNK_BYTES)
+
+    def close(self) -> None:
+        """Read no more."""
+        self._file.close()
+
+    def _is_another(self) -> bool:
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            return False  # moved away, and not yet made anew
+        ours = os.fstat(self._file.fileno())
+        return not os.path.samestat(there, ours) or there.st_size < self._file.tell()
+
+
+def _is_fifo(path: Path) -> bool:
+    return stat.S_ISFIFO(path.stat().st_mode)
 
 
 async def _drain(process: Process, words: deque[bytes]) -> None:

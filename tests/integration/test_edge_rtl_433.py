@@ -16,8 +16,9 @@ from edge_agent.clock import Clock
 from edge_agent.inputs import sources as sources_module
 from edge_agent.inputs.fields import FieldSettings
 from edge_agent.inputs.sources import Sources
+from edge_agent.sensors import rtl_433
 from edge_agent.sensors.adapter import AdapterError, Surroundings
-from edge_agent.sensors.rtl_433 import Rtl433Settings, datastreams, harvests
+from edge_agent.sensors.rtl_433 import Rtl433Settings, datastreams, file_chunks, harvests
 
 LINES = Path(__file__).parents[1] / "data/rtl_433/lines.jsonl"
 WAITS = "import sys, time; sys.stdout.write(open(sys.argv[1]).read()); sys.stdout.flush(); "
@@ -148,7 +149,7 @@ async def test_a_repeated_packet_is_one_reading(surroundings: Surroundings, tmp_
     os.mkfifo(fifo)
     line = b'{"model": "Fineoffset-WH51", "moisture": %d, "rssi": -%d, "sequence_num": %d}\n'
     sent = b"".join(line % (moisture, at, at) for at, moisture in enumerate((44, 44, 44, 45)))
-    sensor = settings("Fineoffset-WH51", MOISTURE, fifo=fifo, repeat_seconds=60.0)
+    sensor = settings("Fineoffset-WH51", MOISTURE, file=fifo, repeat_seconds=60.0)
     async with aclosing(harvests(sensor, surroundings)) as found:
         reading = asyncio.ensure_future(anext(found))
         await asyncio.to_thread(fifo.write_bytes, sent)
@@ -161,7 +162,7 @@ async def test_a_fifo_lives_on_when_its_writer_ends_and_garbage_between_is_left_
 ) -> None:
     fifo = tmp_path / "packets"
     os.mkfifo(fifo)
-    found = harvests(settings("Nexus-TH", TEMPERATURE, fifo=fifo), surroundings)
+    found = harvests(settings("Nexus-TH", TEMPERATURE, file=fifo), surroundings)
     async with aclosing(found):
         reading = asyncio.ensure_future(anext(found))
         for text in ("Tuned to 433.92MHz.\n" * 3, '{"model": "Nexus-TH", "temper'):
@@ -189,17 +190,45 @@ async def test_the_end_of_the_program_fails_every_sensor_with_its_last_words(
         )
 
 
-async def test_a_program_that_is_not_there_and_a_file_that_is_no_fifo_are_named(
+async def test_a_program_and_a_file_that_are_not_there_are_named(
     surroundings: Surroundings, tmp_path: Path
 ) -> None:
     absent = settings("Nexus-TH", TEMPERATURE, command=("rtl_432",))
     with pytest.raises(AdapterError, match="rtl_432 cannot be run: No such file"):
         await first(absent, surroundings)
-    (tmp_path / "plain").touch()
-    for name, reason in (("plain", "not a FIFO; make one with mkfifo"), ("none", "No such file")):
-        sensor = settings("Nexus-TH", TEMPERATURE, fifo=tmp_path / name)
-        with pytest.raises(AdapterError, match=reason):
-            await first(sensor, surroundings)
+    gone = settings("Nexus-TH", TEMPERATURE, file=tmp_path / "none")
+    with pytest.raises(AdapterError, match="none: No such file"):
+        await first(gone, surroundings)
+
+
+async def test_what_is_added_to_a_file_is_read_also_when_a_new_one_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rtl_433, "_LOOK_SECONDS", 0.01)
+    log = tmp_path / "packets.json"
+    log.write_text("long before\n")
+    looked = asyncio.Event()
+    sleep = asyncio.sleep
+
+    async def look_again(seconds: float) -> None:
+        looked.set()
+        await sleep(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", look_again)
+    async with aclosing(file_chunks(log)) as chunks:
+        reading = asyncio.ensure_future(anext(chunks))
+        await looked.wait()
+        with log.open("a") as file:
+            file.write("added\n")
+        assert await reading == b"added\n"
+        log.rename(tmp_path / "packets.json.1")
+        with (tmp_path / "packets.json.1").open("a") as file:
+            file.write("still to the old one\n")
+        assert await anext(chunks) == b"still to the old one\n"
+        log.write_text("new\n")
+        assert await anext(chunks) == b"new\n"
+        log.write_text("c\n")  # cut: shorter than what was read
+        assert await anext(chunks) == b"c\n"
 
 
 async def test_a_program_that_talks_much_on_stderr_is_not_held_up_and_ends_with_its_reader(
