@@ -65,7 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         width = max((len(str(row["name"])) for row in rows), default=0)
         for row in rows:
-            words = (row["result"], row["unit"], f"at {row['time']}" if row["time"] else None)
+            unit = row["unit"] if isinstance(row["result"], float) else None
+            words = (row["result"], unit, f"at {row['time']}" if row["time"] else None)
             shown = " ".join(str(word) for word in words if word is not None)
             print(f"{row['name']:{width}}  {shown}")
     return 0

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from device_protocol.unit_table import BOOLEAN_UNIT, nearest, unit_symbols
 from edge_agent.sensors.adapter import SHORT_NAME, DatastreamSettings
 from runtime.settings import KeyPath, setting
 
 Endian = Literal["big", "little"]
 
-BOOLEAN_UNIT: Final = "bool"
 DIMENSIONLESS: Final = "1"
 FLAGS_BYTES: Final = 2
 
@@ -243,6 +243,12 @@ class DecoderSettings:
         decoded = {field.name for fields in groups for field in fields if not field.time}
         if not self.datastream:
             yield ("datastream",), "must be at least one"
+        for index, one in enumerate(self.datastream):
+            if one.unit not in unit_symbols():
+                yield (
+                    ("datastream", index, "unit"),
+                    f"is no unit{nearest(one.unit, unit_symbols())}",
+                )
         for index, name in enumerate(names):
             if name in names[:index]:
                 yield ("datastream", index, "name"), "stands twice as the name of a datastream"

@@ -9,12 +9,12 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from device_protocol.unit_table import BOOLEAN_UNIT
 from edge_agent.inputs.decoder_tables import (
-    BOOLEAN_UNIT,
     FLAGS_BYTES,
     DecoderSettings,
     Endian,
@@ -31,6 +31,7 @@ Result = float | bool | str
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN_BYTES: Final = 4
+_MOST_TABLES: Final = 64
 
 
 class FrameError(ValueError):
@@ -61,15 +62,25 @@ def decoder_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in TABLES.glob("*.toml")))
 
 
-@cache
 def load_decoder(path: Path) -> "Decoder":
-    """Return the decoder of the table at `path`, read once; a name alone is one of ours.
+    """Return the decoder of the table at `path`; a name alone is one of ours.
+
+    A table is read once, until its file changes.
 
     Raises:
         runtime.settings.SettingsError: there is no such table, or all that is wrong with it.
     """
     own = path if path.suffix == ".toml" else TABLES / f"{path.name}.toml"
-    return Decoder(load(DecoderSettings, own))
+    try:
+        state = own.stat()
+    except OSError:
+        return Decoder(load(DecoderSettings, own))  # which says so
+    return _loaded(own, (state.st_ino, state.st_mtime_ns, state.st_size))
+
+
+@lru_cache(maxsize=_MOST_TABLES)
+def _loaded(path: Path, _state: tuple[int, int, int]) -> "Decoder":
+    return Decoder(load(DecoderSettings, path))
 
 
 class Decoder:

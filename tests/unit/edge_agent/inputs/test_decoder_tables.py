@@ -159,6 +159,7 @@ MISTAKES = [
     ("flags_at = 1\n", "", "must be given where there are blocks, and only there"),
     ("bit = 3", "bit = 0", "message[3].block: must have bits that rise"),
     ("bit = 3", "bit = 16", "bit = 16: must be a whole number from 0 to 15"),
+    ('unit = "m"', 'unit = "ft"', '10: datastream[1].unit = "ft": is no unit'),
     ('unit = "m"\n', "", "datastream[1].unit: is missing"),
 ]
 
@@ -194,3 +195,11 @@ def test_the_tables_that_come_with_the_agent_speak_of_known_units_and_properties
 def test_a_table_is_read_once_however_many_devices_use_it() -> None:
     assert load_decoder(Path("milesight-ws302")) is load_decoder(Path("milesight-ws302"))
     assert (TABLES / "milesight-ws302.toml").is_file()
+
+
+def test_a_table_that_has_changed_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(GOOD)
+    assert load_decoder(path).table.model == "E1"
+    path.write_text(GOOD.replace('"E1"', '"E1-b"'))
+    assert load_decoder(path).table.model == "E1-b"
