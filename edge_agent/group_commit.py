@@ -58,6 +58,7 @@ class GroupCommit:
     oldest_unsent: monotonic time at which the oldest reading entered that the uplink has not
         taken yet; None when it has taken all. The uplink keeps it.
     commits: how many there have been.
+    settled: the highest number of a reading that was held and is no more.
     failing: why the spool cannot be written at present, if it cannot.
     """
 
@@ -72,6 +73,7 @@ class GroupCommit:
         self.on_commit: Callable[[], None] = lambda: None
         self.oldest_unsent: float | None = float("-inf")
         self.commits = 0
+        self.settled = 0
         self.failing: str | None = None
         self.spool = spool
         self._thread = thread
@@ -190,7 +192,10 @@ class GroupCommit:
         return self._clock.is_to_be_set()
 
     async def _settle(self) -> bool:
-        """Give every held reading the time it is to be sent with; return whether that is done."""
+        """Give some held readings the time they are to be sent with; return whether that worked.
+
+        The others' turn comes after what is due meanwhile.
+        """
         now = int(self._clock.unix())
         settle = partial(self.spool.settle, self._clock.settled, now)
         try:
@@ -198,6 +203,7 @@ class GroupCommit:
         except sqlite3.DatabaseError as error:
             self.failing = str(error)
             return False
+        self.settled = self.highest
         self._note_commit(self._clock.monotonic())
         return True
 

@@ -1,10 +1,11 @@
 """What the next message carries, and when it is due: live readings first, the backlog beside them.
 
 What was in the spool at the start is backlog (`edge_agent.drain`), and so is everything that has
-gathered by the end of half a minute or more in which nothing could be sent. As long as there is
-some, every message takes what is live at the moment and is filled up from the backlog at its
-pace; if there is more live than fits, a quarter of the message stays for the backlog. Sealing is
-`edge_agent.sealer`'s, sending `edge_agent.uplink`'s business.
+gathered by the end of half a minute or more in which nothing could be sent, or was held until
+the clock was set. As long as there is some, every message takes what is live at the moment and
+is filled up from the backlog at its pace; if there is more live than fits, a quarter of the
+message stays for the backlog. Sealing is `edge_agent.sealer`'s, sending `edge_agent.uplink`'s
+business.
 """
 
 from collections.abc import Sequence
@@ -68,6 +69,8 @@ class NextMessage:
         since, self._blocked_since = self._blocked_since, None
         if since is not None and self._clock.monotonic() - since > _STALL_SECONDS:
             self._sealer.lanes.split(self._spool.highest)
+        if self._spool.settled > self._sealer.lanes.boundary:
+            self._sealer.lanes.split(self._spool.settled)
 
     async def _seal_readings(self) -> Outgoing | None:
         flush = self._seconds_until_flush() <= 0

@@ -167,15 +167,15 @@ class Spool:
         self.dropped += self._in_transaction(change)
 
     def settle(self, settled: Callable[[Reading], Reading], now: int) -> None:
-        """Let every held reading be read from now on, as `settled` makes it.
+        """Let some held readings be read from now on, as `settled` makes them.
 
-        Their numbers are new ones, above all others: nothing appears among what was read.
+        The highest priority goes first, of each the oldest. Their numbers are new ones, above all
+        others: nothing appears among what was read.
 
         Raises:
-            sqlite3.DatabaseError: as `write`; some may still be held.
+            sqlite3.DatabaseError: as `write`.
         """
-        while self.held:
-            self.dropped += self._in_transaction(lambda: self._settle_some(settled, now))
+        self.dropped += self._in_transaction(lambda: self._settle_some(settled, now))
 
     def read(self, spans: Iterable[Span], limit: int) -> list[Waiting]:
         """Return `limit` readings of one span after the other, the oldest of each first.
@@ -366,11 +366,14 @@ class Spool:
 
     def _settle_some(self, settled: Callable[[Reading], Reading], now: int) -> int:
         """Settle the first held rows; return how many were found changed by the disk."""
-        rows = self._database.execute(
-            "SELECT place, accepted, body, checksum FROM reading WHERE place >= ?"
-            " ORDER BY place LIMIT ?",
-            (FIRST_HELD, _SETTLE_ROWS),
-        ).fetchall()
+        rows: list[salvage.Row] = []
+        for band in sorted(BANDS, reverse=True):
+            if not rows and place_of(band, 0) >= FIRST_HELD:
+                rows = self._database.execute(
+                    "SELECT place, accepted, body, checksum FROM reading"
+                    " WHERE place BETWEEN ? AND ? ORDER BY place LIMIT ?",
+                    (place_of(band, 0), place_of(band, HIGHEST_NUMBER), _SETTLE_ROWS),
+                ).fetchall()
         sound = [row for row in rows if checksum_of(row[0], row[2].encode()) == row[3]]
         self._database.executemany(
             "DELETE FROM reading WHERE place = ?", [(row[0],) for row in rows]
@@ -406,7 +409,7 @@ class Spool:
         return dropped
 
     def _drop_some(self) -> int:
-        """Drop the oldest of the lowest priority; held ones come last, of which there are few."""
+        """Drop the oldest of the lowest priority; held ones, which are newer, go last."""
         (held,) = self._database.execute(
             "SELECT count(*) FROM (SELECT place FROM reading ORDER BY place LIMIT ?)"
             " WHERE place >= ?",
