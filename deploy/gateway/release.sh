@@ -199,6 +199,7 @@ should_run() { # whether an agent is meant to run here
 # Puts a release into use and lets it prove itself; goes back if it does not.
 change_to() { # name, seconds for the trial
     old=$(name_of "$opt/current")
+    proved=''
     if [ "$old" = "$1" ]; then
         use_release "$1"
         return 0
@@ -209,7 +210,8 @@ change_to() { # name, seconds for the trial
     settle "$2"
 }
 
-settle() { # seconds for the trial
+settle() { # seconds for the trial; sets $proved if there was one, and it went well
+    proved=''
     [ -f "$opt/trial" ] || return 0
     old=$(cat "$opt/trial")
     new=$(name_of "$opt/current")
@@ -217,6 +219,7 @@ settle() { # seconds for the trial
         [ "$old" = "$new" ] || point "$opt/previous" "releases/$old"
         rm "$opt/trial"
         prune
+        proved=yes
         return 0
     fi
     say "release $new does not run: $unhealthy; going back to $old" >&2
