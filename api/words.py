@@ -88,6 +88,7 @@ PROPERTY_NAMES: Final[Mapping[str, str]] = {
     "unclaimed_devices": "Unknown devices heard",
     "agent_version": "Release of the agent",
     "sample_count": "Readings behind an aggregate",
+    "privacy_filter": "Privacy filter",
 }
 """Short names of observed properties, where the registry's own is long."""
 

@@ -67,6 +67,7 @@ class Pipeline:
             {name: check.repeat_seconds for name, check in sensor.checks.items()}
         )
         self._complained: set[str] = set()
+        self._filter_told = False
         self._filter = self._make_filter(streams, state_directory)
         self.aggregation = self._make_aggregation(streams)
 
@@ -95,7 +96,14 @@ class Pipeline:
         Raises:
             OSError: the salt of a privacy filter could not be stored.
         """
-        return [told for reading in readings if (told := self._process(reading)) is not None]
+        told = [] if self._filter is None or self._filter_told else [self._tell(self._filter)]
+        told += [passed for reading in readings if (passed := self._process(reading)) is not None]
+        return told
+
+    def _tell(self, passed: "Filter") -> Reading:
+        """Return the version of the filter, ahead of the first reading."""
+        self._filter_told = True
+        return passed.told_at(self._clock.now())
 
     def _process(self, reading: Reading) -> Reading | None:
         tally = self._tally

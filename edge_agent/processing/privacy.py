@@ -1,8 +1,9 @@
 """What must not leave the gateway: dropped, hashed, coarsened or withheld before it is signed.
 
 `Filter` is pure but for the salt it is given. What it does is said, with a version, in the
-description of every datastream it touches, which the gateway signs: whoever holds the data can
-prove under which filter they were made.
+description of every datastream of its sensor; and the version is a reading of its own, ahead of
+the first that passes after every start. Both are signed, and readings go in the order they were
+taken: whoever holds the data can prove which filter they have passed.
 """
 
 import hashlib
@@ -10,17 +11,21 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from device_protocol.description import Datastream
 from device_protocol.reading import Reading
 from edge_agent import durable
-from edge_agent.processing.kinds import COUNT_UNIT, POSITIONS
+from edge_agent.processing.kinds import COUNT_UNIT, POSITIONS, TEXT_UNIT
 from edge_agent.processing.settings import PrivacySettings
 
 CODE_VERSION: Final = 1
 """Counts the versions of this module's rules: raise it with every change to what leaves."""
+
+NAME: Final = "privacy_filter"
+"""Short name of the datastream that tells the version."""
 
 _SALT_BYTES: Final = 32
 _HASH_BYTES: Final = 8
@@ -33,14 +38,26 @@ def version(settings: PrivacySettings) -> str:
     return f"{CODE_VERSION}-{hashlib.blake2b(said.encode(), digest_size=6).hexdigest()}"
 
 
-def properties(settings: PrivacySettings, stream: Datastream) -> dict[str, str]:
+def stream() -> Datastream:
+    """Return the datastream of the filter's version."""
+    return Datastream(
+        name=NAME,
+        title="Privacy filter",
+        description="Which version of the filter the readings after this one have passed.",
+        observed_property="privacy_filter",
+        unit=TEXT_UNIT,
+        period_seconds=None,
+    )
+
+
+def properties(settings: PrivacySettings, of: Datastream) -> dict[str, str]:
     """Return what the description of a datastream says of the filter."""
     said = {"privacy_filter": version(settings)}
-    if stream.name in settings.hash:
+    if of.name in settings.hash:
         said["privacy"] = (
             f"keyed hash of an identifier; the key is thrown away every {settings.salt_hours} h"
         )
-    elif stream.observed_property in POSITIONS and settings.position_decimals is not None:
+    elif of.observed_property in POSITIONS and settings.position_decimals is not None:
         said["privacy"] = f"rounded to {settings.position_decimals} decimals of a degree"
     elif settings.minimum_count:
         said["privacy"] = f"withheld where fewer than {settings.minimum_count} and not 0"
@@ -66,6 +83,16 @@ class Filter:
         }
         self._counts = {name for name, stream in streams.items() if stream.unit == COUNT_UNIT}
         self._salt = salt
+
+    def told_at(self, time: datetime) -> Reading:
+        """Return the reading that tells which filter is in force from this time on."""
+        return Reading(
+            sensor=self._sensor,
+            name=NAME,
+            phenomenon_time=time,
+            result=version(self._settings),
+            unit="",
+        )
 
     def pass_on(self, reading: Reading) -> Reading | None:
         """Return what may be known of a reading as it came; None if nothing."""

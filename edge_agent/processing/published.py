@@ -21,6 +21,8 @@ def _let_out(sensor: SensorSettings, measured: Iterable[Datastream]) -> Iterator
         from edge_agent.processing import aggregation  # noqa: PLC0415  # costs memory
     if privacy is not None:
         from edge_agent.processing import privacy as filters  # noqa: PLC0415  # costs memory
+
+        yield replace(filters.stream(), properties=filters.properties(privacy, filters.stream()))
     for stream in measured:
         if privacy is not None:
             if stream.name in privacy.drop:

@@ -237,10 +237,11 @@ async def test_readings_that_pass_and_those_that_are_summed_up_are_acknowledged_
         plate = reading("AB12", 1, "plate", "")
         script.put_nowait(Harvest((reading(1.0, 1), bay, plate), stored=stored))
         await eventually(lambda: bool(told))
-        assert told == [(1, 1)]
+        assert told == [(2, 1)]
         gateway.minute = 20
-        await eventually(lambda: len(gateway.spooled()) == 3)
-    assert [each.name for each in gateway.spooled()] == ["bay", "no2.mean", "no2.n"]
+        await eventually(lambda: len(gateway.spooled()) == 4)
+    names = [each.name for each in gateway.spooled()]
+    assert names == ["privacy_filter", "bay", "no2.mean", "no2.n"]
     assert "AB12" not in "".join(path.read_text("latin-1") for path in gateway.directory.iterdir())
 
 
@@ -350,6 +351,7 @@ async def test_flags_and_filter_of_a_gateway_are_read_in_sensorthings(
         (44.0, ["suspect"]),
     ]
     assert [each[1] for each in seen if each[0] == "people"] == [8.0]
+    assert [each[1] for each in seen if each[0] == "Privacy filter"] == [version(privacy)]
     [(_, tag, _)] = [each for each in seen if each[0] == "tag"]
     assert len(tag) == 16
     assert "AB12" not in json.dumps(stored)

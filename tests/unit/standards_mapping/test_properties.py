@@ -15,16 +15,6 @@ OWN = {
     "spool_oldest_age": "s",
     "clock_quality": "1",
     "configuration_version": "count",
-    "spool_bytes": "By",
-    "spool_dropped": "count",
-    "spool_salvaged": "count",
-    "agent_memory": "By",
-    "flash_written": "By",
-    "uptime": "s",
-    "adapters_running": "count",
-    "adapters_failing": "count",
-    "unclaimed_devices": "count",
-    "agent_version": "1",
     "particles_0_3": "count",
     "particles_0_5": "count",
     "particles_1": "count",
@@ -84,6 +74,7 @@ OWN = {
     "mains_frequency": "Hz",
     "rain_total": "mm",
     "door_open": "bool",
+    "privacy_filter": "1",
 }
 
 

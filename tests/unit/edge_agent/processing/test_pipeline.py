@@ -9,6 +9,7 @@ import pytest
 from device_protocol.reading import Quality
 from edge_agent.clock import Clock
 from edge_agent.processing.pipeline import Pipeline
+from edge_agent.processing.privacy import version
 from edge_agent.processing.published import coarsened, published
 from edge_agent.processing.settings import AggregateSettings, CheckSettings, PrivacySettings
 from edge_agent.sensors.host import HostSettings
@@ -77,10 +78,19 @@ def test_identifiers_and_small_counts_do_not_leave(new: New, tally: Tally) -> No
             reading(51.52345, name="lat"),
         ]
     )
-    assert [each.name for each in told] == ["tag", "people", "lat"]
+    assert [each.name for each in told] == ["privacy_filter", "tag", "people", "lat"]
     assert "A1" not in str(told)
-    assert told[2].result == 51.52
+    assert told[3].result == 51.52
     assert tally == Tally(withheld=1)
+
+
+def test_the_version_of_the_filter_goes_ahead_of_the_first_reading(new: New) -> None:
+    privacy = PrivacySettings(position_decimals=2)
+    pipeline = new(privacy=privacy, aggregate=AggregateSettings(interval_seconds=600))
+    [first] = pipeline.process([reading(1.0, at=1)])
+    assert (first.name, first.result, first.unit) == ("privacy_filter", version(privacy), "")
+    assert first.phenomenon_time == NOON
+    assert pipeline.process([reading(2.0, at=2)]) == []
 
 
 def test_the_hash_of_an_identifier_outlives_a_restart_and_not_its_salt(
@@ -88,7 +98,7 @@ def test_the_hash_of_an_identifier_outlives_a_restart_and_not_its_salt(
 ) -> None:
     def told(at: int) -> object:
         pipeline = new(privacy=PrivacySettings(hash=("tag",), salt_hours=1))
-        return pipeline.process([reading("A1", name="tag", at=at)])[0].result
+        return pipeline.process([reading("A1", name="tag", at=at)])[1].result
 
     first = told(1)
     assert told(2) == first
@@ -145,7 +155,7 @@ def test_what_is_described_is_what_is_let_out() -> None:
         STREAMS,
     )
     names = [stream.name for stream in described]
-    assert names[:2] == ["no2.mean", "no2.n"]
+    assert names[:3] == ["privacy_filter", "no2.mean", "no2.n"]
     assert "wind.mean" not in names
     assert "bay" in names
     versions = {stream.properties["privacy_filter"] for stream in described}
