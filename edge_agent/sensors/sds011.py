@@ -1,9 +1,9 @@
 """Nova Fitness SDS011 (and SDS018, SDS021): particulate matter over a serial port.
 
-Frames and commands follow the maker's "Laser Dust Sensor Control Protocol V1.3" (2015); range,
-service life and the 30 s until results are stable its "Laser PM2.5 Sensor specification V1.3"
-(SDS011, 2015). It reports once a second. Its laser is made for 8000 hours, less than a year:
-with `sleep_seconds` it is asleep most of the time, and each time of work gives one result.
+Frames, commands and the 30 s until results are stable follow the maker's "Laser Dust Sensor
+Control Protocol V1.3" (2015); range and service life its "Laser PM2.5 Sensor specification V1.3"
+(2015). It reports once a second. Its laser is made for 8000 hours, less than a year: with
+`sleep_seconds` it is asleep most of the time, and each time of work gives one result.
 
 Implausible results are neither changed nor left out. The maker's range begins at 0.0 and ends at
 999.9; it says nothing of an error code. A frame in which both results are 0.0 (no particle at
