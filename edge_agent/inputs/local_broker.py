@@ -15,7 +15,7 @@ from typing import Any, Final, Self, TypeVar
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
-from paho.mqtt.client import MQTTMessage
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, MQTTMessage
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -139,7 +139,7 @@ class _Connection(aiomqtt.Client):
             tls_context=_tls(settings),
             protocol=version,
             clean_session=None if self._is_new else False,
-            clean_start=False,
+            clean_start=False if self._is_new else MQTT_CLEAN_START_FIRST_ONLY,
             properties=_wishes() if self._is_new else None,
             keepalive=_KEEP_ALIVE_SECONDS,
             timeout=_ANSWER_SECONDS,
@@ -150,6 +150,7 @@ class _Connection(aiomqtt.Client):
         self._filters: set[str] = set()
         self._asking = asyncio.Lock()
         self._is_connecting = False
+        self._has_numbers = True
 
     async def __aenter__(self) -> Self:
         """Connect; a connection that fails half-way leaves no socket behind.
@@ -219,7 +220,8 @@ class _Connection(aiomqtt.Client):
         try:
             if self._is_new:
                 properties = Properties(PacketTypes.SUBSCRIBE)  # type: ignore[no-untyped-call]  # paho's
-                properties.SubscriptionIdentifier = subscription_number(topic_filter)
+                if self._has_numbers:
+                    properties.SubscriptionIdentifier = subscription_number(topic_filter)
                 options = SubscribeOptions(qos=1, retainHandling=_ONLY_IF_NEW)
                 codes = await self.subscribe(topic_filter, options=options, properties=properties)
             else:
@@ -255,6 +257,8 @@ class _Connection(aiomqtt.Client):
     ) -> None:
         if not flags.session_present and not reason_code.is_failure:
             self._boxes.forget_session()
+        # MQTT 5, 3.2.2.3.12: 0 where the broker knows no Subscription Identifiers
+        self._has_numbers = getattr(properties, "SubscriptionIdentifierAvailable", 1) == 1
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
     def _on_message(self, _client: Any, _userdata: Any, message: MQTTMessage) -> None:

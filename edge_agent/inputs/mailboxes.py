@@ -26,6 +26,8 @@ _MOST_MESSAGES: Final = 200
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _MOST_TRIES: Final = 5
 _MOST_SETTLED: Final = 256
+_MOST_TOPICS: Final = 256
+_COPIES_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,7 @@ class Mailboxes:
         self._held_bytes = 0
         self._by_mid: dict[int, _Delivery] = {}  # held
         self._settled: dict[int, int] = {}  # fingerprints of those acknowledged last
+        self._copies: dict[str, tuple[int | None, int, datetime]] = {}  # by topic
         self._changed = asyncio.Event()
         self._window = 1
 
@@ -206,6 +209,10 @@ class Mailboxes:
             if boxes:
                 extra = {"topic": arrived.topic, "bytes": len(arrived.payload)}
                 log.warning("message too large", extra=extra)
+            if arrived.mid is not None:
+                connection.acknowledge(arrived.mid)
+            return True
+        if self._is_copy(arrived, {box.topic_filter for box in boxes}):
             if arrived.mid is not None:
                 connection.acknowledge(arrived.mid)
             return True
@@ -276,6 +283,24 @@ class Mailboxes:
             connection.acknowledge(mid)
             return True
         return False
+
+    def _is_copy(self, arrived: Arrived, filters: set[str]) -> bool:
+        """Tell whether it is what just came by another subscription that matches the topic.
+
+        Over MQTT 3.1.1 a broker may send one copy for each (section 3.3.5), and copies tell
+        nothing of it; the first is the one that is acknowledged only when stored.
+        """
+        if arrived.subscriptions or len(filters) == 1:
+            return False
+        now, print_ = self._now(), arrived.fingerprint()
+        print_before, left, since = self._copies.pop(arrived.topic, (None, 0, now))
+        is_recent = (now - since).total_seconds() < _COPIES_SECONDS
+        is_copy = print_ == print_before and left > 0 and is_recent
+        left = left - 1 if is_copy else len(filters) - 1
+        self._copies[arrived.topic] = (print_, left, since if is_copy else now)
+        while len(self._copies) > _MOST_TOPICS:
+            del self._copies[next(iter(self._copies))]
+        return is_copy
 
     def _drop(self, arrived: Arrived) -> bool:
         """Drop what the broker will not send again; all else it keeps."""

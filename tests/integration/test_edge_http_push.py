@@ -353,7 +353,7 @@ async def test_a_gateway_that_stops_answers_what_it_is_about_to_store(tmp_path: 
 def station(path: str, **changes: Any) -> HttpPushSettings:
     fields = {
         "pm10": ("SDS_P1|P1", "pm10", "ug/m3", ""),
-        "pm2.5": ("SDS_P2|P2", "pm2_5", "ug/m3", ""),
+        "pm2.5": ("SDS_P2|P2", "pm25", "ug/m3", ""),
         "temperature": ("BME280_temperature|temperature", "air_temperature", "Cel", ""),
         "pressure": ("BME280_pressure|pressure", "air_pressure", "hPa", "Pa"),
     }

@@ -103,6 +103,27 @@ async def test_copies_that_come_by_one_subscription_each_go_to_its_readers_only(
         assert one.take() is other.take() is None
 
 
+async def test_copies_for_overlapping_filters_that_tell_nothing_of_it_count_once(
+    boxes: Mailboxes, connection: FakeConnection
+) -> None:
+    with boxes.reading("#") as one, boxes.reading("+/lamp") as other, boxes.reading("#") as third:
+        for mid in (1, 2, 3, 4):
+            boxes.put(arrived(mid, payload=b"ON"), connection, WINDOW)
+        assert connection.acknowledged == [2, 4], "copies; their firsts wait for the disk"
+        for box in (one, other, third):
+            assert [taken(box).payload, taken(box).payload] == [b"ON", b"ON"]
+            assert box.take() is None
+
+
+async def test_a_repeated_message_without_overlapping_filters_counts_each_time(
+    boxes: Mailboxes, connection: FakeConnection
+) -> None:
+    with boxes.reading("#") as box:
+        for mid in (1, 2):
+            boxes.put(arrived(mid, payload=b"ON"), connection, WINDOW)
+        assert [taken(box).payload, taken(box).payload] == [b"ON", b"ON"]
+
+
 async def test_a_message_that_nobody_wants_is_acknowledged(
     boxes: Mailboxes, connection: FakeConnection
 ) -> None:
