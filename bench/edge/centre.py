@@ -5,6 +5,7 @@ So that what is measured is the agent.
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -15,7 +16,14 @@ from device_protocol.acknowledgement import Acknowledgement, seal_acknowledgemen
 from device_protocol.errors import DuplicateError
 from device_protocol.key_set import KeySet, Recipient, certificate_chain, sign_key_set
 from device_protocol.keys import RecipientKey, SigningKey, VerifyingKey
-from device_protocol.receiver import Announcement, Device, OpenEpoch, Receiver, Signer
+from device_protocol.receiver import (
+    Announcement,
+    Device,
+    OpenedMessage,
+    OpenEpoch,
+    Receiver,
+    Signer,
+)
 from enrolment.authority import Authority, GatewayFiles
 from enrolment.files import read_certificate, read_key
 from ingest.inbox import Inbox
@@ -26,13 +34,17 @@ _DAY_SECONDS: Final = 86_400
 
 
 class Centre:
-    """Opens what one gateway sends and acknowledges it at once; keeps nothing."""
+    """Opens what one gateway sends and acknowledges it at once; keeps nothing.
+
+    on_message: called with each message that was new.
+    """
 
     def __init__(self, place: Place, files: GatewayFiles) -> None:
         endpoint = place.broker.service_endpoint(TENANT)
         recipient = RecipientKey.from_private(X25519PrivateKey.generate())
         self.messages = 0
         self.first_message_at = 0.0
+        self.on_message: Callable[[OpenedMessage], None] = lambda _: None
         self._receiver = Receiver(devices=[_registered(files)], recipients=[recipient])
         self._epoch: OpenEpoch | None = None
         self._stored: set[int] = set()
@@ -85,6 +97,7 @@ class Centre:
             self._contiguous += 1
             self._stored.discard(self._contiguous)
         self.messages += 1
+        self.on_message(accepted)
         self.first_message_at = self.first_message_at or time.monotonic()
 
     def _acknowledge(self, epoch: OpenEpoch) -> None:
