@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from device_protocol.description import Datastream
 from device_protocol.reading import Reading
-from device_protocol.unit_table import nearest, senml_symbol
+from device_protocol.unit_table import nearest
 from edge_agent.inputs.decoder_tables import DecodedSettings
 from edge_agent.inputs.fields import FUTURE_SECONDS, FieldError, future_allowed, read_json
 from edge_agent.inputs.local_broker import messages, topic_filter_mistake
@@ -209,7 +209,7 @@ class Reader:
         self.refusals = Refusals()
         self._urn = settings.urn
         self._decoder = load_decoder(settings.decoder)
-        self._symbols = {name: senml_symbol(one.unit) for name, one in chosen(settings).items()}
+        self._symbols = {name: one.symbol for name, one in chosen(settings).items()}
         self._repeats = Repeats(settings.repeat_seconds)
 
     def readings(
@@ -231,14 +231,13 @@ class Reader:
         for value in (*values, *_radio(uplink)):
             if value.name not in self._symbols or not self._is_possible(value, time):
                 continue
-            number = isinstance(value.result, float) and not isinstance(value.result, bool)
             readings.append(
                 Reading(
                     sensor=self._urn,
                     name=value.name,
                     phenomenon_time=value.time or time,
                     result=value.result,
-                    unit=self._symbols[value.name] if number else "",
+                    unit=self._symbols[value.name] if isinstance(value.result, float) else "",
                     quality=quality,
                 )
             )

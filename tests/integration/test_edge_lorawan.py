@@ -130,6 +130,8 @@ LEVELS = {"laf": 57.5, "laeq": 47.4, "lamax": 61.8}
 async def test_sensors_of_one_topic_share_a_subscription_and_each_gets_its_own(
     tmp_path: Path, broker: LocalMosquitto
 ) -> None:
+    timeless = json.loads(chirpstack(BAY, 0, "94", f_port=1)) | {"time": None}
+    await publish(broker, BAY, json.dumps(timeless), retain=True)  # of who knows when
     await publish(broker, NOISE, chirpstack(NOISE, 0, NOISE_FRAME), retain=True)
     async with gateway(tmp_path, broker) as surroundings:
         noise, parking = harvests(MQTT, surroundings), harvests(bay(MQTT), surroundings)
