@@ -60,7 +60,8 @@ seconds_up() { cut -d. -f1 /proc/uptime; } # goes on evenly while somebody sets 
 # Prints the paths, below a checkout or an unpacked bundle, of all that a gateway gets.
 source_files() {
     find edge_agent device_protocol runtime -type f ! -name '*.pyc' ! -path '*/.*'
-    for module in __init__ __main__ agent agent_enrol first_settings process toml_text; do
+    find command_line -maxdepth 1 -name 'agent*.py'
+    for module in __init__ __main__ first_settings process toml_text; do
         echo "command_line/$module.py"
     done
     find deploy/gateway -type f
