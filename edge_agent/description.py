@@ -5,6 +5,8 @@ What each adapter measures, the adapter says; what the gateway reports about its
 `edge_agent.processing` says. Here they are put together.
 """
 
+from dataclasses import replace
+
 from device_protocol.description import GatewayDescription, Sensor, Thing
 from edge_agent import health_datastreams
 from edge_agent.processing.published import coarsened, published
@@ -19,7 +21,12 @@ def describe(settings: AgentSettings) -> GatewayDescription:
         PayloadError: something in the settings cannot be described.
     """
     things = tuple(_thing(thing, settings.sensor) for thing in settings.thing)
-    return GatewayDescription((*things, health_datastreams.thing(settings)))
+    gateway = replace(
+        health_datastreams.thing(settings),
+        longitude=things[0].longitude,  # as it is told: perhaps not exactly
+        latitude=things[0].latitude,
+    )
+    return GatewayDescription((*things, gateway))
 
 
 def _thing(thing: ThingSettings, sensors: tuple[SensorSettings, ...]) -> Thing:

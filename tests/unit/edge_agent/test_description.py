@@ -1,10 +1,16 @@
 """What a gateway says of itself holds for every reading it will ever send."""
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
 from device_protocol.description import decode_description, encode_description
 from edge_agent.clock import Clock
 from edge_agent.description import describe
 from edge_agent.facts import Facts
 from edge_agent.health import Health
+from edge_agent.processing.settings import AggregateSettings, PrivacySettings
 from edge_agent.remote_settings import RemoteSettings
 from edge_agent.settings import AgentSettings
 from standards_mapping.properties import find_property
@@ -23,8 +29,32 @@ def test_settings_become_things_sensors_and_datastreams(settings: AgentSettings)
     assert (gateway.longitude, gateway.latitude) == (lamp.longitude, lamp.latitude)
 
 
-def test_everything_described_is_known_to_the_registry(settings: AgentSettings) -> None:
-    for thing in describe(settings).things:
+def test_a_reserved_sensor_keeps_its_thing_and_the_gateway_from_being_placed_exactly(
+    settings: AgentSettings,
+) -> None:
+    reserved = replace(settings.sensor[0], privacy=PrivacySettings(position_decimals=1))
+    for thing in describe(replace(settings, sensor=(reserved,))).things:
+        assert (thing.longitude, thing.latitude) == (-0.1, 51.5)
+
+
+@pytest.mark.parametrize(
+    "processing",
+    [
+        {},
+        {
+            "aggregate": AggregateSettings(
+                interval_seconds=600, functions=("mean", "max", "min", "sum", "count")
+            ),
+            "privacy": PrivacySettings(minimum_count=5),
+        },
+    ],
+    ids=["as measured", "aggregated and filtered"],
+)
+def test_everything_described_is_known_to_the_registry(
+    settings: AgentSettings, processing: dict[str, Any]
+) -> None:
+    sensors = tuple(replace(sensor, **processing) for sensor in settings.sensor)
+    for thing in describe(replace(settings, sensor=sensors)).things:
         for sensor in thing.sensors:
             for stream in sensor.datastreams:
                 observed = find_property(stream.observed_property)

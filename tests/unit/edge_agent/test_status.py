@@ -56,6 +56,15 @@ def test_all_is_well(render: Callable[..., str], facts: Facts) -> None:
     )
 
 
+def test_what_became_of_readings_on_their_way_is_said(
+    render: Callable[..., str], facts: Facts
+) -> None:
+    own = facts.adapters["urn:dev:example:computer"]
+    own.refused, own.flagged, own.late, own.withheld = 1, 2, 3, 4
+    said = "(host): 12 readings, 1 refused, 2 flagged, 3 late, 4 withheld"
+    assert said in render(facts)
+
+
 @pytest.mark.parametrize(
     ("versions", "said"),
     [
