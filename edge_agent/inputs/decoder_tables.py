@@ -88,7 +88,8 @@ class FieldSettings:
         default_factory=dict,
     )
     time: bool = setting(
-        "It is the time of what stands beside it, in seconds since 1970, UTC.", default=False
+        "Its result is the time of what stands beside it, in seconds since 1970, UTC.",
+        default=False,
     )
 
     @property

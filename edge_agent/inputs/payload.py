@@ -202,10 +202,17 @@ class _Group:
         time = None
         for field, result in results:
             if field.is_time and isinstance(result, float):
-                time = _EPOCH + timedelta(seconds=result)
+                time = _moment(field.name, result)
         for field, result in results:
             if result is not None and not field.is_time:
                 yield Value(field.name, result, time)
+
+
+def _moment(name: str, seconds: float) -> datetime:
+    try:
+        return _EPOCH + timedelta(seconds=seconds)
+    except OverflowError as error:
+        raise FrameError("unknown-value", f"{name} is {seconds} s after 1970") from error
 
 
 class _Message:

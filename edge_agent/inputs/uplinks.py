@@ -301,9 +301,9 @@ def _first_time(
 def _iso(value: object) -> datetime | None:
     try:
         time = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
+        return time.astimezone(UTC) if time is not None and time.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None
-    return time if time is not None and time.utcoffset() is not None else None
 
 
 def _from_milliseconds(value: object) -> datetime | None:

@@ -1,5 +1,6 @@
 """Decoding by tables: what each form means, and that nothing is guessed."""
 
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -338,6 +339,38 @@ def test_no_frame_raises_anything_but_its_own_error(
     except FrameError:
         return
     assert len({(value.name, value.time) for value in values}) == len(values)
+
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+FIELDS = st.builds(
+    FieldSettings,
+    name=st.sampled_from(["x", "y", "z"]),
+    type=st.sampled_from(["u8", "i8", "u16", "i16", "u24", "i24", "u32", "i32", "f32"]),
+    endian=st.sampled_from([None, "big", "little"]),
+    bits=st.sampled_from([(), (0, 0), (3, 7), (0, 31)]),
+    scale=NUMBERS,
+    divisor=NUMBERS,
+    offset=NUMBERS,
+    least=st.none() | st.integers(),
+    absent=st.lists(st.integers(0, 255), max_size=2).map(tuple),
+    values=st.dictionaries(st.integers(0, 255).map(str), NUMBERS, max_size=2),
+    time=st.booleans(),
+).filter(lambda field: not list(field.contradictions()))
+
+
+@given(fields=st.lists(FIELDS, min_size=1, max_size=4), data=st.data())
+def test_no_frame_of_any_table_raises_anything_but_its_own_error(
+    fields: list[FieldSettings], data: st.DataObject
+) -> None:
+    length = sum(field.size for field in fields)
+    made = decoder(MessageSettings(length=length, field=tuple(fields)), x="m", y="bool")
+    try:
+        values = made.decode(1, data.draw(st.binary(min_size=length, max_size=length)))
+    except FrameError:
+        return
+    for value in values:
+        assert not isinstance(value.result, str)
+        assert abs(value.result) < math.inf
 
 
 @given(raw=st.integers(0, 0xFFFF))

@@ -229,7 +229,16 @@ def test_the_time_is_the_servers(server: Server, change: Change, time: datetime 
 
 
 @pytest.mark.parametrize(
-    "text", ["-3", "2023-05-22T07:47:05", "2020-0327T12:39:05.547336Z", "now", 1684741625, True]
+    "text",
+    [
+        "0001-01-01T00:00:00+14:00",
+        "-3",
+        "2023-05-22T07:47:05",
+        "2020-0327T12:39:05.547336Z",
+        "now",
+        1684741625,
+        True,
+    ],
 )
 def test_a_time_that_cannot_be_placed_gives_way_to_that_of_arrival_and_is_flagged(
     text: object,
