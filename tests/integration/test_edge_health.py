@@ -1,0 +1,141 @@
+"""The gateway's health on its way into a real spool: at intervals, and at once what cannot wait."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from edge_agent.clock import Clock, ClockQuality
+from edge_agent.facts import AdapterFacts, Facts
+from edge_agent.group_commit import GroupCommit, open_spool
+from edge_agent.health import Health
+from edge_agent.remote_settings import RemoteSettings
+from edge_agent.rows import HIGHEST_NUMBER
+from edge_agent.settings import (
+    AgentSettings,
+    BrokerSettings,
+    HealthSettings,
+    SpoolSettings,
+    ThingSettings,
+    TrustSettings,
+)
+from edge_agent.spool import Priority, Span
+from runtime.version import VERSION
+from tests.unit.edge_agent.conftest import FakeTime
+
+Told = tuple[str, object]
+ALARMS = [Span(Priority.ALARM, 1, HIGHEST_NUMBER)]
+USUAL = [Span(Priority.NORMAL, 1, HIGHEST_NUMBER)]
+
+
+class Gateway:
+    """Health and spool of one gateway, and time that passes only when told to."""
+
+    def __init__(self, told: AgentSettings) -> None:
+        self.time = FakeTime()
+        self.facts = Facts(started_at=0.0, adapters={"urn:a": AdapterFacts("host", running=True)})
+        self._settings = told
+        self._clock = Clock(
+            told.state_directory / "clock",
+            wall=lambda: self.time.wall,
+            monotonic=lambda: self.time.monotonic,
+            source=lambda: ClockQuality.NETWORK,
+        )
+
+    @asynccontextmanager
+    async def reporting(self) -> AsyncIterator[GroupCommit]:
+        """Report into a spool that commits at once."""
+        remote = RemoteSettings(self._settings, self._clock)
+        health = Health(self._settings, self._clock, remote, self.facts)
+        async with open_spool(
+            self._settings.state_directory / "spool.sqlite",
+            SpoolSettings(commit_readings=1),
+            clock=self._clock,
+            gap_record=health.gap_record,
+        ) as spool:
+            tasks = [
+                asyncio.create_task(spool.run(), name="spool"),
+                asyncio.create_task(health.report(spool), name="health"),
+            ]
+            try:
+                yield spool
+            finally:
+                for task in tasks:
+                    task.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await task
+
+
+def settings_in(directory: Path) -> AgentSettings:
+    return AgentSettings(
+        tenant="camden",
+        device="k7q2m9xd4t",
+        state_directory=directory,
+        broker=BrokerSettings(
+            host="localhost",
+            port=8883,
+            ca_file=directory / "root.pem",
+            certificate_file=directory / "gateway.pem",
+            key_file=directory / "gateway.key",
+        ),
+        trust=TrustSettings(council_root_file=directory / "council.pem"),
+        health=HealthSettings(interval_seconds=3600.0),
+        thing=(
+            ThingSettings(
+                urn="urn:dev:example:lamp-1",
+                name="Lamp 1",
+                description="A lamp post.",
+                longitude=-0.13,
+                latitude=51.52,
+                place_name="Gower Street",
+            ),
+        ),
+    )
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    monkeypatch.setattr("edge_agent.health._LOOK_SECONDS", 0.01)
+    return Gateway(settings_in(tmp_path))
+
+
+async def until(
+    spool: GroupCommit, spans: list[Span], holds: Callable[[list[Told]], bool]
+) -> list[Told]:
+    """Return names and results of what stands in the spool, once `holds` of them."""
+    async with asyncio.timeout(20):
+        while True:
+            rows = await spool.read([(spans, 1000)], 1000)
+            told: list[Told] = [(row.reading.name, row.reading.result) for row in rows]
+            if holds(told):
+                return told
+            await asyncio.sleep(0.01)
+
+
+async def test_release_and_heartbeat_are_told_at_the_start_and_then_at_every_interval(
+    gateway: Gateway,
+) -> None:
+    async with gateway.reporting() as spool:
+        told = await until(spool, USUAL, lambda told: ("adapters_running", 1.0) in told)
+        assert ("agent_version", VERSION) in told
+        assert [name for name, _ in told].count("uptime") == 1
+        gateway.time.advance(3600)
+        await until(spool, USUAL, lambda told: ("uptime", 4600.0) in told)
+
+
+async def test_a_sensor_that_fails_raises_an_alarm_between_heartbeats(gateway: Gateway) -> None:
+    async with gateway.reporting() as spool:
+        await until(spool, USUAL, lambda told: ("adapters_failing", 0.0) in told)
+        assert await until(spool, ALARMS, lambda _: True) == []
+        gateway.facts.adapters["urn:a"] = AdapterFacts("host", failures=1, last_error="unplugged")
+        told = await until(spool, ALARMS, bool)
+        assert told == [("adapters_running", 0.0), ("adapters_failing", 1.0)]
+
+
+async def test_a_spool_that_was_damaged_is_told(gateway: Gateway, tmp_path: Path) -> None:
+    (tmp_path / "spool.sqlite").write_bytes(b"no database" * 1000)
+    async with gateway.reporting() as spool:
+        told = await until(spool, ALARMS, lambda told: ("spool_salvaged", 0.0) in told)
+        assert len([name for name, _ in told if name == "spool_salvaged"]) == 1
