@@ -3,10 +3,11 @@
 How a setting acts is told where it is used. Secrets are paths to files.
 """
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final, Literal
 
 from device_protocol.first_boot import FirstBootError, check_url
 from edge_agent.inputs.settings import ListenerSettings, LocalBrokerSettings
@@ -225,6 +226,12 @@ class ThingSettings:
     properties: Mapping[str, str] = setting("Further facts about it.", default_factory=dict)
 
 
+def _sensor_contradictions(sensor: SensorSettings) -> Iterator[tuple[KeyPath, str]]:
+    from edge_agent.processing import consistency  # noqa: PLC0415  # only to check settings
+
+    return consistency.contradictions(sensor, ADAPTERS[sensor.adapter])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings:
     """Everything one gateway is told."""
@@ -254,7 +261,7 @@ class AgentSettings:
     sensor: tuple[SensorSettings, ...] = setting(
         "The sensors that hang on this gateway.",
         default=(),
-        choice=Choice("adapter", adapter_names, settings_class),
+        choice=Choice("adapter", adapter_names, settings_class, _sensor_contradictions),
     )
 
     @property
@@ -265,42 +272,69 @@ class AgentSettings:
     @property
     def health_urn(self) -> str:
         """Name of the thing, and sensor, that the gateway itself is."""
-        return f"urn:dev:kerbstone:{self.device}:health"
+        return _health_urn(self.device)
 
-    def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
-        """Refuse names used twice and sensors that hang on nothing."""
-        things = [thing.urn for thing in self.thing]
-        sensors = [sensor.urn for sensor in self.sensor]
-        if not things:
+    @staticmethod
+    def loose_ends(table: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+        """Refuse names used twice, and sensors that hang on nothing or are read through nothing."""
+        if table.get("thing") == []:
             yield ("thing",), "must name at least one: the gateway stands where the first does"
-        for kind, urns in (("thing", things), ("sensor", sensors)):
-            for index, urn in enumerate(urns):
-                if urn in urns[:index]:
-                    yield (kind, index, "urn"), f"stands twice as the urn of a {kind}"
-                if urn == self.health_urn:
+        for kind, key, what in _NAMED_ONCE:
+            yield from _names_twice(table, kind, key, what)
+        own = _health_urn(str(table.get("device")))
+        for kind in ("thing", "sensor"):
+            for index, urn in _named(table, kind, "urn").items():
+                if urn == own:
                     yield (kind, index, "urn"), "is kept for the gateway's own health"
-        for index, sensor in enumerate(self.sensor):
-            if sensor.thing not in things:
-                yield ("sensor", index, "thing"), "must be the urn of a thing in this file"
-        yield from self._inputs_missing()
-        from edge_agent.processing import consistency  # noqa: PLC0415  # only to check settings
-
-        for index, sensor in enumerate(self.sensor):
-            for path, allowed in consistency.contradictions(sensor, ADAPTERS[sensor.adapter]):
-                yield ("sensor", index, *path), allowed
-
-    def _inputs_missing(self) -> Iterator[tuple[KeyPath, str]]:
-        """Refuse sensors that are read through what this file does not name."""
-        brokers = [broker.name for broker in self.local_broker]
-        for index, name in enumerate(brokers):
-            if name in brokers[:index]:
-                yield ("local_broker", index, "name"), "stands twice as the name of a local broker"
-        for index, sensor in enumerate(self.sensor):
-            broker = getattr(sensor, "local_broker", "")
-            if broker and broker not in brokers:
-                yield ("sensor", index, "local_broker"), "must be the name of a [[local_broker]]"
-            if getattr(sensor, "push_path", "") and self.listener is None:
+        things, brokers = _named(table, "thing", "urn"), _named(table, "local_broker", "name")
+        yield from _names_nothing(table, "thing", things, "must be the urn of a thing here")
+        allowed = "must be the name of a [[local_broker]]"
+        yield from _names_nothing(table, "local_broker", brokers, allowed)
+        for index, path in _named(table, "sensor", "push_path").items():
+            if path and "listener" not in table:
                 yield ("sensor", index, "push_path"), "needs a [listener] in this file"
+
+
+_NAMED_ONCE: Final = (
+    ("thing", "urn", "the urn of a thing"),
+    ("sensor", "urn", "the urn of a sensor"),
+    ("local_broker", "name", "the name of a local broker"),
+)
+
+
+def _names_twice(
+    table: Mapping[str, Any], kind: str, key: str, what: str
+) -> Iterator[tuple[KeyPath, str]]:
+    seen: set[str] = set()
+    for index, name in _named(table, kind, key).items():
+        if name in seen:
+            yield (kind, index, key), f"stands twice as {what}"
+        seen.add(name)
+
+
+def _names_nothing(
+    table: Mapping[str, Any], key: str, known: Mapping[int, str], allowed: str
+) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the sensors that say under `key` what is not known; an empty text names nothing."""
+    for index, name in _named(table, "sensor", key).items():
+        if name and name not in known.values():
+            near = difflib.get_close_matches(name, known.values(), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            yield ("sensor", index, key), f"{allowed}{hint}"
+
+
+def _health_urn(device: str) -> str:
+    return f"urn:dev:kerbstone:{device}:health"
+
+
+def _named(table: Mapping[str, Any], kind: str, key: str) -> dict[int, str]:
+    """Return what the tables of a kind say under a key, by index; only those that say a text."""
+    tables = table.get(kind)
+    return {
+        index: each[key]
+        for index, each in enumerate(tables if isinstance(tables, list) else [])
+        if isinstance(each, dict) and isinstance(each.get(key), str)
+    }
 
 
 def check(path: Path) -> list[str]:

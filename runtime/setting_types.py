@@ -18,12 +18,14 @@ class Choice:
     """Tables of one kind that differ by what one of their keys says.
 
     key: that key; each kind has it as a Literal. names: what it may say. find: the dataclass
-    for one of those names, so that those not named need not even be imported.
+    for one of those names, so that those not named need not even be imported. contradictions: what
+    is wrong with one of them beyond what it says itself, whatever else the file holds.
     """
 
     key: str
     names: Callable[[], tuple[str, ...]]
     find: Callable[[str], type[Any]]
+    contradictions: Callable[[Any], Iterable[tuple[tuple[str | int, ...], str]]] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ __all__ = [
     "Choice",
     "KeyPath",
     "Mistake",
+    "Referring",
     "SelfChecking",
     "SettingDescription",
     "SettingsError",
@@ -97,6 +98,19 @@ class SelfChecking(Protocol):
 
     def contradictions(self) -> Iterable[tuple[KeyPath, str]]:
         """Yield, for each contradiction, the path of the key below here and what is allowed."""
+        ...
+
+
+class Referring(Protocol):
+    """Settings whose tables name each other."""
+
+    @staticmethod
+    def loose_ends(table: Mapping[str, Any]) -> Iterable[tuple[KeyPath, str]]:
+        """Yield what names nothing, or the same twice, as `SelfChecking` does.
+
+        Asked of the table as it stands in the file, which may hold any other mistake: so one
+        mistyped number does not hide that a sensor hangs on nothing.
+        """
         ...
 
 
@@ -200,6 +214,8 @@ class _Reader:
             elif _is_required(field):
                 allowed = allowed_by(hints[name], _limits_of(field))
                 self._note((*at, name), "", f"is missing: {allowed}")
+        if hasattr(cls, "loose_ends"):
+            self.note_contradictions(cls.loose_ends(table), table, at)
         if len(self.mistakes) > known_mistakes:
             return _WRONG
         built = cls(**values)
@@ -251,7 +267,10 @@ class _Reader:
             return self._note((*at, choice.key), "", allowed)
         name = value[choice.key]
         if name in names:
-            return self.table(choice.find(name), value, at)
+            built = self.table(choice.find(name), value, at)
+            if built is not _WRONG and choice.contradictions is not None:
+                self.note_contradictions(choice.contradictions(built), value, at)
+            return built
         near = difflib.get_close_matches(str(name), names, n=1)
         hint = f"; did you mean {shown(near[0])}?" if near else ""
         return self._wrong((*at, choice.key), name, f"must be one of {list_of(names)}{hint}")
