@@ -61,7 +61,7 @@ class _StreamChecks:
         self._high = min((high for high in highs if high is not None), default=float("inf"))
         self._most_change = settings.most_change
         self._stuck_seconds = settings.stuck_seconds
-        self._good: Reading | None = None  # the last that neither leapt nor was out of range
+        self._good: Reading | None = None  # the last that nothing about its value speaks against
         self._unmoved: Reading | None = None  # the first of those that had the last result
 
     def require_unit(self, reading: Reading) -> None:
@@ -86,7 +86,7 @@ class _StreamChecks:
             found |= Quality.OUT_OF_RANGE
         if self._leaps(reading, result):
             found |= Quality.SUSPECT
-        elif not found:
+        elif not (found or reading.quality & Quality.WARMING_UP):
             self._good = _newer(self._good, reading)
         if self._is_stuck(reading):
             found |= Quality.SUSPECT

@@ -94,8 +94,11 @@ class Pipeline:
         """Return what of these readings is to be spooled as it is; the rest is counted.
 
         Raises:
-            OSError: the salt of a privacy filter could not be stored.
+            OSError: the salt of a privacy filter could not be stored. Nothing is remembered of
+                the readings, so that they are not taken for repetitions when they come again.
         """
+        if self._filter is not None:
+            self._filter.prepare()
         told = [] if self._filter is None or self._filter_told else [self._tell(self._filter)]
         told += [passed for reading in readings if (passed := self._process(reading)) is not None]
         return told

@@ -83,6 +83,16 @@ class Filter:
         }
         self._counts = {name for name, stream in streams.items() if stream.unit == COUNT_UNIT}
         self._salt = salt
+        self._key = b""
+
+    def prepare(self) -> None:
+        """Take up the salt in force; called ahead of the readings that `pass_on` is given.
+
+        Raises:
+            OSError: a new salt could not be stored. No reading has been touched yet.
+        """
+        if self._hashed:
+            self._key = self._salt()
 
     def told_at(self, time: datetime) -> Reading:
         """Return the reading that tells which filter is in force from this time on."""
@@ -125,7 +135,7 @@ class Filter:
     def _hash(self, reading: Reading) -> str:
         """Return the keyed hash of a result, another one for each sensor and datastream."""
         text = "\0".join((self._sensor, reading.name, str(reading.result)))
-        digest = hashlib.blake2b(text.encode(), digest_size=_HASH_BYTES, key=self._salt())
+        digest = hashlib.blake2b(text.encode(), digest_size=_HASH_BYTES, key=self._key)
         return digest.hexdigest()
 
 

@@ -82,6 +82,11 @@ def test_out_of_range_is_nothing_to_compare_a_change_with() -> None:
     assert flags([reading(1500.0), reading(10.0, at=1)], most_change=1.0) == [OUT, 0]
 
 
+def test_a_sensor_that_warms_up_is_nothing_to_compare_a_change_with() -> None:
+    warming = reading(900.0, quality=Quality.WARMING_UP)
+    assert flags([warming, reading(10.0, at=1)], most_change=1.0) == [Quality.WARMING_UP, 0]
+
+
 def test_what_comes_late_is_not_compared_with_what_is_newer() -> None:
     readings = [reading(10.0, at=100), reading(90.0, at=40), reading(11.0, at=101)]
     assert flags(readings, most_change=1.0) == [0, 0, 0]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from device_protocol.reading import Quality
+from edge_agent import durable
 from edge_agent.clock import Clock
 from edge_agent.processing.pipeline import Pipeline
 from edge_agent.processing.privacy import version
@@ -104,6 +105,22 @@ def test_the_hash_of_an_identifier_outlives_a_restart_and_not_its_salt(
     assert told(2) == first
     fake_time.advance(3600)
     assert told(3) != first
+
+
+def test_a_reading_met_by_a_full_disk_is_no_repetition_when_it_comes_again(
+    new: New, tally: Tally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    pipeline = new(privacy=PrivacySettings(hash=("tag",)))
+    readings = [reading(1.0), reading("A1", name="tag")]
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "write_durably", full)
+        with pytest.raises(OSError, match="No space"):
+            pipeline.process(readings)
+    assert [each.name for each in pipeline.process(readings)] == ["privacy_filter", "no2", "tag"]
+    assert tally == Tally()
 
 
 def test_readings_are_told_as_aggregates_and_late_ones_are_counted(

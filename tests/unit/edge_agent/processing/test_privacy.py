@@ -25,12 +25,14 @@ HASH = re.compile(r"[0-9a-f]{16}")
 
 
 def new(salt: bytes = b"s" * 32, sensor: str = "urn:dev:a", **settings: object) -> Filter:
-    return Filter(
+    made = Filter(
         sensor,
         PrivacySettings(**settings),  # type: ignore[arg-type]
         {stream.name: stream for stream in STREAMS},
         lambda: salt,
     )
+    made.prepare()
+    return made
 
 
 def hashed(text: str, salt: bytes, sensor: str = "urn:dev:a") -> object:
