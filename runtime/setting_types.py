@@ -126,7 +126,9 @@ def list_of(choices: Iterable[object]) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a scalar as it would stand in TOML."""
+    """Return a scalar, or a list of them, as it would stand in TOML."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(shown, value))}]"
     return f'"{value}"' if isinstance(value, str | Path) else str(value)
