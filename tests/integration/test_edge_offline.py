@@ -21,6 +21,7 @@ from edge_agent.group_commit import open_spool
 from edge_agent.rows import Priority
 from edge_agent.settings import SpoolSettings
 from tests.integration.fix_brokers import City
+from tests.integration.test_edge_spool import scribble
 from tests.integration.test_edge_uplink import DEVICE, HOST, Gateway, Tasks
 from tests.simulators.centre import Centre, registered
 
@@ -28,6 +29,7 @@ HOURS = 72
 SECONDS_BETWEEN = 10.0
 STREET = "urn:dev:example:street"
 COMPUTER = "urn:dev:example:computer"
+GATEWAY = f"urn:dev:kerbstone:{DEVICE}:health"
 NAMES = {"alarm": Priority.ALARM, "normal": Priority.NORMAL, "low": Priority.LOW}
 
 
@@ -194,3 +196,25 @@ async def test_a_backlog_goes_at_its_pace_and_live_readings_beside_it(
     assert lasted >= (went - 50) / 200 - 0.1
     assert centre.delays(COMPUTER, paced[-1][0])[-1] < 5.0
     assert len(centre.delays(COMPUTER, paced[-1][0])) > 20
+
+
+async def test_a_spool_that_the_card_has_damaged_is_owned_up_to_at_the_centre(
+    gateway: Gateway, centre: TimedCentre, tasks: Tasks
+) -> None:
+    with_host_only(gateway, drain_readings_per_second=0)
+    await offline(gateway, 2_000)
+    path = gateway.settings.state_directory / "spool.sqlite"
+    scribble(path)
+    tasks.start(centre.run())
+    tasks.start(run(gateway.settings))
+    await centre.until(
+        lambda heard: (
+            bool(heard.results(f"{GATEWAY}:spool_salvaged"))
+            and bool(heard.results(f"{GATEWAY}:spool_dropped"))
+        )
+    )
+    (salvaged,) = centre.heard.results(f"{GATEWAY}:spool_salvaged").values()
+    (missing,) = centre.heard.results(f"{GATEWAY}:spool_dropped").values()
+    await centre.until(lambda _: len(centre.came_of(STREET)) == salvaged)
+    assert float(str(salvaged)) + float(str(missing)) == 2_000
+    assert float(str(missing)) > 0
