@@ -7,7 +7,9 @@ clock, nobody has set it: see `edge_agent.clock`), OpenSSL is told to leave the 
 certificate is judged here: one that ended before the floor is refused; one that begins after it
 is not, for the floor only says "at least", and its beginning becomes the new floor, because
 our own root signed it. Of the authorities above it only signatures are checked then: they live
-for years. Where the clock is known to be right, OpenSSL's own check stands and this is idle.
+for years. Where a satellite has told the time, which OpenSSL does not hear of, both ends of the
+certificate are judged by it. Where the machine's clock is known to be right, OpenSSL's own check
+stands and this is idle.
 
 Which files are loaded, when, and what is said over the connection is not decided here.
 """
@@ -20,10 +22,11 @@ from typing import Final
 from cryptography import x509
 
 from device_protocol.identity import is_enrolment_server
-from edge_agent.clock import Clock
+from edge_agent.clock import Clock, ClockQuality
 from runtime.tls import client_context
 
 _NO_CHECK_TIME: Final = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h
+_TOLERANCE_SECONDS: Final = 300.0
 
 
 class PeerCertificateError(OSError):
@@ -67,7 +70,8 @@ def check_peer(peer: ssl.SSLSocket | ssl.SSLObject, clock: Clock) -> None:
     """Return if the certificate shown over a verified connection may be of now.
 
     Raises:
-        PeerCertificateError: it ended before the clock's floor.
+        PeerCertificateError: it ended before the clock's floor, or begins later than a time that
+            is known.
     """
     if not peer.context.verify_flags & _NO_CHECK_TIME:
         return
@@ -82,7 +86,14 @@ def check_peer(peer: ssl.SSLSocket | ssl.SSLObject, clock: Clock) -> None:
             f"the server's certificate ended {ended:%Y-%m-%d %H:%M} UTC, "
             f"it is at least {now:%Y-%m-%d %H:%M} UTC"
         )
-    clock.raise_floor(certificate.not_valid_before_utc.timestamp())
+    began = certificate.not_valid_before_utc
+    if clock.quality() is not ClockQuality.NONE:  # known, but not to the machine: by a satellite
+        if began.timestamp() > clock.unix() + _TOLERANCE_SECONDS:
+            raise PeerCertificateError(
+                f"the server's certificate begins {began:%Y-%m-%d %H:%M} UTC"
+            )
+        return
+    clock.raise_floor(began.timestamp())
 
 
 def check_enrolment_server(peer: ssl.SSLSocket) -> None:

@@ -88,3 +88,29 @@ def test_an_unsure_clock_knows_what_has_ended(authority: Authority, tmp_path: Pa
     peer = handshake(serving(authority), server_context(authority.region_root(), clock))
     with pytest.raises(PeerCertificateError, match=r"certificate ended .* it is at least"):
         check_peer(peer, clock)
+
+
+def satellite_clock(directory: Path, time: datetime) -> Clock:
+    clock = Clock(directory / "clock", wall=lambda: 0.0, source=lambda: ClockQuality.NONE)
+    clock.hint(time.timestamp(), clock.monotonic())
+    return clock
+
+
+def test_a_time_from_a_satellite_judges_certificates(authority: Authority, tmp_path: Path) -> None:
+    clock = satellite_clock(tmp_path, datetime.now(UTC))
+    context = server_context(authority.region_root(), clock)
+    assert context.verify_flags & NO_CHECK_TIME
+    check_peer(handshake(serving(authority), context), clock)
+
+
+@pytest.mark.parametrize(
+    ("days", "words"), [(-1, "certificate begins "), (100, "certificate ended ")]
+)
+def test_a_certificate_of_another_time_than_the_satellites_is_refused(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, words: str
+) -> None:
+    monkeypatch.setattr("edge_agent.clock._DOUBT_SECONDS", 10 * 365 * 86_400)
+    clock = satellite_clock(tmp_path, datetime.now(UTC) + timedelta(days=days))
+    peer = handshake(serving(authority), server_context(authority.region_root(), clock))
+    with pytest.raises(PeerCertificateError, match=words):
+        check_peer(peer, clock)
