@@ -297,5 +297,21 @@ def _password(settings: LocalBrokerSettings) -> str | None:
     return settings.password_file.read_text().strip() if settings.password_file else None
 
 
+class _Socket(ssl.SSLSocket):
+    """A socket that is closed when its handshake fails; paho would only let go of it."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002  # as it is
+        """Shake hands."""
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
 def _tls(settings: LocalBrokerSettings) -> ssl.SSLContext | None:
-    return ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else None
+    if settings.ca_file is None:
+        return None
+    context = ssl.create_default_context(cafile=settings.ca_file)
+    context.sslsocket_class = _Socket
+    return context

@@ -3,14 +3,15 @@
 import asyncio
 import contextlib
 import signal
+import ssl
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import aiomqtt
 import pytest
@@ -22,7 +23,9 @@ from edge_agent.inputs.settings import LocalBrokerSettings
 from edge_agent.inputs.sources import SourceError, Sources
 from edge_agent.sensors.adapter import Surroundings
 from edge_agent.sensors.mqtt_json import MqttJsonSettings, harvests
+from enrolment.authority import Authority
 from tests.simulators.local_mosquitto import LocalMosquitto, local_mosquitto
+from tests.simulators.local_nats import local_nats
 
 TOPIC = "zigbee2mqtt/yard"
 
@@ -46,13 +49,32 @@ async def gateway(directory: Path, *brokers: LocalBrokerSettings) -> AsyncIterat
         yield Surroundings(clock, directory, sources=sources, local_brokers=brokers)
 
 
-async def publish(broker: LocalMosquitto, *payloads: str, retain: bool = False) -> None:
+class Broker(Protocol):
+    """What a publisher must know of a broker."""
+
+    port: int
+    password: str
+    credential: tuple[Path, Path] | None
+
+
+async def publish(broker: Broker, *payloads: str, retain: bool = False) -> None:
     user = "gateway" if broker.password else None
     async with aiomqtt.Client(
-        "127.0.0.1", broker.port, username=user, password=broker.password or None
+        "127.0.0.1",
+        broker.port,
+        username=user,
+        password=broker.password or None,
+        tls_context=_careless() if broker.credential else None,
     ) as client:
         for payload in payloads:
             await client.publish(TOPIC, payload, qos=1, retain=retain)
+
+
+def _careless() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 class Reader:
@@ -97,7 +119,7 @@ class Reader:
         await asyncio.wait([self.task])
 
 
-async def subscribed(*readers: Reader, broker: LocalMosquitto) -> None:
+async def subscribed(*readers: Reader, broker: Broker) -> None:
     """Return when a message has reached each reader."""
     for reader in readers:
         while not reader.greeted.is_set():
@@ -262,6 +284,61 @@ async def test_a_broker_that_asks_for_a_password_gets_the_one_in_the_file(tmp_pa
                     with pytest.raises(SourceError, match="local broker yard"):
                         await reader.payloads(1)
                 await reader.stop()
+
+
+async def test_a_broker_that_speaks_tls_is_trusted_by_the_file_in_the_settings(
+    tmp_path: Path,
+) -> None:
+    authority = Authority(tmp_path / "authority", "Test")
+    credential = authority.broker_server(["localhost"])
+    files = (credential.certificate, credential.key)
+    with local_mosquitto(tmp_path / "mosquitto", credential=files) as broker:
+        local = LocalBrokerSettings(
+            name="yard",
+            host="localhost",
+            port=broker.port,
+            client_id="kerbstone-test",
+            ca_file=authority.service_root(),
+        )
+        async with gateway(tmp_path, local) as surroundings:
+            reader = Reader(surroundings)
+            await subscribed(reader, broker=broker)
+            await reader.stop()
+        other = Authority(tmp_path / "other", "Other").service_root()
+        async with gateway(tmp_path, replace(local, ca_file=other)) as surroundings:
+            with pytest.raises(SourceError, match="CERTIFICATE_VERIFY_FAILED"):
+                await Reader(surroundings).payloads(1)
+
+
+@dataclass
+class OldBroker:
+    """NATS as the publisher sees it."""
+
+    port: int
+    password: str = ""
+    credential: None = None
+
+
+async def test_a_broker_of_mqtt_3_1_1_is_read_as_well_and_its_copies_count_once(
+    tmp_path: Path,
+) -> None:
+    with local_nats(tmp_path / "nats") as port:
+        broker = OldBroker(port)
+        local = LocalBrokerSettings(name="yard", port=port, client_id="kerbstone-test")
+        numbers = [str(number) for number in range(10)]
+        async with gateway(tmp_path, local) as surroundings:
+            readers = [Reader(surroundings, each) for each in (TOPIC, "zigbee2mqtt/#", TOPIC)]
+            await subscribed(*readers, broker=broker)
+            await publish(broker, *numbers)
+            for reader in readers:
+                assert await reader.payloads(10) == [each.encode() for each in numbers]
+            await asyncio.gather(*(reader.stop() for reader in readers))
+        await publish(broker, "while it was down")
+        async with gateway(tmp_path, local) as surroundings:
+            readers = [Reader(surroundings, each) for each in (TOPIC, "zigbee2mqtt/#")]
+            for reader in readers:
+                assert await reader.payloads(1) == [b"while it was down"]
+            await asyncio.gather(*(reader.stop() for reader in readers))
 
 
 def sensor(**changes: Any) -> MqttJsonSettings:

@@ -1,4 +1,4 @@
-"""A Mosquitto as one stands on a gateway: one unencrypted listener on loopback, sessions kept.
+"""A Mosquitto as one stands on a gateway: one listener on loopback, sessions kept.
 
 Can be killed, stopped and started again on the same port over the same directory.
 """
@@ -31,10 +31,18 @@ class LocalMosquitto:
     """A broker process over a directory.
 
     port: stays the same over its lives. password: that of user `gateway`; none, anybody may in.
+    credential: certificate and key, PEM; without them it speaks no TLS.
     """
 
-    def __init__(self, directory: Path, *, password: str = "") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        password: str = "",
+        credential: tuple[Path, Path] | None = None,
+    ) -> None:
         self.port = free_port()
+        self.credential = credential
         self._directory = directory
         self.password = password
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,6 +87,9 @@ class LocalMosquitto:
             (self._directory / "passwords").chmod(0o600)
         else:
             lines.append("allow_anonymous true")
+        if self.credential:
+            certificate, key = self.credential
+            lines += [f"certfile {certificate}", f"keyfile {key}"]
         return "\n".join(lines) + "\n"
 
 
@@ -91,9 +102,11 @@ def _password_line(user: str, password: str) -> str:
 
 
 @contextmanager
-def local_mosquitto(directory: Path, *, password: str = "") -> Iterator[LocalMosquitto]:
+def local_mosquitto(
+    directory: Path, *, password: str = "", credential: tuple[Path, Path] | None = None
+) -> Iterator[LocalMosquitto]:
     """Run one, and end it whatever happens."""
-    broker = LocalMosquitto(directory, password=password)
+    broker = LocalMosquitto(directory, password=password, credential=credential)
     try:
         broker.start()
         yield broker
