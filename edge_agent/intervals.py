@@ -86,20 +86,22 @@ class OpenIntervals:
         try:
             while True:
                 await self._until_due()
-                await self.tell()
-                if self._seconds_until_kept() <= 0:
+                if await self.tell() or self._seconds_until_kept() <= 0:
                     await self.keep()
         finally:
             self._write_last()
 
-    async def tell(self) -> None:
-        """Spool what intervals came to that are due; on return it is on the disk."""
+    async def tell(self) -> bool:
+        """Spool what intervals came to that are due; return whether any were.
+
+        On return what they came to is on the disk, and `keep` is to follow.
+        """
         due = self._pipeline.due()
         if due is None:
-            return
+            return False
         await self._spool.put(due.readings, self._priority, at_once=True)
         self._pipeline.settle(due)
-        self.added()
+        return True
 
     async def keep(self) -> None:
         """Write the open intervals, and tell whoever waits for it; try again later if it fails."""
