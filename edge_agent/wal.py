@@ -142,7 +142,7 @@ def rows_on(page: bytes) -> Iterator[tuple[int, int, bytes, int]]:
     """
     if page[:1] != bytes([_LEAF]):
         return
-    cells = int.from_bytes(page[3:5], "big")
+    cells = min(int.from_bytes(page[3:5], "big"), len(page) // 2)
     for cell in range(cells):
         at = _CELLS_AT + 2 * cell
         begin = int.from_bytes(page[at : at + 2], "big")
