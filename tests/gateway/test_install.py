@@ -128,6 +128,20 @@ def fresh_with(machine: Machine, installed: Machine) -> None:
     subprocess.run(["cp", "-a", releases, machine.root / "opt/kerbstone"], check=True)
 
 
+def test_an_image_can_be_made_where_no_systemd_runs(
+    enrolled: Machine, fresh: Machine, source: Path, service: EstServer
+) -> None:
+    fresh_with(fresh, enrolled)
+    (fresh.root / "run/systemd/system").rmdir()
+    invitation_on(fresh).write_text(service.invite("w3n8b5rc6h").to_toml())
+    installed = fresh.install(source=source)
+    assert installed.returncode == 0, says(installed)
+    assert invitation_on(fresh).exists()
+    assert "--quiet enable kerbstone-enrol.service kerbstone-trial.service" in fresh.calls
+    assert not [call for call in fresh.calls if call.split()[0] in {"daemon-reload", "start"}]
+    assert fresh.process is None
+
+
 def test_while_nobody_answers_it_goes_on_trying(
     enrolled: Machine, fresh: Machine, source: Path, service: EstServer
 ) -> None:
