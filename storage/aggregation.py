@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Self
 
+from device_protocol.kinds import FULL_TURN, LEVEL_UNITS, TOTALLED, full_turn
+
 
 class Aggregation(Enum):
     """What one value stands for many results of a datastream.
@@ -26,12 +28,6 @@ class Aggregation(Enum):
     LEVEL = "level"
 
 
-FULL_TURN: Final = {"deg": 360.0, "rad": math.tau}
-"""Units of a bearing, with a whole turn in each."""
-
-LEVEL_UNITS: Final = frozenset({"dB", "dBA", "dBm"})
-
-_TOTALLED: Final = frozenset({"vehicle_count", "people_count", "cycle_count", "rainfall"})
 _CANCELLED: Final = 1e-9  # mean vectors shorter than this point nowhere
 
 
@@ -82,11 +78,11 @@ def aggregation_of(property_key: str, unit: str) -> Aggregation:
 
     property_key: row of the property registry, e.g. "wind_direction". unit: key of the unit table.
     """
-    if unit in FULL_TURN:
+    if full_turn(property_key, unit) is not None:
         return Aggregation.BEARING
     if unit in LEVEL_UNITS:
         return Aggregation.LEVEL
-    return Aggregation.TOTAL if property_key in _TOTALLED else Aggregation.MEAN
+    return Aggregation.TOTAL if property_key in TOTALLED else Aggregation.MEAN
 
 
 def mean_bearing(mean_sine: float, mean_cosine: float, full_turn: float) -> float | None:

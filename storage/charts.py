@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from storage.aggregation import FULL_TURN, Aggregation, Summary, aggregation_of
+from device_protocol.kinds import FULL_TURN
+from storage.aggregation import Aggregation, Summary, aggregation_of
 from storage.database import Connection, query
 
 MAX_POINTS: Final = 1000

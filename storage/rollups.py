@@ -13,9 +13,8 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from typing import Final
 
+from device_protocol.kinds import BEARINGS, FULL_TURN, LEVEL_UNITS
 from storage.aggregation import (
-    FULL_TURN,
-    LEVEL_UNITS,
     Aggregation,
     Summary,
     aggregation_of,
@@ -108,6 +107,7 @@ async def _recompute(conn: Connection, pairs: Iterable[_Pair]) -> None:
                 "low": buckets[0],
                 "high": buckets[-1] + _HOUR,
                 "level_units": sorted(LEVEL_UNITS),
+                "bearings": sorted(BEARINGS),
                 "bearing_units": list(FULL_TURN),
                 "full_turns": list(FULL_TURN.values()),
             },

@@ -18,9 +18,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from device_protocol.description import Datastream
+from device_protocol.kinds import LEVEL_UNITS
 from device_protocol.reading import UNFLAGGED, Quality, Reading
 from device_protocol.unit_table import senml_symbol
-from edge_agent.processing.kinds import COUNT_UNIT, LEVEL_UNITS, full_turn, is_truth
+from edge_agent.processing.kinds import COUNT_UNIT, full_turn, is_truth
 from edge_agent.processing.settings import AggregateSettings
 from edge_agent.stamps import Mark, mark_of, marked
 

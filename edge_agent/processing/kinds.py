@@ -1,16 +1,10 @@
-"""Which results are added up in another way than numbers on a line.
+"""Which kinds of results a datastream has, as far as processing asks."""
 
-The centre sums up hours by the same rules (`storage.aggregation`), which a gateway cannot see.
-"""
-
-import math
 from typing import Final
 
+from device_protocol import kinds
 from device_protocol.description import Datastream
 from device_protocol.unit_table import BOOLEAN_UNIT
-
-LEVEL_UNITS: Final = frozenset({"dB", "dBA", "dBm"})
-"""Units whose mean is that of the energy."""
 
 COUNT_UNIT: Final = "count"
 TEXT_UNIT: Final = "1"
@@ -18,14 +12,10 @@ TEXT_UNIT: Final = "1"
 
 POSITIONS: Final = frozenset({"latitude", "longitude"})
 
-_FULL_TURN: Final = {"deg": 360.0, "rad": math.tau}
-
 
 def full_turn(datastream: Datastream) -> float | None:
     """Return a whole turn in its unit if its results are directions, else None."""
-    if datastream.observed_property in POSITIONS:
-        return None
-    return _FULL_TURN.get(datastream.unit)
+    return kinds.full_turn(datastream.observed_property, datastream.unit)
 
 
 def is_truth(datastream: Datastream) -> bool:

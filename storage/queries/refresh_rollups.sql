@@ -27,6 +27,8 @@ WITH outside AS MATERIALIZED (
       JOIN datastream ON datastream.id = touched.datastream_id
       LEFT JOIN unnest(%(bearing_units)s::text[], %(full_turns)s::float8[]) AS bearing (unit, full_turn)
              ON bearing.unit = datastream.unit
+            AND datastream.observed_property_id IN
+                (SELECT id FROM observed_property WHERE key = ANY (%(bearings)s))
       LEFT JOIN observation
              ON observation.datastream_id = touched.datastream_id
             AND observation.time BETWEEN touched.bucket AND touched.bucket + INTERVAL '1 hour'

@@ -31,6 +31,10 @@ def summarise(values: list[float], aggregation: Aggregation) -> Summary:
         ("rainfall", "mm", Aggregation.TOTAL),
         ("wind_direction", "deg", Aggregation.BEARING),
         ("wind_direction", "rad", Aggregation.BEARING),
+        ("compass_heading", "deg", Aggregation.BEARING),
+        ("longitude", "deg", Aggregation.MEAN),  # west of Greenwich is -0.1, not 359.9
+        ("tilt", "deg", Aggregation.MEAN),
+        ("passage_count", "count", Aggregation.TOTAL),
         ("laeq", "dBA", Aggregation.LEVEL),
         ("rssi", "dBm", Aggregation.LEVEL),
     ],
