@@ -41,9 +41,9 @@ from edge_agent.rows import (
     place_of,
     priority_of,
 )
+from runtime.systemd import still_working
 
 __all__ = ["Depth", "Priority", "Salvaged", "Span", "Spool", "Waiting", "is_damage"]
-
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -268,6 +268,7 @@ class Spool:
             numbers = [number_of(place) for place, *_ in batch]
             lowest, highest = min(lowest, *numbers), max(highest, *numbers)
             self._in_transaction(partial(self._restore, batch))
+            still_working()
         readings = self._database.execute(
             "SELECT count(*) FROM reading WHERE place & ? BETWEEN ? AND ?",
             (HIGHEST_NUMBER, lowest, highest),

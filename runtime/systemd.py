@@ -19,6 +19,7 @@ from typing import Final
 
 _MICROSECONDS: Final = 1_000_000
 _STATUS_SECONDS: Final = 30.0  # between two status lines where there is no watchdog
+_STEP_SECONDS: Final = 60.0
 _ABSTRACT: Final = "@"
 
 
@@ -51,6 +52,15 @@ def watchdog_seconds(environment: Mapping[str, str] = os.environ) -> float | Non
     except ValueError:
         return None
     return microseconds / _MICROSECONDS if microseconds > 0 else None
+
+
+def still_working(environment: Mapping[str, str] = os.environ) -> None:
+    """Say that long work gets on which holds up the answer: at the start, or to the watchdog.
+
+    To be said again within a minute, at each step that was really done.
+    """
+    extended = f"EXTEND_TIMEOUT_USEC={_STEP_SECONDS * _MICROSECONDS:.0f}"
+    notify("WATCHDOG=1", extended, environment=environment)
 
 
 async def attend(

@@ -7,9 +7,13 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
+from device_protocol.reading import Reading
+from edge_agent.spool import Priority, Spool
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = """
@@ -102,3 +106,30 @@ async def test_systemd_hears_that_the_agent_is_ready_alive_and_stopping(
         while alive.get("STOPPING") != "1":
             alive = await supervisor.hears()
         assert await agent.wait() == 0
+
+
+def test_a_long_salvage_lets_systemd_know_that_it_gets_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+    monkeypatch.setattr("edge_agent.spool.still_working", lambda: heard.append("at work"))
+    readings = [
+        (
+            Priority.NORMAL,
+            Reading(
+                sensor="urn:a",
+                name="no2",
+                phenomenon_time=datetime(2030, 3, 17, tzinfo=UTC) + timedelta(seconds=second),
+                result=1.0,
+                unit="ug/m3",
+            ),
+        )
+        for second in range(12_000)
+    ]
+    with Spool(
+        tmp_path / "spool.sqlite", quota_bytes=1 << 30, gap_record=lambda _: readings[0][1]
+    ) as spool:
+        spool.write(readings, [], 1_900_000_000)
+        spool.replace_damaged("said so")
+        assert spool.depth().readings == len(readings)
+    assert len(heard) > 1

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from runtime.systemd import attend, notify, watchdog_seconds
+from runtime.systemd import attend, notify, still_working, watchdog_seconds
 
 _ROOM: Final = 4096
 
@@ -67,6 +67,14 @@ def test_the_watchdog_is_ours_only_if_it_names_us(
     environment: Mapping[str, str], seconds: float | None
 ) -> None:
     assert watchdog_seconds(environment) == seconds
+
+
+def test_long_work_asks_for_time_at_each_step(
+    listener: tuple[socket.socket, Mapping[str, str]],
+) -> None:
+    bound, environment = listener
+    still_working(environment)
+    assert bound.recv(_ROOM) == b"WATCHDOG=1\nEXTEND_TIMEOUT_USEC=60000000"
 
 
 async def test_the_living_are_heard_twice_in_the_time_of_the_watchdog(
