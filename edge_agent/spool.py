@@ -44,6 +44,7 @@ from edge_agent.rows import (
 from runtime.systemd import still_working
 
 __all__ = ["Depth", "Priority", "Salvaged", "Span", "Spool", "Waiting", "is_damage"]
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
