@@ -278,9 +278,10 @@ class _Connection(aiomqtt.Client):
     def _on_disconnect(self, *arguments: Any) -> None:
         """End the wait for CONNACK at once; aiomqtt would go on waiting. Called by any thread."""
         super()._on_disconnect(*arguments)
-        self._loop.call_soon_threadsafe(self._give_up_connecting)
+        self._loop.call_soon_threadsafe(self._hung_up)
 
-    def _give_up_connecting(self) -> None:
+    def _hung_up(self) -> None:
+        self._end("the connection is lost")
         if self._is_connecting and not self._connected.done():
             self._connected.set_exception(aiomqtt.MqttError("it has hung up"))
 

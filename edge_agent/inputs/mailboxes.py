@@ -255,6 +255,7 @@ class Mailboxes:
 
     async def settled(self, seconds: float, unless: asyncio.Future[Any]) -> None:
         """Wait until nothing is on its way to the disk, `unless` is done, or time is up."""
+        unless.add_done_callback(lambda _: self._changed.set())
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._on_their_way() and not unless.done():

@@ -295,6 +295,20 @@ async def test_closing_waits_for_what_is_on_its_way_to_the_disk_only(
         assert len(box.waiting) == 1
 
 
+async def test_closing_does_not_wait_for_acknowledgements_that_cannot_be_sent(
+    boxes: Mailboxes, connection: FakeConnection
+) -> None:
+    ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    with boxes.reading("#") as box:
+        boxes.put(arrived(), connection, WINDOW)
+        message = taken(box)
+        waiting = asyncio.create_task(boxes.settled(60.0, ended))
+        await asyncio.sleep(0)
+        ended.set_result("the connection is lost")
+        await waiting
+        message.acknowledge()
+
+
 def test_subscription_numbers_are_what_mqtt_allows_and_stay() -> None:
     assert subscription_number("zigbee2mqtt/+") == subscription_number("zigbee2mqtt/+")
     assert all(1 <= subscription_number(str(each)) <= 268_435_455 for each in range(1000))
