@@ -38,6 +38,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="MINUTES",
         help="instead: growth of memory at 50 readings a second over so long",
     )
+    storm = actions.add_parser("storm", help="agents whose broker dies, and how they come back")
+    storm.add_argument("--agents", type=int, default=200, help="how many (default 200)")
     enrol = actions.add_parser("enrol", help="gateways that enrol and send a first reading")
     enrol.add_argument("--gateways", type=int, default=500, help="how many (default 500)")
     epoch = actions.add_parser("epoch", help="bytes and time of an announcement, by suite")
@@ -45,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action.add_argument(
             "--broker", choices=["mosquitto", "nats"], default="", help="default: the best here"
         )
-    for action in (ingest, edge, enrol, epoch):
+    for action in (ingest, edge, storm, enrol, epoch):
         action.add_argument("--json", action="store_true", help="for scripts")
         action.add_argument("--no-keep", action="store_true", help="write no file to bench/results")
 
@@ -101,6 +103,12 @@ def _edge(arguments: argparse.Namespace) -> dict[str, Any]:
     )
 
 
+def _storm(arguments: argparse.Namespace) -> dict[str, Any]:
+    from bench.storm import measure  # noqa: PLC0415
+
+    return measure(arguments.agents)
+
+
 def _enrol(arguments: argparse.Namespace) -> dict[str, Any]:
     from command_line.demo.empty_city import measure_enrolment  # noqa: PLC0415
 
@@ -113,7 +121,13 @@ def _epoch(_arguments: argparse.Namespace) -> dict[str, Any]:
     return measure()
 
 
-_MEASUREMENTS: Final = {"ingest": _ingest, "edge": _edge, "enrol": _enrol, "epoch": _epoch}
+_MEASUREMENTS: Final = {
+    "ingest": _ingest,
+    "edge": _edge,
+    "storm": _storm,
+    "enrol": _enrol,
+    "epoch": _epoch,
+}
 
 
 def _lines(result: dict[str, Any], indent: str = "") -> list[str]:
