@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from device_protocol.description import Datastream
-from device_protocol.kinds import LEVEL_UNITS
+from device_protocol.kinds import LEVEL_UNITS, TOTALLED
 from device_protocol.reading import UNFLAGGED, Quality, Reading
 from device_protocol.unit_table import senml_symbol
 from edge_agent.processing.kinds import COUNT_UNIT, full_turn, is_truth
@@ -67,7 +67,14 @@ def aggregates(stream: Datastream, settings: AggregateSettings) -> Iterator[Data
 
 
 def _functions(stream: Datastream, settings: AggregateSettings) -> Iterator[str]:
-    """Yield the functions that make sense of a datastream: a direction has no sum or extremes."""
+    """Yield the functions that make sense of a datastream.
+
+    A direction has no sum or extremes; what the centre adds up has only a sum.
+    """
+    if stream.observed_property in TOTALLED:
+        if set(settings.functions) != {"count"}:
+            yield "sum"
+        return
     for function in settings.functions:
         if function == "count" or is_truth(stream):
             continue

@@ -100,6 +100,15 @@ async def test_bearings_are_averaged_round_the_circle(conn: Connection) -> None:
     assert (in_degrees.summary.minimum, in_degrees.summary.maximum) == (None, None)
 
 
+async def test_a_longitude_is_averaged_along_its_line(conn: Connection) -> None:
+    stream = await add_datastream(conn, "longitude", "deg")
+    await store(conn, (stream, START, -0.2), (stream, START + timedelta(minutes=1), 0.1))
+    await refresh_all(conn)
+    [rollup] = await read(conn, stream)
+    assert rollup.value == pytest.approx(-0.05)
+    assert (rollup.summary.minimum, rollup.summary.maximum) == (-0.2, 0.1)
+
+
 async def test_opposite_bearings_have_no_mean(conn: Connection) -> None:
     stream = await add_datastream(conn, "wind_direction", "deg")
     await store(conn, (stream, START, 90.0), (stream, START + timedelta(minutes=1), 270.0))

@@ -84,6 +84,12 @@ def test_directions_are_averaged_round_the_circle_and_have_no_extremes() -> None
     assert told == {"wind.mean": pytest.approx(5.0), "wind.n": 2.0}
 
 
+def test_what_the_centre_adds_up_is_told_by_its_sum_alone() -> None:
+    aggregation = new("mean", "max")
+    add(aggregation, [reading(value, name="people", at=i) for i, value in enumerate([2.0, 5.0], 1)])
+    assert results(tell(aggregation, 1000)) == {"people.sum": 7.0, "people.n": 2.0}
+
+
 def test_opposite_directions_have_a_number_and_no_mean() -> None:
     aggregation = new()
     add(
