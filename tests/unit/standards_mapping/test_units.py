@@ -156,3 +156,10 @@ def test_what_senders_write_never_fills_the_cache(symbol: str) -> None:
     except UnitMismatchError:
         assert units._converter.cache_info().currsize <= before + 1
     assert units._converter.cache_info().currsize <= len(units._SENML_SCALES) * len(UNITS)
+
+
+@pytest.mark.parametrize("key", ["mg/m3", "kPa", "uSv/h"])
+def test_a_unit_that_senml_lacks_travels_by_its_key_and_never_unsaid(key: str) -> None:
+    assert converter(key, key).identity
+    with pytest.raises(UnitMismatchError, match="a result without unit"):
+        converter("", key)
