@@ -20,9 +20,9 @@ from tests.integration.test_edge_spool import ALL, NOW, gap_record, reading
 from tests.unit.edge_agent.conftest import FakeTime
 from tests.unit.edge_agent.test_sealer import Bench
 
-STEPS = 100
+STEPS = 120
 BATCH = 12
-SMALL = 6 * 4096
+SMALL = 5 * 4096
 
 
 class Agent:

@@ -31,7 +31,7 @@ from tests.integration.test_edge_spool import (
 from tests.simulators.traced_disk import Call, Disk, trace
 
 ROOT = Path(__file__).parents[2]
-CUTS = 60
+CUTS = 30
 READINGS = 600
 
 WRITER = """
