@@ -40,14 +40,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     storm = actions.add_parser("storm", help="agents whose broker dies, and how they come back")
     storm.add_argument("--agents", type=int, default=200, help="how many (default 200)")
+    offline = actions.add_parser("offline", help="days without a network, and the drain after them")
+    offline.add_argument("--hours", type=float, default=72.0, help="how long (default 72)")
+    offline.add_argument(
+        "--pace",
+        type=float,
+        default=0.0,
+        metavar="READINGS",
+        help="drained a second; 0: as fast as it goes (default)",
+    )
     enrol = actions.add_parser("enrol", help="gateways that enrol and send a first reading")
     enrol.add_argument("--gateways", type=int, default=500, help="how many (default 500)")
     epoch = actions.add_parser("epoch", help="bytes and time of an announcement, by suite")
-    for action in (ingest, edge, enrol):
+    for action in (ingest, edge, offline, enrol):
         action.add_argument(
             "--broker", choices=["mosquitto", "nats"], default="", help="default: the best here"
         )
-    for action in (ingest, edge, storm, enrol, epoch):
+    for action in (ingest, edge, storm, offline, enrol, epoch):
         action.add_argument("--json", action="store_true", help="for scripts")
         action.add_argument("--no-keep", action="store_true", help="write no file to bench/results")
 
@@ -109,6 +118,14 @@ def _storm(arguments: argparse.Namespace) -> dict[str, Any]:
     return measure(arguments.agents)
 
 
+def _offline(arguments: argparse.Namespace) -> dict[str, Any]:
+    from bench.offline import measure  # noqa: PLC0415
+
+    return measure(
+        hours=arguments.hours, drain_readings_per_second=arguments.pace, broker=arguments.broker
+    )
+
+
 def _enrol(arguments: argparse.Namespace) -> dict[str, Any]:
     from command_line.demo.empty_city import measure_enrolment  # noqa: PLC0415
 
@@ -125,6 +142,7 @@ _MEASUREMENTS: Final = {
     "ingest": _ingest,
     "edge": _edge,
     "storm": _storm,
+    "offline": _offline,
     "enrol": _enrol,
     "epoch": _epoch,
 }
