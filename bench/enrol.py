@@ -30,9 +30,9 @@ from device_protocol.key_set import KeySet, open_key_set
 from device_protocol.keys import X25519, SigningKey
 from device_protocol.reading import Reading
 from device_protocol.senml import CONTENT_FORMAT_SENML_CBOR, encode_cbor
-from edge_agent.enrolment import Enrolled, enrol
-from edge_agent.est import EnrolmentError
-from edge_agent.identity import Generation
+from edge_agent.credentials.enrolment import Enrolled, enrol
+from edge_agent.credentials.est import EnrolmentError
+from edge_agent.credentials.identity import Generation
 from enrolment.files import read_key
 from runtime.tls import client_context
 from storage.database import connect

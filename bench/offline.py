@@ -26,8 +26,8 @@ from broker_config.files import BrokerKind
 from device_protocol.reading import Reading
 from device_protocol.receiver import OpenedMessage
 from device_protocol.senml import CONTENT_FORMAT_SENML_CBOR, decode_cbor
-from edge_agent.rows import Priority
-from edge_agent.spool import Spool
+from edge_agent.spool.rows import Priority
+from edge_agent.spool.store import Spool
 
 HOURS: Final = 72.0
 READINGS_PER_SECOND: Final = 10.0

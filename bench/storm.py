@@ -73,7 +73,7 @@ def bound_per_second(gateways: int, first_retry_seconds: float) -> int:
 def attempts(backoff: FullJitter, first_retry_seconds: float, until: float) -> Iterator[float]:
     """Yield when one agent tries during an outage that outlasts `until`, in seconds from the loss.
 
-    As `edge_agent.uplink` does.
+    As `edge_agent.delivery.uplink` does.
     """
     backoff.reset()
     backoff.widen(first_retry_seconds)

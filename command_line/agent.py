@@ -8,8 +8,8 @@ from pathlib import Path
 
 from command_line import agent_decode, agent_enrol
 from command_line.process import USAGE_ERROR, configure_config, run_process
+from edge_agent.health.status import AlreadyRunningError, read_status
 from edge_agent.settings import AgentSettings, mistakes_in
-from edge_agent.status import AlreadyRunningError, read_status
 from runtime.settings import SettingsError, load
 
 

@@ -1,6 +1,6 @@
 """`kerbstone agent enrol`: from an invitation on paper, in a file or by systemd to a gateway.
 
-Gathers the invitation and says what came of it; enrolling itself is `edge_agent.enrolment`.
+Gathers the invitation and says what came of it; enrolling itself is `credentials.enrolment`.
 """
 
 import argparse
@@ -19,23 +19,23 @@ from cryptography import x509
 from command_line.first_settings import first_settings
 from command_line.process import USAGE_ERROR
 from device_protocol.first_boot import FirstBoot, FirstBootError, check_url, digest_from_hex
-from edge_agent.durable import replace
-from edge_agent.enrolment import (
+from edge_agent.credentials.enrolment import (
     Enrolled,
     KeyKind,
     TokenMissingError,
     WrongDirectoryError,
     enrol,
 )
-from edge_agent.est import (
+from edge_agent.credentials.est import (
     EnrolmentError,
     RefusedError,
     UnreachableError,
     UntrustedError,
 )
-from edge_agent.identity import BusyError, IdentityDirectory
+from edge_agent.credentials.identity import BusyError, IdentityDirectory
+from edge_agent.credentials.signer import HardwareError, HardwareToken
+from edge_agent.durable import replace
 from edge_agent.settings import AgentSettings, SignerSettings, check
-from edge_agent.signer import HardwareError, HardwareToken
 from runtime.settings import SettingsError, load
 
 DIRECTORY: Final = Path("/etc/kerbstone/gateway")

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from command_line.toml_text import toml_text
-from edge_agent import identity
-from edge_agent.enrolment import Enrolled, KeyKind
-from edge_agent.est import UnusableError
-from edge_agent.identity import Origin
+from edge_agent.credentials import identity
+from edge_agent.credentials.enrolment import Enrolled, KeyKind
+from edge_agent.credentials.est import UnusableError
+from edge_agent.credentials.identity import Origin
 from edge_agent.settings import SignerSettings
 
 _HEAD: Final = (

@@ -2,7 +2,7 @@
 
 The centre writes it, as a file or as the text of a QR code, and the gateway reads it: so both
 forms are defined here, with the device's name and the one-time token in them. Redeeming a token
-is `enrolment`'s business, using one is `edge_agent.enrolment`'s.
+is `enrolment`'s business, using one is `edge_agent.credentials.enrolment`'s.
 
 Letters that people confuse never matter: names and tokens are drawn from Crockford's base 32,
 and a token is read with O as 0, I and L as 1, in either case, with or without its hyphens.

@@ -30,10 +30,10 @@ from command_line.demo.layout import default_data_directory
 from device_protocol.errors import QUARANTINED, RejectionError
 from device_protocol.reading import Quality
 from edge_agent.clock import Clock
-from edge_agent.facts import AdapterFacts, Facts
-from edge_agent.metrics import AgentMetrics
+from edge_agent.health.facts import AdapterFacts, Facts
+from edge_agent.health.metrics import AgentMetrics
 from edge_agent.settings import AgentSettings
-from edge_agent.spool import Depth
+from edge_agent.spool.store import Depth
 from enrolment.settings import EnrolmentSettings
 from ingest.settings import IngestSettings
 from runtime.setting_types import Limits, tables_in

@@ -10,22 +10,22 @@ from dataclasses import replace
 from device_protocol.description import encode_description
 from edge_agent.clock import Clock
 from edge_agent.collection import collect
-from edge_agent.counter import EpochCounter
+from edge_agent.credentials.keystore import Keystore
+from edge_agent.delivery.counter import EpochCounter
+from edge_agent.delivery.key_sets import KeySets
+from edge_agent.delivery.sealer import Sealer
+from edge_agent.delivery.uplink import Uplink
 from edge_agent.description import describe
-from edge_agent.facts import AdapterFacts, Facts
-from edge_agent.group_commit import open_spool
-from edge_agent.health import Health
-from edge_agent.inputs.sources import Sources
-from edge_agent.key_sets import KeySets
-from edge_agent.keystore import Keystore
+from edge_agent.health.facts import AdapterFacts, Facts
+from edge_agent.health.heartbeat import Health
+from edge_agent.health.reports import Reports
+from edge_agent.health.status import StateLock
 from edge_agent.memory import share_one_heap
 from edge_agent.remote_settings import ReconfiguredError, RemoteSettings
-from edge_agent.reports import Reports
-from edge_agent.sealer import Sealer
 from edge_agent.sensors import Surroundings
 from edge_agent.settings import AgentSettings
-from edge_agent.status import StateLock
-from edge_agent.uplink import Uplink
+from edge_agent.sources import Sources
+from edge_agent.spool.group_commit import open_spool
 from runtime.cancellation import stoppable
 from runtime.systemd import attend
 
@@ -135,7 +135,7 @@ async def _renew(
     """Keep the certificate young, where the settings say how."""
     if not settings.enrolment.url:
         return
-    from edge_agent.renewal import Renewal  # noqa: PLC0415  # costs memory
+    from edge_agent.credentials.renewal import Renewal  # noqa: PLC0415  # costs memory
 
     renewal = Renewal(
         settings,

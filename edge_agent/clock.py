@@ -9,7 +9,7 @@ file, for readings that outlast a restart.
 
 The floor below which the clock is known to be wrong is kept on disk here: the latest of when
 this program was built, the time last saved, and the beginnings of certificates that were
-verified. How TLS obeys it is told in `edge_agent.tls`. Which readings wait for the time, and for
+verified. How TLS obeys it is told in `credentials.tls`. Which readings wait for the time, and for
 how long, is the uplink's business.
 """
 

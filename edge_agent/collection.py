@@ -11,12 +11,12 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from device_protocol.errors import PayloadError
-from edge_agent.facts import Facts
-from edge_agent.group_commit import GroupCommit
-from edge_agent.inputs.sources import SourceError
+from edge_agent.health.facts import Facts
 from edge_agent.processing.pipeline import Pipeline, state_name
 from edge_agent.sensors import ADAPTERS, AdapterError, Harvest, SensorSettings, Surroundings
-from edge_agent.spool import Priority
+from edge_agent.sources import SourceError
+from edge_agent.spool.group_commit import GroupCommit
+from edge_agent.spool.store import Priority
 from runtime.backoff import FullJitter
 
 if TYPE_CHECKING:  # imported where a sensor is aggregated

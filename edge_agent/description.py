@@ -1,14 +1,14 @@
 """From a gateway's settings to how it describes itself before any reading (content format 60).
 
 What each adapter measures, the adapter says; what the gateway reports about itself,
-`edge_agent.health_datastreams` says; what aggregation and privacy leave of a sensor's datastreams,
+`edge_agent.health.datastreams` says; what aggregation and privacy leave of a sensor's datastreams,
 `edge_agent.processing` says. Here they are put together.
 """
 
 from dataclasses import replace
 
 from device_protocol.description import GatewayDescription, Sensor, Thing
-from edge_agent import health_datastreams
+from edge_agent.health import datastreams as health_datastreams
 from edge_agent.processing.published import coarsened, published
 from edge_agent.sensors import ADAPTERS, SensorSettings
 from edge_agent.settings import AgentSettings, ThingSettings

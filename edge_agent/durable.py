@@ -1,6 +1,6 @@
 """Files that survive a power cut: whole and new, or whole and old, never half.
 
-Readings are not kept this way; see `edge_agent.spool`. Everything here goes through this
+Readings are not kept this way; see `edge_agent.spool.store`. Everything here goes through this
 module's `os`, which a test replaces by one that fails at any step.
 """
 

@@ -15,10 +15,10 @@ from typing import Final
 
 from edge_agent import durable
 from edge_agent.clock import Clock
-from edge_agent.group_commit import GroupCommit
 from edge_agent.processing.aggregation import Aggregation
 from edge_agent.processing.pipeline import Pipeline
-from edge_agent.spool import Priority
+from edge_agent.spool.group_commit import GroupCommit
+from edge_agent.spool.store import Priority
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """What Linux tells about this computer and this process: disk, memory, heat, bytes written.
 
-Only looked up here; readings are made of it by `edge_agent.health` and the adapter `host`.
+Only looked up here; readings are made of it by `health.heartbeat` and the adapter `host`.
 """
 
 import os

@@ -9,7 +9,7 @@ damaged state must not open the door to old settings.
 
 A configuration stands for itself: what it does not name is as in the gateway's own file. Which
 settings there are is told in `device_protocol.configuration`; stopping and starting the agent's
-tasks under other ones is `edge_agent.agent`'s part, and telling the centre `edge_agent.health`'s.
+tasks under other ones is `edge_agent.agent`'s part, and telling the centre `health.heartbeat`'s.
 """
 
 import asyncio

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from device_protocol.first_boot import FirstBootError, check_url
-from edge_agent.inputs.settings import ListenerSettings, LocalBrokerSettings
+from edge_agent.adapter import URN
+from edge_agent.input_settings import ListenerSettings, LocalBrokerSettings
 from edge_agent.sensors import ADAPTERS, SensorSettings, adapter_names, settings_class
-from edge_agent.sensors.adapter import URN
 from runtime.metrics import MetricsSettings
 from runtime.settings import Choice, Mistake, SettingsError, load, setting
 
@@ -46,7 +46,7 @@ class TrustSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrolmentSettings:
-    """How this gateway's certificate is renewed; see `edge_agent.renewal`."""
+    """How this gateway's certificate is renewed; see `edge_agent.credentials.renewal`."""
 
     url: str = setting(
         "The council's certificate service, https://host:port/.well-known/est/council; empty: "
@@ -79,7 +79,7 @@ class EnrolmentSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignerSettings:
-    """A PKCS #11 token for the key that signs readings; see `edge_agent.signer`."""
+    """A PKCS #11 token for the key that signs readings; see `edge_agent.credentials.signer`."""
 
     module: Path = setting("The token's PKCS #11 library.", must_exist=True)
     label: str = setting("The token's label.", pattern=r".+")

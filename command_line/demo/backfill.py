@@ -6,8 +6,8 @@ from typing import Final
 
 from command_line.demo.session import DemoError, Session
 from command_line.progress import Progress
+from edge_agent.health.status import read_status
 from edge_agent.settings import AgentSettings
-from edge_agent.status import read_status
 from runtime.settings import load
 from storage.database import Connection, connect
 

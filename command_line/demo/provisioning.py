@@ -31,8 +31,8 @@ from command_line.toml_text import toml_text
 from device_protocol.errors import RejectionError
 from device_protocol.first_boot import EST_PATH, FirstBoot
 from device_protocol.identity import device_of
-from edge_agent.enrolment import enrol
-from edge_agent.identity import IdentityDirectory
+from edge_agent.credentials.enrolment import enrol
+from edge_agent.credentials.identity import IdentityDirectory
 from enrolment.description import describe
 from runtime.atomic_files import write_atomically
 from storage import registry

@@ -53,7 +53,7 @@ PARTS: Final[dict[str, Part]] = {
         Part(
             "integration",
             (_pytest("real servers", "tests/integration", "-m", "not interoperability"),),
-            _DATABASES | {"mosquitto", "openssl"},
+            _DATABASES | {"mosquitto", "openssl", "strace"},
         ),
         Part(
             "interoperability",

@@ -178,6 +178,7 @@ _PROVIDERS: Final[dict[str, Callable[[], Missing | None]]] = {
     "chromium": _chromium,
     "foreign_clients": _foreign_clients,
     "openssl": lambda: _programs({"openssl": ("openssl",)}),
+    "strace": lambda: _programs({"strace": ("strace",)}),
     "packet_capture": _packet_capture,
     "gateway_computer": _gateway_computer,
 }

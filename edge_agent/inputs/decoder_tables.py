@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from device_protocol.unit_table import BOOLEAN_UNIT, nearest, unit_symbols
-from edge_agent.sensors.adapter import SHORT_NAME, DatastreamSettings
+from edge_agent.adapter import SHORT_NAME, DatastreamSettings
 from runtime.settings import KeyPath, setting
 
 Endian = Literal["big", "little"]

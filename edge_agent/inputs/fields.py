@@ -17,9 +17,9 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from device_protocol.reading import Reading
+from edge_agent.adapter import DatastreamSettings
 from edge_agent.clock import Clock, ClockQuality
 from edge_agent.inputs import conversion
-from edge_agent.sensors.adapter import DatastreamSettings
 from runtime.settings import KeyPath, setting
 
 log = logging.getLogger(__name__)

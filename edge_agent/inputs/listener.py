@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from edge_agent.adapter import Surroundings
+from edge_agent.input_settings import ListenerSettings
 from edge_agent.inputs.conversation import Answer, Conversation, Pushed
-from edge_agent.inputs.settings import ListenerSettings
-from edge_agent.inputs.sources import SourceError
-from edge_agent.sensors.adapter import Surroundings
+from edge_agent.sources import SourceError
 
 __all__ = ["Post", "port_of", "posts"]
 

@@ -21,6 +21,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from edge_agent.adapter import Surroundings
+from edge_agent.input_settings import LocalBrokerSettings
 from edge_agent.inputs.mailboxes import (
     MOST_BYTES_OF_ONE,
     Arrived,
@@ -29,9 +31,7 @@ from edge_agent.inputs.mailboxes import (
     Message,
     subscription_number,
 )
-from edge_agent.inputs.settings import LocalBrokerSettings
-from edge_agent.inputs.sources import SourceError
-from edge_agent.sensors.adapter import Surroundings
+from edge_agent.sources import SourceError
 
 __all__ = ["Message", "messages", "topic_filter_mistake"]
 

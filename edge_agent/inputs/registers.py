@@ -13,8 +13,8 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from device_protocol.unit_table import BOOLEAN_UNIT
+from edge_agent.adapter import DatastreamSettings
 from edge_agent.inputs import conversion
-from edge_agent.sensors.adapter import DatastreamSettings
 from runtime.settings import KeyPath, setting
 
 RegisterKind = Literal["holding", "input", "coil", "discrete"]

@@ -16,7 +16,7 @@ from typing import Final
 
 import serial
 
-from edge_agent.inputs.sources import SourceError
+from edge_agent.sources import SourceError
 
 MOST_WAITING_BYTES: Final = 65_536
 _READ_BYTES: Final = 4096

@@ -14,9 +14,9 @@ from device_protocol.unit_table import (
     property_keys,
     senml_symbol,
 )
+from edge_agent.adapter import Adapter, DatastreamSettings, SensorSettings
 from edge_agent.processing.kinds import COUNT_UNIT, POSITIONS, TEXT_UNIT
 from edge_agent.processing.published import published
-from edge_agent.sensors.adapter import Adapter, DatastreamSettings, SensorSettings
 from runtime.settings import KeyPath
 
 

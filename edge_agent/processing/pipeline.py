@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from device_protocol.description import Datastream
 from device_protocol.reading import Reading
+from edge_agent.adapter import SensorSettings
 from edge_agent.clock import Clock
 from edge_agent.processing.checks import Checks, RefusedError
 from edge_agent.processing.duplicates import Duplicates
-from edge_agent.sensors.adapter import SensorSettings
 
 if TYPE_CHECKING:  # both cost memory, and few sensors need them
     from edge_agent.processing.aggregation import Aggregation, Closing

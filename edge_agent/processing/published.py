@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from device_protocol.description import Datastream
-from edge_agent.sensors.adapter import SensorSettings
+from edge_agent.adapter import SensorSettings
 
 
 def published(sensor: SensorSettings, measured: Iterable[Datastream]) -> tuple[Datastream, ...]:

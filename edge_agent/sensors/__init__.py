@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from edge_agent.sensors.adapter import (
+from edge_agent.adapter import (
     Adapter,
     AdapterError,
     Harvest,

@@ -14,7 +14,7 @@ from typing import Final, Literal
 from device_protocol.description import Datastream
 from device_protocol.reading import Reading
 from edge_agent import machine
-from edge_agent.sensors.adapter import (
+from edge_agent.adapter import (
     Adapter,
     AdapterError,
     Harvest,

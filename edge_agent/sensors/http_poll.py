@@ -17,6 +17,13 @@ from urllib.parse import urlsplit
 
 from device_protocol.description import Datastream
 from device_protocol.reading import Reading
+from edge_agent.adapter import (
+    Adapter,
+    AdapterError,
+    Harvest,
+    SensorSettings,
+    Surroundings,
+)
 from edge_agent.clock import Clock
 from edge_agent.inputs.fields import (
     Faults,
@@ -31,13 +38,6 @@ from edge_agent.inputs.fields import (
     time_of,
 )
 from edge_agent.inputs.http_get import FetchError, Response, get
-from edge_agent.sensors.adapter import (
-    Adapter,
-    AdapterError,
-    Harvest,
-    SensorSettings,
-    Surroundings,
-)
 from runtime.settings import KeyPath, setting
 
 _MOST_BYTES: Final = 1024 * 1024

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from device_protocol.description import Datastream
 from device_protocol.reading import Reading
+from edge_agent.adapter import Adapter, Harvest, SensorSettings, Surroundings
 from edge_agent.clock import Clock
 from edge_agent.inputs.fields import (
     Faults,
@@ -28,7 +29,6 @@ from edge_agent.inputs.fields import (
     time_of,
 )
 from edge_agent.inputs.listener import Post, posts
-from edge_agent.sensors.adapter import Adapter, Harvest, SensorSettings, Surroundings
 from runtime.settings import KeyPath, setting
 
 Form = Literal["json", "sensor-community"]

@@ -18,6 +18,7 @@ from typing import Final, Literal
 from device_protocol.description import Datastream
 from device_protocol.reading import Reading
 from device_protocol.unit_table import nearest
+from edge_agent.adapter import Adapter, Harvest, SensorSettings, Surroundings
 from edge_agent.inputs.decoder_tables import DecodedSettings
 from edge_agent.inputs.fields import FUTURE_SECONDS, FieldError, future_allowed, read_json
 from edge_agent.inputs.local_broker import messages, topic_filter_mistake
@@ -37,7 +38,6 @@ from edge_agent.inputs.uplinks import (
     eui,
     read_uplink,
 )
-from edge_agent.sensors.adapter import Adapter, Harvest, SensorSettings, Surroundings
 from runtime.settings import KeyPath, SettingsError, setting
 
 log = logging.getLogger(__name__)

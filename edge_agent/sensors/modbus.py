@@ -14,17 +14,17 @@ from typing import Final, Literal
 
 from device_protocol.description import Datastream
 from device_protocol.reading import Reading
-from edge_agent.clock import Clock
-from edge_agent.inputs.modbus_line import Line, ModbusError, Place, RefusedError, SilentError, line
-from edge_agent.inputs.registers import Block, RegisterSettings, beyond, plan, results
-from edge_agent.inputs.rhythm import Rhythm
-from edge_agent.sensors.adapter import (
+from edge_agent.adapter import (
     Adapter,
     AdapterError,
     Harvest,
     SensorSettings,
     Surroundings,
 )
+from edge_agent.clock import Clock
+from edge_agent.inputs.modbus_line import Line, ModbusError, Place, RefusedError, SilentError, line
+from edge_agent.inputs.registers import Block, RegisterSettings, beyond, plan, results
+from edge_agent.inputs.rhythm import Rhythm
 from runtime.settings import KeyPath, setting
 
 log = logging.getLogger(__name__)

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from device_protocol.description import Datastream
 from device_protocol.reading import Reading
+from edge_agent.adapter import Adapter, Harvest, SensorSettings, Surroundings
 from edge_agent.inputs.fields import (
     Faults,
     FieldError,
@@ -27,7 +28,6 @@ from edge_agent.inputs.fields import (
     time_of,
 )
 from edge_agent.inputs.local_broker import Message, messages, topic_filter_mistake
-from edge_agent.sensors.adapter import Adapter, Harvest, SensorSettings, Surroundings
 from runtime.settings import KeyPath, setting
 
 _AVAILABILITY: Final = (b"", b"online", b"offline")

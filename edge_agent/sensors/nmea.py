@@ -27,10 +27,10 @@ import pynmea2
 
 from device_protocol.description import Datastream
 from device_protocol.reading import Reading
+from edge_agent.adapter import Adapter, Harvest, SensorSettings, Surroundings
 from edge_agent.inputs.frames import FrameReader
 from edge_agent.inputs.serial_line import open_line
 from edge_agent.inputs.whereabouts import Position
-from edge_agent.sensors.adapter import Adapter, Harvest, SensorSettings, Surroundings
 from runtime.settings import setting
 
 log = logging.getLogger(__name__)

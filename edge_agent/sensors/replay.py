@@ -23,9 +23,7 @@ from typing import Final, Literal, Self, TextIO
 
 from device_protocol.description import Datastream
 from device_protocol.reading import Quality, Reading
-from edge_agent.durable import replace as replace_file
-from edge_agent.durable import write_durably
-from edge_agent.sensors.adapter import (
+from edge_agent.adapter import (
     Adapter,
     AdapterError,
     DatastreamSettings,
@@ -33,6 +31,8 @@ from edge_agent.sensors.adapter import (
     SensorSettings,
     Surroundings,
 )
+from edge_agent.durable import replace as replace_file
+from edge_agent.durable import write_durably
 from runtime.settings import KeyPath, setting
 
 _DAY_SECONDS: Final = 86_400

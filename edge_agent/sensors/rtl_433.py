@@ -20,6 +20,13 @@ from pathlib import Path
 from typing import Final, Literal
 
 from device_protocol.description import Datastream
+from edge_agent.adapter import (
+    Adapter,
+    AdapterError,
+    Harvest,
+    SensorSettings,
+    Surroundings,
+)
 from edge_agent.clock import Clock
 from edge_agent.inputs.fields import (
     Faults,
@@ -36,13 +43,6 @@ from edge_agent.inputs.radio_packets import (
     identifies_vehicle,
     is_vehicle_model,
     read_packet,
-)
-from edge_agent.sensors.adapter import (
-    Adapter,
-    AdapterError,
-    Harvest,
-    SensorSettings,
-    Surroundings,
 )
 from runtime.settings import KeyPath, setting
 

@@ -18,16 +18,16 @@ from typing import Final, Literal
 
 from device_protocol.description import Datastream
 from device_protocol.reading import UNFLAGGED, Quality, Reading
-from edge_agent.clock import Clock
-from edge_agent.inputs.frames import FrameReader, Gathering, Statistic
-from edge_agent.inputs.serial_line import SerialLine, open_line
-from edge_agent.sensors.adapter import (
+from edge_agent.adapter import (
     Adapter,
     AdapterError,
     Harvest,
     SensorSettings,
     Surroundings,
 )
+from edge_agent.clock import Clock
+from edge_agent.inputs.frames import FrameReader, Gathering, Statistic
+from edge_agent.inputs.serial_line import SerialLine, open_line
 from runtime.settings import KeyPath, setting
 
 _BAUD: Final = 9600

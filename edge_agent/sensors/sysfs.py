@@ -15,8 +15,7 @@ from typing import Final, Literal
 
 from device_protocol.description import Datastream
 from device_protocol.reading import Reading
-from edge_agent.inputs.rhythm import Rhythm
-from edge_agent.sensors.adapter import (
+from edge_agent.adapter import (
     Adapter,
     AdapterError,
     DatastreamSettings,
@@ -24,6 +23,7 @@ from edge_agent.sensors.adapter import (
     SensorSettings,
     Surroundings,
 )
+from edge_agent.inputs.rhythm import Rhythm
 from runtime.settings import KeyPath, setting
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from device_protocol.identity import renewal_due
 from device_protocol.key_set import open_key_set
 from device_protocol.keys import VerifyingKey
 from edge_agent.agent import run
+from edge_agent.health.status import read_status
 from edge_agent.settings import AgentSettings
-from edge_agent.status import read_status
 from enrolment.files import read_certificate
 from runtime.settings import load
 from storage import registry

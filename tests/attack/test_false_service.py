@@ -12,10 +12,10 @@ import pytest
 from cryptography import x509
 
 from edge_agent.clock import Clock
-from edge_agent.enrolment import enrol
-from edge_agent.est import UntrustedError
-from edge_agent.identity import IdentityDirectory
-from edge_agent.renewal import renew
+from edge_agent.credentials.enrolment import enrol
+from edge_agent.credentials.est import UntrustedError
+from edge_agent.credentials.identity import IdentityDirectory
+from edge_agent.credentials.renewal import renew
 from enrolment.authority import Authority
 from tests.simulators.est_server import EstServer, certs_only, est_server
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-import edge_agent.sealer
-import edge_agent.uplink
+import edge_agent.delivery.sealer
+import edge_agent.delivery.uplink
 from device_protocol import cbor, cose, topics
 from device_protocol.announcement import decode as decode_announcement
 from device_protocol.configuration import Configuration, sign_configuration
@@ -241,8 +241,8 @@ async def test_restore_an_old_disk(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """301 at ingest, once for every try; then the agent leaps over what was used, and delivers."""
-    monkeypatch.setattr(edge_agent.sealer, "_FRUITLESS_ANNOUNCEMENTS", 1)
-    monkeypatch.setattr(edge_agent.uplink, "_DRAIN_SECONDS", 0.2)
+    monkeypatch.setattr(edge_agent.delivery.sealer, "_FRUITLESS_ANNOUNCEMENTS", 1)
+    monkeypatch.setattr(edge_agent.delivery.uplink, "_DRAIN_SECONDS", 0.2)
     async with (
         an_agent(stage, "olddisk000", tmp_path) as agent,
         RogueBroker.between(stage.city, TENANT) as broker,

@@ -18,9 +18,9 @@ import pytest
 
 from device_protocol.first_boot import FirstBoot
 from edge_agent import agent
-from edge_agent.enrolment import enrol
+from edge_agent.credentials.enrolment import enrol
+from edge_agent.health.status import read_status
 from edge_agent.settings import AgentSettings
-from edge_agent.status import read_status
 from ingest import service as ingest
 from runtime.settings import load
 from tests.end_to_end.network import TENANT, beside, broker_of, ingest_of, invitations

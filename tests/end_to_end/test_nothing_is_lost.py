@@ -11,8 +11,8 @@ import pytest
 from command_line.demo.city import City, DemoCouncil, DemoGateway
 from command_line.demo.layout import Layout
 from command_line.demo.session import Options, Session, running
+from edge_agent.health.status import read_status
 from edge_agent.settings import AgentSettings
-from edge_agent.status import read_status
 from runtime.settings import load
 from storage.database import connect
 from storage.embedded import remove

@@ -20,7 +20,8 @@ from device_protocol.description import Datastream
 from device_protocol.first_boot import FirstBoot
 from device_protocol.reading import Reading
 from edge_agent import agent
-from edge_agent.enrolment import enrol
+from edge_agent.credentials.enrolment import enrol
+from edge_agent.health.status import read_status
 from edge_agent.sensors import ADAPTERS, Adapter, Harvest, Surroundings
 from edge_agent.sensors.host import HostSettings
 from edge_agent.settings import (
@@ -34,7 +35,6 @@ from edge_agent.settings import (
     TrustSettings,
     UplinkSettings,
 )
-from edge_agent.status import read_status
 from ingest import service as ingest
 from tests.end_to_end.network import TENANT, beside, broker_of, ingest_of, invitations
 from tests.integration.conftest import SERVERS

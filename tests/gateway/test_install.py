@@ -19,7 +19,7 @@ from tests.simulators.est_server import EstServer
 
 BROKEN = 'raise RuntimeError("a release that does not run")\n'
 RUNS_NOT = """
-from edge_agent import key_sets
+from edge_agent.delivery import key_sets
 async def run(settings):
     raise RuntimeError("a release that does not run")
 """

@@ -11,7 +11,7 @@ import pytest
 
 from command_line.__main__ import main
 from device_protocol.first_boot import FirstBoot, draw_token
-from edge_agent.identity import SIGNING_CERTIFICATE, IdentityDirectory
+from edge_agent.credentials.identity import SIGNING_CERTIFICATE, IdentityDirectory
 from edge_agent.sensors.host import HostSettings
 from edge_agent.settings import AgentSettings, check
 from enrolment.authority import Authority

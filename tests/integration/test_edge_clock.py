@@ -9,10 +9,10 @@ import pytest
 
 from device_protocol.reading import Quality, Reading
 from edge_agent.clock import Clock, ClockQuality
-from edge_agent.group_commit import GroupCommit, open_spool
-from edge_agent.rows import HIGHEST_NUMBER
 from edge_agent.settings import SpoolSettings
-from edge_agent.spool import Priority, Span
+from edge_agent.spool.group_commit import GroupCommit, open_spool
+from edge_agent.spool.rows import HIGHEST_NUMBER
+from edge_agent.spool.store import Priority, Span
 from tests.unit.edge_agent.conftest import NOW, FakeTime
 
 HOLD_SECONDS = 120.0

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.unit.edge_agent.test_sealer import Bench
 
 from device_protocol.reading import Reading
 from device_protocol.senml import decode_cbor
 from edge_agent.clock import Clock
-from edge_agent.rows import Priority, Span
-from edge_agent.spool import Spool
+from edge_agent.spool.rows import Priority, Span
+from edge_agent.spool.store import Spool
 from tests.integration.test_edge_spool import ALL, NOW, gap_record, reading
 from tests.unit.edge_agent.conftest import FakeTime
-from tests.unit.edge_agent.test_sealer import Bench
 
 STEPS = 120
 BATCH = 12

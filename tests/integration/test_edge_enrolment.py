@@ -26,17 +26,17 @@ from device_protocol.first_boot import FirstBoot, draw_token
 from device_protocol.keys import VerifyingKey
 from edge_agent import durable
 from edge_agent.clock import Clock, ClockQuality
-from edge_agent.enrolment import Enrolled, WrongDirectoryError, enrol
-from edge_agent.est import (
+from edge_agent.credentials.enrolment import Enrolled, WrongDirectoryError, enrol
+from edge_agent.credentials.est import (
     EnrolmentError,
     RefusedError,
     UnreachableError,
     UntrustedError,
     UnusableError,
 )
-from edge_agent.identity import BusyError, IdentityDirectory
-from edge_agent.keystore import Identity, Keystore, NoIdentityError
-from edge_agent.renewal import renew
+from edge_agent.credentials.identity import BusyError, IdentityDirectory
+from edge_agent.credentials.keystore import Identity, Keystore, NoIdentityError
+from edge_agent.credentials.renewal import renew
 from edge_agent.settings import (
     AgentSettings,
     BrokerSettings,

@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from edge_agent.clock import Clock, ClockQuality
-from edge_agent.facts import AdapterFacts, Facts
-from edge_agent.group_commit import GroupCommit, open_spool
-from edge_agent.health import Health
+from edge_agent.health.facts import AdapterFacts, Facts
+from edge_agent.health.heartbeat import Health
 from edge_agent.remote_settings import RemoteSettings
-from edge_agent.rows import HIGHEST_NUMBER
 from edge_agent.settings import (
     AgentSettings,
     BrokerSettings,
@@ -21,7 +19,9 @@ from edge_agent.settings import (
     ThingSettings,
     TrustSettings,
 )
-from edge_agent.spool import Priority, Span
+from edge_agent.spool.group_commit import GroupCommit, open_spool
+from edge_agent.spool.rows import HIGHEST_NUMBER
+from edge_agent.spool.store import Priority, Span
 from runtime.version import VERSION
 from tests.unit.edge_agent.conftest import FakeTime
 
@@ -97,7 +97,7 @@ def settings_in(directory: Path) -> AgentSettings:
 
 @pytest.fixture
 def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gateway:
-    monkeypatch.setattr("edge_agent.health._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("edge_agent.health.heartbeat._LOOK_SECONDS", 0.01)
     return Gateway(settings_in(tmp_path))
 
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from edge_agent.adapter import AdapterError, Harvest, Surroundings
 from edge_agent.clock import Clock, ClockQuality
 from edge_agent.inputs.fields import FieldSettings
-from edge_agent.inputs.sources import Sources
-from edge_agent.sensors.adapter import AdapterError, Harvest, Surroundings
 from edge_agent.sensors.http_poll import HttpPollSettings, harvests
+from edge_agent.sources import Sources
 from enrolment.authority import Authority
 from tests.simulators.http_station import HttpStation, Page, http_station
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
+from edge_agent.adapter import Harvest, Surroundings
 from edge_agent.clock import Clock, ClockQuality
+from edge_agent.input_settings import ListenerSettings
 from edge_agent.inputs import conversation, listener, sources
 from edge_agent.inputs.fields import FieldSettings
 from edge_agent.inputs.listener import Post, port_of, posts
-from edge_agent.inputs.settings import ListenerSettings
-from edge_agent.inputs.sources import SourceError, Sources
-from edge_agent.sensors.adapter import Harvest, Surroundings
 from edge_agent.sensors.http_push import HttpPushSettings, harvests
+from edge_agent.sources import SourceError, Sources
 
 RECORDED = Path(__file__).parents[1] / "data/sensor_community"
 POST = b"POST /push HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n"

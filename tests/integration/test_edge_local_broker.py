@@ -16,13 +16,13 @@ from typing import Any, Protocol
 import aiomqtt
 import pytest
 
+from edge_agent.adapter import Surroundings
 from edge_agent.clock import Clock, ClockQuality
+from edge_agent.input_settings import LocalBrokerSettings
 from edge_agent.inputs.fields import FieldSettings
 from edge_agent.inputs.local_broker import Message, messages
-from edge_agent.inputs.settings import LocalBrokerSettings
-from edge_agent.inputs.sources import SourceError, Sources
-from edge_agent.sensors.adapter import Surroundings
 from edge_agent.sensors.mqtt_json import MqttJsonSettings, harvests
+from edge_agent.sources import SourceError, Sources
 from enrolment.authority import Authority
 from tests.simulators.local_mosquitto import LocalMosquitto, local_mosquitto
 from tests.simulators.local_nats import local_nats
@@ -147,9 +147,9 @@ import asyncio, sys
 from pathlib import Path
 from edge_agent.clock import Clock
 from edge_agent.inputs.local_broker import messages
-from edge_agent.inputs.settings import LocalBrokerSettings
-from edge_agent.inputs.sources import Sources
-from edge_agent.sensors.adapter import Surroundings
+from edge_agent.input_settings import LocalBrokerSettings
+from edge_agent.sources import Sources
+from edge_agent.adapter import Surroundings
 
 async def main():
     local = LocalBrokerSettings(name="yard", port=int(sys.argv[1]), client_id="kerbstone-test")

@@ -13,13 +13,13 @@ from typing import Any
 import aiomqtt
 import pytest
 
+from edge_agent.adapter import Harvest, Surroundings
 from edge_agent.clock import Clock, ClockQuality
+from edge_agent.input_settings import ListenerSettings, LocalBrokerSettings
 from edge_agent.inputs import local_broker
 from edge_agent.inputs.listener import port_of
-from edge_agent.inputs.settings import ListenerSettings, LocalBrokerSettings
-from edge_agent.inputs.sources import Sources
-from edge_agent.sensors.adapter import Harvest, Surroundings
 from edge_agent.sensors.lorawan import LorawanSettings, harvests
+from edge_agent.sources import Sources
 from tests.simulators.local_mosquitto import LocalMosquitto, local_mosquitto
 
 NOISE, BAY, STRANGER = "24e124136b502217", "70b3d57050001a2b", "a84041ffff1834f2"

@@ -11,12 +11,12 @@ import pytest
 from pymodbus import FramerType
 from pymodbus.constants import ExcCodes
 
+from edge_agent.adapter import AdapterError, Harvest, Surroundings
 from edge_agent.clock import Clock
 from edge_agent.inputs.modbus_line import Place, SilentError, line
 from edge_agent.inputs.registers import Block, RegisterSettings
-from edge_agent.inputs.sources import Sources
-from edge_agent.sensors.adapter import AdapterError, Harvest, Surroundings
 from edge_agent.sensors.modbus import ModbusSettings, harvests
+from edge_agent.sources import Sources
 from tests.simulators.modbus_server import (
     ModbusDevices,
     modbus_rtu,

@@ -17,9 +17,9 @@ from device_protocol.receiver import Announcement, OpenedMessage
 from device_protocol.senml import Record, decode_cbor
 from edge_agent.agent import run
 from edge_agent.clock import Clock
-from edge_agent.group_commit import open_spool
-from edge_agent.rows import Priority
 from edge_agent.settings import SpoolSettings
+from edge_agent.spool.group_commit import open_spool
+from edge_agent.spool.rows import Priority
 from tests.integration.fix_brokers import City
 from tests.integration.test_edge_spool import scribble
 from tests.integration.test_edge_uplink import DEVICE, HOST, Gateway, Tasks

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.rows import Priority
-from edge_agent.spool import Spool
+from edge_agent.spool.rows import Priority
+from edge_agent.spool.store import Spool
 from tests.integration.test_edge_spool import (
     ALL,
     NOW,
@@ -38,12 +38,12 @@ WRITER = """
     import asyncio, os, random, sys
     from pathlib import Path
     from edge_agent.clock import Clock
-    from edge_agent.group_commit import open_spool
+    from edge_agent.spool.group_commit import open_spool
     from edge_agent.settings import SpoolSettings
     from tests.integration.test_edge_spool import ALL, Priority, gap_record, reading
 
-    import edge_agent.spool
-    edge_agent.spool._CHECKPOINT_PAGES = 24  # so that the log is folded in often
+    import edge_agent.spool.store
+    edge_agent.spool.store._CHECKPOINT_PAGES = 24  # so that the log is folded in often
 
     PATH, SYNCHRONOUS, READINGS = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 
@@ -70,7 +70,7 @@ WRITER = """
             spool.release([Span(row.priority, row.number, row.number) for row in rows])
             await asyncio.sleep(0.02)
 
-    from edge_agent.spool import Span
+    from edge_agent.spool.store import Span
 
     async def main():
         settings = SpoolSettings(commit_seconds=0.01, commit_readings=20)
@@ -90,8 +90,8 @@ WRITER = """
 OPENER = """
     import sys
     from tests.integration.test_edge_spool import Path, open_at
-    import edge_agent.spool
-    edge_agent.spool._SALVAGE_ROWS = 300
+    import edge_agent.spool.store
+    edge_agent.spool.store._SALVAGE_ROWS = 300
     open_at(Path(sys.argv[1])).close()
 """
 

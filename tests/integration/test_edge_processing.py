@@ -18,13 +18,13 @@ from device_protocol.reading import Quality, Reading
 from edge_agent import durable, intervals
 from edge_agent.clock import Clock, ClockQuality
 from edge_agent.collection import collect
-from edge_agent.facts import AdapterFacts, Facts
-from edge_agent.group_commit import GroupCommit, open_spool
+from edge_agent.health.facts import AdapterFacts, Facts
 from edge_agent.processing.privacy import version
 from edge_agent.processing.published import published
 from edge_agent.processing.settings import AggregateSettings, CheckSettings, PrivacySettings
 from edge_agent.sensors import ADAPTERS, Adapter, Harvest, SensorSettings, Surroundings
 from edge_agent.settings import SpoolSettings
+from edge_agent.spool.group_commit import GroupCommit, open_spool
 from storage.database import Connection
 from storage.rollups import hourly, refresh_rollups
 from tests.integration.fix_brokers import City
@@ -140,7 +140,7 @@ class Gateway:
         """Return what is on the disk, in the order of acceptance."""
         import sqlite3  # noqa: PLC0415  # beside the agent's own connection
 
-        from edge_agent.rows import decode  # noqa: PLC0415
+        from edge_agent.spool.rows import decode  # noqa: PLC0415
 
         with sqlite3.connect(self.directory / "spool.sqlite") as database:
             rows = database.execute("SELECT body FROM reading ORDER BY place").fetchall()

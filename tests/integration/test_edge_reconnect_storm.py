@@ -39,7 +39,7 @@ async def test_every_agent_comes_back_after_a_wait_from_the_whole_of_a_wide_boun
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     RecordedJitter.made = []
-    monkeypatch.setattr("edge_agent.uplink.FullJitter", RecordedJitter)
+    monkeypatch.setattr("edge_agent.delivery.uplink.FullJitter", RecordedJitter)
     storm = await come_back(
         AGENTS,
         tmp_path,

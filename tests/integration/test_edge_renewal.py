@@ -13,11 +13,12 @@ import pytest
 
 from edge_agent.agent import run
 from edge_agent.clock import Clock
-from edge_agent.enrolment import enrol
-from edge_agent.facts import Facts
-from edge_agent.identity import IdentityDirectory
-from edge_agent.keystore import Keystore
-from edge_agent.renewal import Renewal
+from edge_agent.credentials.enrolment import enrol
+from edge_agent.credentials.identity import IdentityDirectory
+from edge_agent.credentials.keystore import Keystore
+from edge_agent.credentials.renewal import Renewal
+from edge_agent.health.facts import Facts
+from edge_agent.health.status import read_status
 from edge_agent.settings import (
     AgentSettings,
     BrokerSettings,
@@ -28,7 +29,6 @@ from edge_agent.settings import (
     ThingSettings,
     TrustSettings,
 )
-from edge_agent.status import read_status
 from enrolment.authority import Authority
 from tests.simulators.est_server import Answer, EstServer, est_server
 

@@ -12,13 +12,13 @@ from types import MappingProxyType
 
 import pytest
 
+from edge_agent import sources as sources_module
+from edge_agent.adapter import AdapterError, Surroundings
 from edge_agent.clock import Clock
-from edge_agent.inputs import sources as sources_module
 from edge_agent.inputs.fields import FieldSettings
-from edge_agent.inputs.sources import Sources
 from edge_agent.sensors import rtl_433
-from edge_agent.sensors.adapter import AdapterError, Surroundings
 from edge_agent.sensors.rtl_433 import Rtl433Settings, datastreams, file_chunks, harvests
+from edge_agent.sources import Sources
 
 LINES = Path(__file__).parents[1] / "data/rtl_433/lines.jsonl"
 WAITS = "import sys, time; sys.stdout.write(open(sys.argv[1]).read()); sys.stdout.flush(); "

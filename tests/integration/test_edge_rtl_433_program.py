@@ -8,12 +8,12 @@ from types import MappingProxyType
 
 import pytest
 
+from edge_agent import sources as sources_module
+from edge_agent.adapter import AdapterError, Surroundings
 from edge_agent.clock import Clock
-from edge_agent.inputs import sources as sources_module
 from edge_agent.inputs.fields import FieldSettings
-from edge_agent.inputs.sources import Sources
-from edge_agent.sensors.adapter import AdapterError, Surroundings
 from edge_agent.sensors.rtl_433 import Rtl433Settings, harvests
+from edge_agent.sources import Sources
 
 pytestmark = pytest.mark.interoperability
 

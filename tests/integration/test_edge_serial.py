@@ -14,18 +14,18 @@ import pytest
 import serial
 
 from device_protocol.reading import Quality, Reading
+from edge_agent.adapter import AdapterError, SensorSettings, Surroundings
 from edge_agent.clock import Clock, ClockQuality
 from edge_agent.collection import collect
-from edge_agent.facts import AdapterFacts, Facts
-from edge_agent.group_commit import open_spool
+from edge_agent.health.facts import AdapterFacts, Facts
 from edge_agent.inputs import serial_line
 from edge_agent.inputs.serial_line import SerialLineError, open_line
 from edge_agent.sensors import ADAPTERS
-from edge_agent.sensors.adapter import AdapterError, SensorSettings, Surroundings
 from edge_agent.sensors.nmea import NmeaSettings
 from edge_agent.sensors.pmsx003 import Pmsx003Settings
 from edge_agent.sensors.sds011 import Sds011Settings
 from edge_agent.settings import SpoolSettings
+from edge_agent.spool.group_commit import open_spool
 from tests.simulators.serial_sensor import Pms5003, SatelliteReceiver, Sds011, SerialSensor
 
 NAMED = {

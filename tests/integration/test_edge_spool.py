@@ -18,10 +18,10 @@ import pytest
 
 from device_protocol.reading import Quality, Reading
 from edge_agent.clock import Clock, ClockQuality
-from edge_agent.group_commit import GroupCommit, open_spool
-from edge_agent.rows import HIGHEST_NUMBER, encode
 from edge_agent.settings import SpoolSettings
-from edge_agent.spool import Priority, Span, Spool, is_damage
+from edge_agent.spool.group_commit import GroupCommit, open_spool
+from edge_agent.spool.rows import HIGHEST_NUMBER, encode
+from edge_agent.spool.store import Priority, Span, Spool, is_damage
 
 BEGIN = datetime(2030, 3, 17, tzinfo=UTC)
 NOW = 1_900_000_000
@@ -474,7 +474,7 @@ async def test_a_disk_that_refuses_loses_nothing(
         write(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(running.spool, "write", refuse)
-    monkeypatch.setattr("edge_agent.group_commit._RETRY_SECONDS", (0.01, 0.02))
+    monkeypatch.setattr("edge_agent.spool.group_commit._RETRY_SECONDS", (0.01, 0.02))
     await running.put([reading(1)], Priority.NORMAL, at_once=True)
     assert [each.reading for each in await running.read([(ALL, 9)], 9)] == [reading(1)]
     assert running.failing is None

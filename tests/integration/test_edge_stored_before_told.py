@@ -14,20 +14,20 @@ import aiomqtt
 import pytest
 
 from device_protocol.reading import Reading
+from edge_agent.adapter import SensorSettings, Surroundings
 from edge_agent.clock import Clock, ClockQuality
 from edge_agent.collection import collect
-from edge_agent.facts import AdapterFacts, Facts
-from edge_agent.group_commit import GroupCommit, open_spool
+from edge_agent.health.facts import AdapterFacts, Facts
+from edge_agent.input_settings import ListenerSettings, LocalBrokerSettings
 from edge_agent.inputs import listener
 from edge_agent.inputs.fields import FieldSettings
 from edge_agent.inputs.listener import port_of
-from edge_agent.inputs.settings import ListenerSettings, LocalBrokerSettings
-from edge_agent.inputs.sources import Sources
-from edge_agent.sensors.adapter import SensorSettings, Surroundings
 from edge_agent.sensors.http_push import HttpPushSettings
 from edge_agent.sensors.mqtt_json import MqttJsonSettings
 from edge_agent.settings import SpoolSettings
-from edge_agent.spool import Priority, Span, Spool
+from edge_agent.sources import Sources
+from edge_agent.spool.group_commit import GroupCommit, open_spool
+from edge_agent.spool.store import Priority, Span, Spool
 from tests.simulators.local_mosquitto import LocalMosquitto, local_mosquitto
 
 URN = "urn:dev:example:air"

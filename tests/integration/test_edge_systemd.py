@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from device_protocol.reading import Reading
-from edge_agent.spool import Priority, Spool
+from edge_agent.spool.store import Priority, Spool
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = """
@@ -112,7 +112,7 @@ def test_a_long_salvage_lets_systemd_know_that_it_gets_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[str] = []
-    monkeypatch.setattr("edge_agent.spool.still_working", lambda: heard.append("at work"))
+    monkeypatch.setattr("edge_agent.spool.store.still_working", lambda: heard.append("at work"))
     readings = [
         (
             Priority.NORMAL,

@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from device_protocol.keys import SigningKey, VerifyingKey
 from edge_agent.clock import Clock
-from edge_agent.enrolment import enrol
-from edge_agent.identity import SIGNING_CERTIFICATE
-from edge_agent.keystore import Keystore, NoIdentityError
-from edge_agent.renewal import renew
+from edge_agent.credentials.enrolment import enrol
+from edge_agent.credentials.identity import SIGNING_CERTIFICATE
+from edge_agent.credentials.keystore import Keystore, NoIdentityError
+from edge_agent.credentials.renewal import renew
+from edge_agent.credentials.signer import HardwareError, HardwareKey, HardwareToken
 from edge_agent.settings import AgentSettings, SignerSettings
-from edge_agent.signer import HardwareError, HardwareKey, HardwareToken
 from enrolment.authority import Authority
 from tests.integration.test_edge_renewal import settings_for
 from tests.simulators.est_server import EstServer, est_server

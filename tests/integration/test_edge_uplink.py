@@ -27,10 +27,10 @@ from broker_config.files import BrokerKind
 from device_protocol import cbor, cose
 from device_protocol.keys import RecipientKey
 from edge_agent.agent import run
-from edge_agent.key_sets import KeySets
+from edge_agent.delivery.key_sets import KeySets
+from edge_agent.delivery.uplink import Connection
+from edge_agent.health.status import AlreadyRunningError, Status, read_status
 from edge_agent.settings import AgentSettings
-from edge_agent.status import AlreadyRunningError, Status, read_status
-from edge_agent.uplink import Connection
 from runtime.settings import load
 from tests.integration.fix_brokers import City
 from tests.simulators.centre import Centre, Heard, key_set_of, registered
@@ -421,7 +421,7 @@ async def test_a_key_set_that_got_lost_on_the_way_is_asked_for_again(
         "offer",
         lambda self, message: False if next(lost, False) else offer(self, message),
     )
-    monkeypatch.setattr("edge_agent.uplink._ASK_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr("edge_agent.delivery.uplink._ASK_AGAIN_SECONDS", 0.1)
     tasks.start(centre.run())
     await centre.connected.wait()
     tasks.start(run(gateway.settings))
@@ -516,7 +516,7 @@ async def test_a_replaced_certificate_is_taken_up_with_a_new_epoch(
     tasks: Tasks,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("edge_agent.uplink._WATCH_SECONDS", 0.1)
+    monkeypatch.setattr("edge_agent.delivery.uplink._WATCH_SECONDS", 0.1)
     gateway.configure(sensors=HOST)
     before = registered("camden", DEVICE, gateway.files)
     tasks.start(run(gateway.settings))

@@ -24,10 +24,10 @@ from broker_config.files import BrokerKind
 from device_protocol.first_boot import FirstBoot, draw_token
 from device_protocol.keys import VerifyingKey
 from edge_agent.clock import Clock
-from edge_agent.enrolment import KeyKind as KeyKindName
-from edge_agent.enrolment import enrol
-from edge_agent.est import UntrustedError
-from edge_agent.renewal import renew
+from edge_agent.credentials.enrolment import KeyKind as KeyKindName
+from edge_agent.credentials.enrolment import enrol
+from edge_agent.credentials.est import UntrustedError
+from edge_agent.credentials.renewal import renew
 from enrolment import policy, tls
 from enrolment.authority import Authority, CredentialFiles, KeyKind
 from enrolment.est import create_app

@@ -1,6 +1,6 @@
 """A certificate service that can be misused: loses answers, lies, refuses, and has no database.
 
-Speaks EST as `edge_agent.est` does, over real TLS, with a real authority behind it. The real
+Speaks EST as `credentials.est` does, over real TLS, with a real authority behind it. The real
 service is tried in tests of `enrolment`; this one shows what a gateway makes of a bad day.
 """
 

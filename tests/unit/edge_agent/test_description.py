@@ -8,8 +8,8 @@ import pytest
 from device_protocol.description import decode_description, encode_description
 from edge_agent.clock import Clock
 from edge_agent.description import describe
-from edge_agent.facts import Facts
-from edge_agent.health import Health
+from edge_agent.health.facts import Facts
+from edge_agent.health.heartbeat import Health
 from edge_agent.processing.settings import AggregateSettings, PrivacySettings
 from edge_agent.remote_settings import RemoteSettings
 from edge_agent.settings import AgentSettings

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from device_protocol.keys import RecipientKey, SigningKey
 from edge_agent.clock import Clock
-from edge_agent.key_sets import KeySets, NoRecipientsError
-from edge_agent.keystore import Keystore, NoIdentityError
+from edge_agent.credentials.keystore import Keystore, NoIdentityError
+from edge_agent.delivery.key_sets import KeySets, NoRecipientsError
 from edge_agent.settings import AgentSettings
 from enrolment.authority import Authority, GatewayFiles, KeyKind, enrol_locally
 from tests.simulators.centre import key_set_of

@@ -11,7 +11,7 @@ from device_protocol import keys, recipient_pem
 from device_protocol.key_set import KeySet, Recipient
 from device_protocol.keys import SigningKey
 from edge_agent.clock import Clock
-from edge_agent.key_sets import KeySets, NoRecipientsError
+from edge_agent.delivery.key_sets import KeySets, NoRecipientsError
 from tests.unit.edge_agent.conftest import FakeTime
 
 SIGNER = SigningKey.from_private(Ed25519PrivateKey.generate())

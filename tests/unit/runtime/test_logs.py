@@ -8,7 +8,12 @@ from runtime.logs import JsonFormatter, RateLimit
 
 
 def record(message: str, **extra: object) -> logging.LogRecord:
-    fields = {"name": "edge_agent.uplink", "levelname": "WARNING", "msg": message, "created": 0.5}
+    fields = {
+        "name": "edge_agent.delivery.uplink",
+        "levelname": "WARNING",
+        "msg": message,
+        "created": 0.5,
+    }
     return logging.makeLogRecord(fields | extra)
 
 
@@ -18,7 +23,7 @@ def test_facts_stand_beside_the_fixed_phrase() -> None:
         "time": "1970-01-01T00:00:00.500Z",
         "level": "warning",
         "process": "agent",
-        "logger": "edge_agent.uplink",
+        "logger": "edge_agent.delivery.uplink",
         "message": "refused",
         "path": "/x",
         "count": 2,

@@ -6,8 +6,8 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from edge_agent.inputs import sources as sources_module
-from edge_agent.inputs.sources import SourceError, Sources
+from edge_agent import sources as sources_module
+from edge_agent.sources import SourceError, Sources
 
 
 class Line:

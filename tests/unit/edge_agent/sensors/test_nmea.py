@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.adapter import Surroundings
 from edge_agent.clock import Clock, ClockQuality
-from edge_agent.sensors.adapter import Surroundings
 from edge_agent.sensors.nmea import NmeaSettings, Told, _Offering, datastreams, read, take
 from tests.simulators.serial_sensor import sentence
 from tests.unit.edge_agent.conftest import NOW, FakeTime

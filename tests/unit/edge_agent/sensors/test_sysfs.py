@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.adapter import AdapterError, Surroundings
 from edge_agent.clock import Clock
-from edge_agent.sensors.adapter import AdapterError, Surroundings
 from edge_agent.sensors.sysfs import (
     FileError,
     FileSettings,

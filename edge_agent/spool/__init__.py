@@ -1,0 +1,1 @@
+"""Readings on the disk, until the centre has proved that it has them."""
