@@ -165,28 +165,38 @@ async def measured_agent(
     )
     path = place.directory / "agent.toml"
     path.write_text(settings + sensors, encoding="utf-8")
-    async with asyncio.TaskGroup() as tasks:
-        begun = time.monotonic()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            _AGENT,
-            str(path),
-            cwd=_ROOT,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        )
-        state = place.directory / "gateway" / "state"
-        agent = MeasuredAgent(process, state, Centre(place, files), begun, tasks)
-        if answered:
-            agent.begin_centre()
-        try:
-            yield agent
-        finally:
-            if process.returncode is None:
-                process.terminate()
-            await process.wait()
-            agent.end_centre()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            begun = time.monotonic()
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                _AGENT,
+                str(path),
+                cwd=_ROOT,
+                stderr=asyncio.subprocess.DEVNULL,
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            )
+            state = place.directory / "gateway" / "state"
+            agent = MeasuredAgent(process, state, Centre(place, files), begun, tasks)
+            if answered:
+                agent.begin_centre()
+            try:
+                yield agent
+            finally:
+                if process.returncode is None:
+                    process.terminate()
+                await process.wait()
+                agent.end_centre()
+    except ExceptionGroup as failures:
+        raise _first(failures) from failures
+
+
+def _first(failures: ExceptionGroup[Exception]) -> Exception:
+    failure: Exception = failures
+    while isinstance(failure, ExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure
 
 
 def _table(path: Path) -> dict[str, str]:

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import time
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from bench.edge.street import street
 _STREAMS: Final = 10
 _BATCH_READINGS: Final = 100
 _HOST_READINGS: Final = 3  # of one measurement; four where there is a thermometer
+_SHORTEST_SECONDS: Final = 0.1  # between two measurements of a host
 _SETTLE_SECONDS: Final = 20.0
 _SOAK_SETTLE_SECONDS: Final = 120.0
 _SAMPLE_SECONDS: Final = 10.0
@@ -110,8 +112,12 @@ async def soak(place: Place, readings_per_second: float, seconds: float) -> dict
     growth: slope of a straight line through samples of every ten seconds, the first two minutes
     left out; noise: the standard deviation of the samples from that line.
     """
-    sensor = _SENSOR + _HOST.format(seconds=_HOST_READINGS / readings_per_second)
-    async with measured_agent(place, sensor) as agent:
+    count = ceil(readings_per_second * _SHORTEST_SECONDS / _HOST_READINGS)
+    each = _HOST.format(seconds=count * _HOST_READINGS / readings_per_second)
+    sensors = "".join(
+        (_SENSOR + each).replace("bench:sensor", f"bench:sensor{index}") for index in range(count)
+    )
+    async with measured_agent(place, sensors) as agent:
         await agent.until(lambda: agent.centre.messages > 1)
         await asyncio.sleep(min(_SOAK_SETTLE_SECONDS, seconds / 4))
         first = agent.figures()
