@@ -158,9 +158,9 @@ REMOTE_SETTINGS: tuple[RemoteSetting, ...] = (
         name="sensor.<urn>.interval_seconds",
         kind="number",
         minimum=0.1,
-        maximum=3600,
+        maximum=86_400,
         unit="s",
-        help="Time between two measurements of the host sensor with this URN.",
+        help="Time between two measurements of the sensor with this URN.",
     ),
     RemoteSetting(
         name="broker.host",
@@ -242,7 +242,8 @@ def sensor_of(key: str) -> str | None:
 def validate(settings: Mapping[str, object]) -> tuple[BadSetting, ...]:
     """Return every setting that no gateway would follow; none if all are good.
 
-    Whether the gateway has the sensor that a key names is for the gateway to say.
+    Whether the gateway has the sensor that a key names, and lets it be asked that rarely or at
+    all, is for the gateway to say.
     """
     bad = []
     if not settings:

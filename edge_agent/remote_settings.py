@@ -17,7 +17,7 @@ import json
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, NoReturn, Self
 
@@ -35,6 +35,7 @@ from device_protocol.errors import ConfigurationRollbackError, RejectionError
 from edge_agent.clock import Clock
 from edge_agent.durable import stored_version, write_durably
 from edge_agent.settings import AgentSettings
+from runtime.setting_types import allowed_by, fits
 
 log = logging.getLogger(__name__)
 
@@ -252,13 +253,14 @@ class RemoteSettings:
 
     def _faults(self, wanted: Mapping[str, object]) -> list[BadSetting]:
         """Return what nobody, or just this gateway, can follow."""
-        sensors = _host_sensors(self._settings)
-        unknown = [
-            BadSetting(key, value, "this gateway has no such host sensor")
-            for key, value in wanted.items()
-            if sensor_of(key) not in (None, *sensors)
-        ]
-        return [*validate(wanted), *unknown]
+        faults = list(validate(wanted))
+        named = {fault.key for fault in faults}
+        for key, value in wanted.items():
+            urn = sensor_of(key)
+            if urn is not None and key not in named:
+                fault = _sensor_fault(self._settings, urn, key.rpartition(".")[2], value)
+                faults += [BadSetting(key, value, fault)] if fault else []
+        return faults
 
     def _keep(self) -> bool:
         """Return whether the trial's settings are in force, durably."""
@@ -304,9 +306,7 @@ def apply(settings: AgentSettings, wanted: Mapping[str, Scalar]) -> AgentSetting
         change: dict[str, Any] = {key.rpartition(".")[2]: value}
         if urn is not None:
             sensors = tuple(
-                replace(sensor, **change)
-                if sensor.adapter == "host" and sensor.urn == urn
-                else sensor
+                replace(sensor, **change) if sensor.urn == urn else sensor
                 for sensor in settings.sensor
             )
             settings = replace(settings, sensor=sensors)
@@ -317,8 +317,21 @@ def apply(settings: AgentSettings, wanted: Mapping[str, Scalar]) -> AgentSetting
     return settings
 
 
-def _host_sensors(settings: AgentSettings) -> list[str]:
-    return [sensor.urn for sensor in settings.sensor if sensor.adapter == "host"]
+def _sensor_fault(settings: AgentSettings, urn: str, name: str, value: object) -> str:
+    """Return why the sensor `urn` cannot have its setting `name` changed to a number, "" if it can.
+
+    The limits are the adapter's own, as for its settings in the gateway's file.
+    """
+    for sensor in settings.sensor:
+        if sensor.urn == urn:
+            found = next((each for each in fields(sensor) if each.name == name), None)
+            limits = found.metadata.get("limits") if found else None
+            if limits is None:
+                return f"the adapter {sensor.adapter} has no such setting: it takes what comes"
+            if not fits(float, value, limits):
+                return f"must be {allowed_by(float, limits)} for the adapter {sensor.adapter}"
+            return ""
+    return "this gateway has no such sensor"
 
 
 def _chosen(stored: Mapping[str, object]) -> Chosen:

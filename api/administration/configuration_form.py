@@ -28,7 +28,7 @@ LIFETIME: Final = timedelta(days=7)
 """How long a gateway that is away may take up what was asked of it."""
 
 _SENSOR: Final = "<urn>"
-_ANY_SENSOR: Final = "the host sensor with this URN"
+_ANY_SENSOR: Final = "the sensor with this URN"
 _HEALTH: Final = ":health"  # has a setting of its own
 _FIELD: Final = "setting "
 _FIRST_FIELD: Final = "settings"

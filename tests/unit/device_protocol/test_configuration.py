@@ -34,6 +34,7 @@ from device_protocol.errors import (
 from device_protocol.identity import CONFIGURATION_SIGNING_OID, KEY_SET_SIGNING_OID
 from device_protocol.key_set import KeySet, Recipient, open_key_set, sign_key_set
 from device_protocol.keys import RecipientKey, SigningKey
+from edge_agent.sensors import adapter_names, settings_class
 from edge_agent.sensors.host import HostSettings
 from edge_agent.settings import AgentSettings
 
@@ -313,5 +314,18 @@ def test_what_may_be_changed_from_afar_is_what_the_gateways_file_allows(
     limits, hint = _limits(setting.name)
     kinds = {"whole number": int, "number": float, "text": str}
     assert kinds[setting.kind] is hint
-    assert (setting.minimum, setting.maximum) == (limits.minimum, limits.maximum)
     assert setting.help
+    if not setting.name.startswith("sensor."):
+        assert (setting.minimum, setting.maximum) == (limits.minimum, limits.maximum)
+
+
+def test_an_interval_may_be_what_any_adapter_allows_and_no_more() -> None:
+    found = [
+        settings_class(name).__dataclass_fields__.get("interval_seconds")
+        for name in adapter_names()
+    ]
+    limits = [field.metadata["limits"] for field in found if field is not None]
+    assert len(limits) >= 7
+    (interval,) = (each for each in REMOTE_SETTINGS if each.name == "sensor.<urn>.interval_seconds")
+    assert interval.minimum == min(each.minimum for each in limits)
+    assert interval.maximum == max(each.maximum for each in limits)

@@ -5,13 +5,17 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from edge_agent import remote_settings
 from edge_agent.clock import Clock
+from edge_agent.inputs.fields import FieldSettings
 from edge_agent.remote_settings import ReconfiguredError, RemoteSettings, apply
 from edge_agent.sensors.host import HostSettings
+from edge_agent.sensors.mqtt_json import MqttJsonSettings
+from edge_agent.sensors.sds011 import Sds011Settings
 from edge_agent.settings import AgentSettings
 from edge_agent.settings import RemoteSettings as Trial
 from enrolment.authority import Authority
@@ -21,6 +25,7 @@ from tests.unit.edge_agent.conftest import FakeTime
 DEVICE = "k7q2m9xd4t"
 GOOD = {"uplink.batch_seconds": 3.5}
 OTHER = {"uplink.batch_seconds": 7.0}
+DUST, EAR, LAMP = "urn:dev:example:dust", "urn:dev:example:ear", "urn:dev:example:lamp-1"
 
 
 @pytest.fixture(scope="module")
@@ -267,6 +272,62 @@ async def test_settings_that_cannot_be_followed_are_refused_by_version(
     assert _batch_seconds(start()) == 10.0
     remote.offer(message(3))
     assert _told(start()) == (0, 4, 0)
+
+
+def _street(settings: AgentSettings) -> AgentSettings:
+    """Return the settings of a gateway with a sensor that is polled and one that speaks first."""
+    noise = FieldSettings(
+        name="noise", title="Noise", description="N.", observed_property="laeq", unit="dB", path="a"
+    )
+    dust = Sds011Settings(
+        urn=DUST, thing=LAMP, name="Dust", description="D.", device=Path("/dev/ttyUSB0")
+    )
+    ear = MqttJsonSettings(
+        urn=EAR,
+        thing=LAMP,
+        name="Ear",
+        description="E.",
+        local_broker="here",
+        topic="ear",
+        fields={"noise": noise},
+    )
+    return replace(settings, sensor=(*settings.sensor, dust, ear))
+
+
+def test_any_sensor_that_is_asked_at_intervals_may_be_asked_at_others(
+    agent_settings: AgentSettings, clock: Clock, message: Callable[..., bytes]
+) -> None:
+    remote = RemoteSettings(_street(agent_settings), clock)
+    remote.begin()
+    remote.offer(message(1, {f"sensor.{DUST}.interval_seconds": 7200}))
+    assert remote.refused == 0
+    dust = next(each for each in remote.begin().sensor if isinstance(each, Sds011Settings))
+    assert (remote.on_trial, dust.interval_seconds) == (1, 7200)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        ("urn:dev:example:lamp-1-computer", 7200, "from 0.1 to 3600.0 for the adapter host"),
+        (EAR, 60, "the adapter mqtt_json has no such setting"),
+        ("urn:dev:example:absent", 60, "this gateway has no such sensor"),
+    ],
+)
+def test_an_interval_that_a_sensor_cannot_follow_is_refused_and_the_log_says_why(
+    refused: tuple[str, float, str],
+    agent_settings: AgentSettings,
+    clock: Clock,
+    message: Callable[..., bytes],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    urn, seconds, reason = refused
+    remote = RemoteSettings(_street(agent_settings), clock)
+    before = remote.begin()
+    remote.offer(message(1, {f"sensor.{urn}.interval_seconds": seconds}))
+    assert remote.refused == 1
+    assert remote.begin() == before
+    (refusal,) = (each for each in caplog.records if each.message == "configuration refused")
+    assert reason in str(vars(refusal)["detail"])
 
 
 async def test_while_the_disk_fails_nothing_is_tried(
