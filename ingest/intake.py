@@ -1,6 +1,6 @@
 """Connections to brokers: messages in, acknowledgements out, and what councils have signed.
 
-The only MQTT here.
+The only MQTT here; what aiomqtt lacks is told in `runtime.mqtt`.
 
 aiomqtt keeps the session and its timers. Messages are taken from paho's own callback, not from
 aiomqtt's queue: the queue costs more than the rest of the way (a task for every message) and
@@ -15,16 +15,15 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn
 
 import aiomqtt
 from paho.mqtt.client import Client as PahoClient
 from paho.mqtt.client import MQTTMessage
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 
 from ingest.delivery import Delivery
 from ingest.inbox import Inbox
@@ -32,17 +31,15 @@ from ingest.metrics import ACKNOWLEDGEMENTS, BROKER_UP, PAUSES, UNREADABLE
 from ingest.settings import BrokerSettings
 from runtime.backoff import FullJitter
 from runtime.cancellation import stoppable
+from runtime.mqtt import MqttConnection, failures
 from runtime.tls import client_context
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 OUTAGES: Final = (aiomqtt.MqttError, OSError)
 _TIMEOUT_SECONDS: Final = 30.0
 _BACKOFF_SECONDS: Final = (0.5, 30.0)
 _AT_ONCE: Final = 8  # publications that wait for the broker's PUBACK together
-_REFUSED: Final = 0x80  # SUBACK reason codes from here on (MQTT 5, section 3.9.3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +49,6 @@ class Publication:
     topic: str
     message: bytes
     retained: bool = False
-
-
-class _Client(aiomqtt.Client):
-    """One connection, which never loses a cancellation (see `runtime.cancellation`)."""
-
-    async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109  # aiomqtt's signature
-        try:
-            async with asyncio.timeout(self.timeout if timeout is None else timeout):
-                return await fut
-        except TimeoutError as error:
-            raise aiomqtt.MqttError("the broker did not answer in time") from error
 
 
 class Intake:
@@ -138,7 +124,7 @@ class Intake:
             BROKER_UP.labels(self.name).set(1)
             await self._session(client)
 
-    async def _client(self) -> "_Client":
+    async def _client(self) -> MqttConnection:
         """Return a client for one connection; certificates are read anew, they get renewed."""
         settings = self._settings
         tls = await asyncio.to_thread(
@@ -147,7 +133,7 @@ class Intake:
             certificate_file=settings.certificate_file,
             key_file=settings.key_file,
         )
-        client = _Client(
+        client = MqttConnection(
             settings.host,
             settings.port,
             identifier=settings.client_id,
@@ -183,8 +169,7 @@ class Intake:
             await client.unsubscribe([f"{prefix}/k/+", f"{prefix}/d/+"])
         wanted = [(f"{prefix}/{kind}/{group}", 1) for group in groups or ("+",) for kind in "kd"]
         granted = await client.subscribe(wanted)
-        codes = [code.value if isinstance(code, ReasonCode) else code for code in granted]
-        if any(code >= _REFUSED for code in codes):
+        if codes := failures(granted):
             raise aiomqtt.MqttError(f"subscription refused: {codes}")
 
     async def _session(self, client: aiomqtt.Client) -> None:

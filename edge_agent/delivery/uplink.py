@@ -1,61 +1,42 @@
-"""The MQTT leg: the only place in the agent that knows MQTT and aiomqtt.
+"""The way to the centre: what the sealer decides, carried out over MQTT.
 
-Carries out what the sealer decides: announces, publishes, sends again, and hands back what the
-centre acknowledges. A PUBACK only paces; deletion waits for the centre's own acknowledgement.
-Nothing is queued in the MQTT library: at most `_PUBLISHES_AT_ONCE` messages are on their way to
-the broker at a time. Runs over MQTT 5 and 3.1.1.
+Announces, publishes, sends again, and hands back what the centre acknowledges. A PUBACK only
+paces; deletion waits for the centre's own acknowledgement. Nothing is queued in the MQTT library:
+at most `PUBLISHES_AT_ONCE` messages are on their way to the broker at a time. How the broker is
+spoken to is told in `edge_agent.delivery.connection`.
 """
 
 import asyncio
 import logging
 import sqlite3
-import ssl
-from collections.abc import Awaitable
 from contextlib import suppress
-from typing import Any, Final, Self, TypeVar
+from typing import Final
 
 import aiomqtt
-from paho.mqtt.client import MQTT_ERR_SUCCESS, MQTT_LOG_ERR
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 
 from device_protocol import topics
 from device_protocol.errors import RejectionError
 from edge_agent.clock import Clock
 from edge_agent.credentials.keystore import Identity, Keystore, NoIdentityError
-from edge_agent.credentials.tls import check_peer
+from edge_agent.delivery.connection import PUBLISHES_AT_ONCE, Connection
 from edge_agent.delivery.key_sets import KeySets, NoRecipientsError, content_algorithm
 from edge_agent.delivery.next_message import NextMessage
 from edge_agent.delivery.sealer import Outgoing, Sealer
 from edge_agent.health.facts import Facts
 from edge_agent.remote_settings import RemoteSettings
-from edge_agent.settings import AgentSettings, BrokerSettings
+from edge_agent.settings import AgentSettings
 from edge_agent.spool.group_commit import GroupCommit
 from runtime.backoff import FullJitter
 from runtime.cancellation import stoppable
+from runtime.mqtt import failures
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-_PUBLISHES_AT_ONCE: Final = 16  # below the Receive Maximum of 20 that Mosquitto grants
-_MOST_QUEUED_ACKNOWLEDGEMENTS: Final = 256  # the newest of them says it all; the rest may drop
-_PUBACK_SECONDS: Final = 30.0
-_KEEP_ALIVE_SECONDS: Final = 30  # also bounds how long a silent broker can hold up a stop
 _FINISH_SECONDS: Final = 10.0
 _WATCH_SECONDS: Final = 30.0
 _ASK_AGAIN_SECONDS: Final = 10.0
 _STEADY_SECONDS: Final = 60.0
 _FIRST_RETRY_SECONDS: Final = 1.0
-_NO_MATCHING_SUBSCRIBERS: Final = 0x10
-_FIRST_FAILURE_CODE: Final = 0x80
-_CERTIFICATE_ALERTS: Final = {  # of the broker (RFC 8446, section 6.2), as OpenSSL names them
-    "ALERT_CERTIFICATE_REVOKED": "is revoked",
-    "ALERT_CERTIFICATE_EXPIRED": "has ended",
-    "ALERT_CERTIFICATE_UNKNOWN": "is not acceptable",
-    "ALERT_BAD_CERTIFICATE": "is not acceptable",
-    "ALERT_UNKNOWN_CA": "is of an authority that it does not know",
-}
 
 
 class CertificateReplacedError(Exception):
@@ -69,134 +50,6 @@ OUTAGES: Final = (
     NoIdentityError,
     CertificateReplacedError,
 )
-
-
-class Connection(aiomqtt.Client):
-    """One connection to the broker, which also tells how the broker answered a publish.
-
-    aiomqtt drops the reason code of a PUBACK; private names of it are used to get at it.
-    """
-
-    def __init__(self, settings: BrokerSettings, identity: Identity, device: str) -> None:
-        is_version_5 = settings.mqtt_version == "5"
-        version = aiomqtt.ProtocolVersion.V5 if is_version_5 else aiomqtt.ProtocolVersion.V311
-        super().__init__(
-            settings.host,
-            settings.port,
-            identifier=device,
-            protocol=version,
-            clean_session=None if is_version_5 else True,  # MQTT 5 starts clean by itself
-            keepalive=_KEEP_ALIVE_SECONDS,
-            max_queued_incoming_messages=_MOST_QUEUED_ACKNOWLEDGEMENTS,
-            max_inflight_messages=_PUBLISHES_AT_ONCE + 1,
-            tls_context=identity.tls,
-        )
-        self._answers: dict[int, asyncio.Future[int]] = {}
-        self._is_connecting = False
-        self._socket_trouble = ""
-        self._client.on_log = self._on_log
-
-    async def __aenter__(self) -> Self:
-        """Connect; a connection that fails half-way leaves no socket behind.
-
-        Raises:
-            aiomqtt.MqttError: it failed.
-        """
-        self._is_connecting = True
-        try:
-            return await super().__aenter__()
-        except BaseException:
-            self._is_connecting = False  # before the line below: this is no hanging up
-            self._client.disconnect()
-            raise
-        finally:
-            self._is_connecting = False
-
-    def check_server(self, clock: Clock) -> None:
-        """Return if the broker's certificate may be of now, where TLS could not tell.
-
-        Raises:
-            OSError: it cannot, or the connection is gone.
-        """
-        peer = self._client.socket()
-        if not isinstance(peer, ssl.SSLSocket):
-            raise ConnectionError("the connection is gone")
-        check_peer(peer, clock)
-
-    async def __aexit__(self, *exception: Any) -> None:  # noqa: PYI036  # aiomqtt's signature
-        """Disconnect.
-
-        Raises:
-            aiomqtt.MqttError: the broker did not answer in time.
-        """
-        await super().__aexit__(*exception)
-        if self._disconnected.done() and not self._disconnected.cancelled():
-            self._disconnected.exception()  # seen: whoever had to know has already failed by it
-
-    def trouble(self, error: BaseException) -> str:
-        """Return in words why the connection came to `error`; aiomqtt's own are vague."""
-        for alert, meaning in _CERTIFICATE_ALERTS.items():
-            if alert in self._socket_trouble:
-                return f"the broker says that this gateway's certificate {meaning}"
-        return self._socket_trouble or str(error.__cause__ or error) or type(error).__name__
-
-    async def deliver(self, topic: str, message: bytes, *, retain: bool = False) -> bool:
-        """Publish with QoS 1; return whether the broker says that somebody will receive it.
-
-        Over MQTT 3.1.1 brokers always say so.
-
-        Raises:
-            aiomqtt.MqttError, TimeoutError: the connection has failed.
-        """
-        sent = self._client.publish(topic, message, qos=1, retain=retain)
-        if sent.rc != MQTT_ERR_SUCCESS:
-            raise aiomqtt.MqttCodeError(sent.rc, "could not publish")
-        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._answers[sent.mid] = answer
-        try:
-            async with asyncio.timeout(_PUBACK_SECONDS):
-                code = await answer
-        finally:
-            del self._answers[sent.mid]
-        return code != _NO_MATCHING_SUBSCRIBERS and code < _FIRST_FAILURE_CODE
-
-    async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109
-        """Wait as aiomqtt does, but without `asyncio.wait_for`.
-
-        That of Python 3.11 swallows a cancellation when what it waits for comes just then.
-        """
-        try:
-            async with asyncio.timeout(self.timeout if timeout is None else timeout):
-                return await fut
-        except TimeoutError as error:
-            raise aiomqtt.MqttError("the broker did not answer in time") from error
-
-    def _on_log(self, _client: Any, _userdata: Any, level: int, text: str) -> None:
-        """Take note of what the socket says: a refusal of TLS 1.3 comes after the handshake."""
-        if level == MQTT_LOG_ERR:
-            self._socket_trouble = text.removeprefix("failed to receive on socket: ")
-
-    def _on_disconnect(self, *arguments: Any) -> None:
-        """End the wait for CONNACK at once; aiomqtt would go on waiting. Called by any thread."""
-        super()._on_disconnect(*arguments)
-        self._loop.call_soon_threadsafe(self._give_up_connecting)
-
-    def _give_up_connecting(self) -> None:
-        if self._is_connecting and not self._connected.done():
-            self._connected.set_exception(aiomqtt.MqttError("the broker has hung up"))
-
-    def _on_publish(
-        self,
-        client: Any,
-        userdata: Any,
-        mid: int,
-        reason_code: ReasonCode,
-        properties: Properties,
-    ) -> None:
-        answer = self._answers.get(mid)
-        if answer is not None and not answer.done():
-            answer.set_result(reason_code.value)
-        super()._on_publish(client, userdata, mid, reason_code, properties)
 
 
 class Uplink:
@@ -235,7 +88,7 @@ class Uplink:
         self._is_refused = False
         self._is_announced = False  # over the present connection
         self._subscribed_at = 0.0
-        self._slots = asyncio.Semaphore(_PUBLISHES_AT_ONCE)
+        self._slots = asyncio.Semaphore(PUBLISHES_AT_ONCE)
         self._epoch_changes = asyncio.Lock()
         self._wake = asyncio.Event()
         self._look_at_certificate = asyncio.Event()
@@ -277,7 +130,7 @@ class Uplink:
             await self._subscribe(connection)
             self._note_connection(connected=True)
             self._spool.connected()
-            self._slots = asyncio.Semaphore(_PUBLISHES_AT_ONCE)
+            self._slots = asyncio.Semaphore(PUBLISHES_AT_ONCE)
             self._is_announced = False
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._receive(connection), name="receive")
@@ -298,9 +151,8 @@ class Uplink:
     async def _subscribe(self, connection: Connection) -> None:
         wanted = (self._acknowledgements, self._key_set_topic, self._configurations)
         codes = await connection.subscribe([(topic, 1) for topic in wanted])
-        for code in codes:
-            if (code.value if isinstance(code, ReasonCode) else code) >= _FIRST_FAILURE_CODE:
-                raise aiomqtt.MqttError("the broker refused the subscription")
+        if failures(codes):
+            raise aiomqtt.MqttError("the broker refused the subscription")
         self._subscribed_at = self._clock.monotonic()
 
     async def _watch_certificate(self, stamp: tuple[int, ...]) -> None:

@@ -9,9 +9,10 @@ what is made of messages, in `edge_agent.sensors`.
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final, Self, TypeVar
+from functools import partial
+from typing import Any, Final
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
@@ -32,10 +33,9 @@ from edge_agent.inputs.mailboxes import (
     subscription_number,
 )
 from edge_agent.sources import SourceError
+from runtime.mqtt import MqttConnection, failures
 
 __all__ = ["Message", "messages", "topic_filter_mistake"]
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,6 @@ _SESSION_SECONDS: Final = 30 * 86_400  # then the broker forgets a gateway that 
 _WINDOW: Final = 100  # unacknowledged messages we let the broker send, where it asks (MQTT 5)
 _WINDOW_OF_OLD: Final = 20  # what Mosquitto sends at most where it does not
 _MOST_TOPIC_BYTES: Final = 65_535
-_FIRST_FAILURE_CODE: Final = 0x80
 _NOT_THAT_VERSION: Final = (0x01, 0x84)  # of MQTT 3.1.1 and 5
 _ONLY_IF_NEW: Final = 1  # retained messages, of a subscription
 
@@ -68,7 +67,8 @@ async def messages(
     key = ("local broker", broker)
     boxes = surroundings.sources.kept.setdefault(key, Mailboxes(surroundings.clock.now))
     with boxes.reading(topic_filter) as box:
-        async with surroundings.sources.shared(key, lambda: _connected(settings, boxes)) as given:
+        opening = partial(_connected, settings, boxes, lasting=not surroundings.is_trial)
+        async with surroundings.sources.shared(key, opening) as given:
             connection: _Connection = given
             await connection.want(topic_filter)
             while True:
@@ -88,9 +88,11 @@ def topic_filter_mistake(topic_filter: str) -> str | None:
 
 @asynccontextmanager
 async def _connected(
-    settings: LocalBrokerSettings, boxes: Mailboxes
+    settings: LocalBrokerSettings, boxes: Mailboxes, *, lasting: bool
 ) -> AsyncIterator["_Connection"]:
     """Hold a connection; at the end wait a little for what is on its way to the disk.
+
+    lasting: whether the broker is to keep the session; else nothing is acknowledged to it.
 
     Raises:
         SourceError: it could not be made.
@@ -99,24 +101,25 @@ async def _connected(
     version = boxes.mqtt_version or aiomqtt.ProtocolVersion.V5
     try:
         try:
-            connection = await _Connection(settings, boxes, version).__aenter__()
+            connection = await _Connection(settings, boxes, version, lasting).__aenter__()
         except MqttConnectError as refusal:
             if version is not aiomqtt.ProtocolVersion.V5 or refusal.rc not in _NOT_THAT_VERSION:
                 raise
             version = aiomqtt.ProtocolVersion.V311
-            connection = await _Connection(settings, boxes, version).__aenter__()
+            connection = await _Connection(settings, boxes, version, lasting).__aenter__()
         boxes.mqtt_version = version
     except (aiomqtt.MqttError, ValueError) as error:
         raise SourceError(f"local broker {settings.name}: {error}") from error
     log.info("local broker connected", extra={"local_broker": settings.name})
     try:
         yield connection
-        await boxes.settled(_CLOSING_SECONDS, connection.ended)
+        if lasting:
+            await boxes.settled(_CLOSING_SECONDS, connection.ended)
     finally:
         await connection.close()
 
 
-class _Connection(aiomqtt.Client):
+class _Connection(MqttConnection):
     """One connection, which acknowledges by itself nothing at all.
 
     ended: done, with the reason, when it is of no more use.
@@ -127,6 +130,7 @@ class _Connection(aiomqtt.Client):
         settings: LocalBrokerSettings,
         boxes: Mailboxes,
         version: aiomqtt.ProtocolVersion,
+        lasting: bool,  # noqa: FBT001  # no setting: the kind of session
     ) -> None:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._is_new = version is aiomqtt.ProtocolVersion.V5
@@ -138,46 +142,28 @@ class _Connection(aiomqtt.Client):
             password=_password(settings),
             tls_context=_tls(settings),
             protocol=version,
-            clean_session=None if self._is_new else False,
-            clean_start=False if self._is_new else MQTT_CLEAN_START_FIRST_ONLY,
-            properties=_wishes() if self._is_new else None,
+            clean_session=None if self._is_new else not lasting,
+            clean_start=not lasting if self._is_new else MQTT_CLEAN_START_FIRST_ONLY,
+            properties=_wishes(_SESSION_SECONDS if lasting else 0) if self._is_new else None,
             keepalive=_KEEP_ALIVE_SECONDS,
             timeout=_ANSWER_SECONDS,
         )
         self._client.manual_ack_set(True)  # noqa: FBT003  # paho's signature
+        self._qos = 1 if lasting else 0
         self._name = settings.name
         self._boxes = boxes
         self._filters: set[str] = set()
         self._asking = asyncio.Lock()
-        self._is_connecting = False
         self._has_numbers = True
-
-    async def __aenter__(self) -> Self:
-        """Connect; a connection that fails half-way leaves no socket behind.
-
-        Raises:
-            aiomqtt.MqttError: it failed.
-        """
-        self._is_connecting = True
-        try:
-            return await super().__aenter__()
-        except BaseException:
-            self._is_connecting = False
-            self._client.disconnect()
-            raise
-        finally:
-            self._is_connecting = False
 
     async def close(self) -> None:
         """Disconnect, whatever state it is in; the session stays with the broker."""
         self._end("closed")
         try:
-            await super().__aexit__(None, None, None)
+            await self.__aexit__(None, None, None)
         except aiomqtt.MqttError as error:
             extra = {"local_broker": self._name, "error": str(error)}
             log.info("local broker did not say goodbye", extra=extra)
-        if self._disconnected.done() and not self._disconnected.cancelled():
-            self._disconnected.exception()  # seen: whoever had to know has already failed by it
 
     async def want(self, topic_filter: str) -> None:
         """Subscribe, unless this connection already has.
@@ -222,30 +208,18 @@ class _Connection(aiomqtt.Client):
                 properties = Properties(PacketTypes.SUBSCRIBE)  # type: ignore[no-untyped-call]  # paho's
                 if self._has_numbers:
                     properties.SubscriptionIdentifier = subscription_number(topic_filter)
-                options = SubscribeOptions(qos=1, retainHandling=_ONLY_IF_NEW)
+                options = SubscribeOptions(qos=self._qos, retainHandling=_ONLY_IF_NEW)
                 codes = await self.subscribe(topic_filter, options=options, properties=properties)
             else:
-                codes = await self.subscribe(topic_filter, qos=1)
+                codes = await self.subscribe(topic_filter, qos=self._qos)
         except aiomqtt.MqttError as error:
             raise SourceError(f"local broker {self._name}: {error}") from error
-        for code in codes:
-            if (code.value if isinstance(code, ReasonCode) else code) >= _FIRST_FAILURE_CODE:
-                raise SourceError(f"local broker {self._name} refused topic {topic_filter}")
+        if failures(codes):
+            raise SourceError(f"local broker {self._name} refused topic {topic_filter}")
 
     def _end(self, reason: str) -> None:
         if not self.ended.done():
             self.ended.set_result(reason)
-
-    async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109
-        """Wait as aiomqtt does, but without `asyncio.wait_for`.
-
-        That of Python 3.11 swallows a cancellation when what it waits for comes just then.
-        """
-        try:
-            async with asyncio.timeout(self.timeout if timeout is None else timeout):
-                return await fut
-        except TimeoutError as error:
-            raise aiomqtt.MqttError("it did not answer in time") from error
 
     def _on_connect(
         self,
@@ -275,20 +249,14 @@ class _Connection(aiomqtt.Client):
         if not self._boxes.put(arrived, self, window):
             self._end("messages come faster than they can be stored")
 
-    def _on_disconnect(self, *arguments: Any) -> None:
-        """End the wait for CONNACK at once; aiomqtt would go on waiting. Called by any thread."""
-        super()._on_disconnect(*arguments)
-        self._loop.call_soon_threadsafe(self._hung_up)
-
     def _hung_up(self) -> None:
         self._end("the connection is lost")
-        if self._is_connecting and not self._connected.done():
-            self._connected.set_exception(aiomqtt.MqttError("it has hung up"))
+        super()._hung_up()
 
 
-def _wishes() -> Properties:
+def _wishes(session_seconds: int) -> Properties:
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
-    properties.SessionExpiryInterval = _SESSION_SECONDS
+    properties.SessionExpiryInterval = session_seconds
     properties.ReceiveMaximum = _WINDOW
     properties.MaximumPacketSize = MOST_BYTES_OF_ONE + _MOST_TOPIC_BYTES
     return properties

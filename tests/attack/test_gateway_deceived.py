@@ -242,7 +242,7 @@ async def test_restore_an_old_disk(
 ) -> None:
     """301 at ingest, once for every try; then the agent leaps over what was used, and delivers."""
     monkeypatch.setattr(edge_agent.delivery.sealer, "_FRUITLESS_ANNOUNCEMENTS", 1)
-    monkeypatch.setattr(edge_agent.delivery.uplink, "_DRAIN_SECONDS", 0.2)
+    monkeypatch.setattr(edge_agent.delivery.uplink, "_FINISH_SECONDS", 0.2)
     async with (
         an_agent(stage, "olddisk000", tmp_path) as agent,
         RogueBroker.between(stage.city, TENANT) as broker,

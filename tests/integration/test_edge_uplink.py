@@ -27,8 +27,8 @@ from broker_config.files import BrokerKind
 from device_protocol import cbor, cose
 from device_protocol.keys import RecipientKey
 from edge_agent.agent import run
+from edge_agent.delivery.connection import Connection
 from edge_agent.delivery.key_sets import KeySets
-from edge_agent.delivery.uplink import Connection
 from edge_agent.health.status import AlreadyRunningError, Status, read_status
 from edge_agent.settings import AgentSettings
 from runtime.settings import load

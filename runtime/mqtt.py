@@ -1,0 +1,76 @@
+"""An MQTT connection by aiomqtt that ends whenever it should, however it ends.
+
+Mends what aiomqtt and `asyncio.wait_for` of Python 3.11 get wrong, by way of aiomqtt's private
+names: a cancellation that is lost, a hang-up that goes unnoticed while connecting, a socket that
+a failed attempt leaves behind. What is sent and received is up to whoever uses it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from typing import Any, Final, Self, TypeVar
+
+import aiomqtt
+from paho.mqtt.reasoncodes import ReasonCode
+
+T = TypeVar("T")
+
+FIRST_FAILURE_CODE: Final = 0x80
+"""Reason codes from here on tell that something was refused (MQTT 5, section 2.4)."""
+
+
+class MqttConnection(aiomqtt.Client):
+    """One connection to a broker, from `async with` to its end."""
+
+    _is_connecting = False
+
+    async def __aenter__(self) -> Self:
+        """Connect; a connection that fails half-way leaves no socket behind.
+
+        Raises:
+            aiomqtt.MqttError: it failed.
+        """
+        self._is_connecting = True
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            self._is_connecting = False  # before the line below: this is no hanging up
+            self._client.disconnect()
+            raise
+        finally:
+            self._is_connecting = False
+
+    async def __aexit__(self, *exception: Any) -> None:  # noqa: PYI036  # aiomqtt's signature
+        """Disconnect.
+
+        Raises:
+            aiomqtt.MqttError: the broker did not answer in time.
+        """
+        try:
+            await super().__aexit__(*exception)
+        finally:
+            if self._disconnected.done() and not self._disconnected.cancelled():
+                self._disconnected.exception()  # seen: who had to know has already failed by it
+
+    async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109  # aiomqtt's signature
+        """Wait as aiomqtt does, but without `asyncio.wait_for` (see `runtime.cancellation`)."""
+        try:
+            async with asyncio.timeout(self.timeout if timeout is None else timeout):
+                return await fut
+        except TimeoutError as error:
+            raise aiomqtt.MqttError("the broker did not answer in time") from error
+
+    def _on_disconnect(self, *arguments: Any) -> None:
+        """End the wait for CONNACK at once; aiomqtt would go on waiting. Called by any thread."""
+        super()._on_disconnect(*arguments)
+        self._loop.call_soon_threadsafe(self._hung_up)
+
+    def _hung_up(self) -> None:
+        """Give up connecting. Runs on the event loop whenever a connection has ended."""
+        if self._is_connecting and not self._connected.done():
+            self._connected.set_exception(aiomqtt.MqttError("the broker has hung up"))
+
+
+def failures(codes: Iterable[int | ReasonCode]) -> list[int]:
+    """Return the reason codes among a broker's answers that tell of a refusal."""
+    values = (code.value if isinstance(code, ReasonCode) else code for code in codes)
+    return [value for value in values if value >= FIRST_FAILURE_CODE]
