@@ -3,13 +3,14 @@
 Readings that are aggregated never reach the spool, so this file stands in for it. Who brought
 them is told that they are safe once the sums they went into are on the disk, within seconds;
 what nobody waits for is written once a minute, which is what a power cut may cost. An interval
-leaves the file only after what it came to is in the spool: a cut in between tells it twice, with
-the same result, which the centre takes as one.
+that is due is written as it will be told, and leaves the file only after what it came to is in the
+spool: a cut in between tells it twice, with the same result, which the centre takes as one.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +51,7 @@ class OpenIntervals:
         self._owed_since: float | None = None
         self._unkept_since: float | None = None
         self._wake = asyncio.Event()
+        self._is_kept_for_good = False  # no more is added, and all of it is on the disk
         self._restore()
 
     def _restore(self) -> None:
@@ -77,6 +79,9 @@ class OpenIntervals:
 
     def owe(self, stored: Callable[[], None]) -> None:
         """Call `stored` once everything added so far is on the disk."""
+        if self._is_kept_for_good:
+            stored()
+            return
         self._owed.append(stored)
         self._owed_since = self._owed_since or self._clock.monotonic()
         self._wake.set()
@@ -99,6 +104,8 @@ class OpenIntervals:
         due = self._pipeline.due()
         if due is None:
             return False
+        if self._unkept_since is not None:
+            await self.keep()
         await self._spool.put(due.readings, self._priority, at_once=True)
         self._pipeline.settle(due)
         return True
@@ -108,13 +115,16 @@ class OpenIntervals:
         owed, self._owed, self._owed_since = self._owed, [], None
         self._unkept_since = None
         state = self._aggregation.state()
+        write = partial(durable.write_durably, self._path, state, private=True)
+        writing = asyncio.ensure_future(asyncio.to_thread(write))
         try:
-            await asyncio.to_thread(durable.write_durably, self._path, state, private=True)
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])  # else two would write the same file
+            self._owed = owed + self._owed
+            raise
         except OSError as error:
-            log.warning(
-                "open intervals cannot be written",
-                extra={"file": str(self._path), "error": str(error)},
-            )
+            self._complain(error)
             self._owed = owed + self._owed
             self._owed_since = self._clock.monotonic() if self._owed else None
             self.added()
@@ -123,13 +133,21 @@ class OpenIntervals:
             stored()
 
     def _write_last(self) -> None:
+        """Write all there is before the end: whoever is told nothing would bring it again."""
         try:
             durable.write_durably(self._path, self._aggregation.state(), private=True)
         except OSError as error:
-            log.warning(
-                "open intervals cannot be written",
-                extra={"file": str(self._path), "error": str(error)},
-            )
+            self._complain(error)
+            return
+        self._is_kept_for_good = True
+        while self._owed:
+            self._owed.pop(0)()
+
+    def _complain(self, error: OSError) -> None:
+        log.warning(
+            "open intervals cannot be written",
+            extra={"file": str(self._path), "error": str(error)},
+        )
 
     async def _until_due(self) -> None:
         while (wait := self._seconds_until_due()) > 0:

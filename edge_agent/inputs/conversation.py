@@ -152,7 +152,7 @@ class Conversation:
         http = self._http
         if http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
-        body = f"{answer.reason}\n".encode()
+        body = f"{answer.reason}\n".encode(errors="backslashreplace")  # JSON may hold half a pair
         headers = [
             ("Content-Type", "text/plain; charset=utf-8"),
             ("Content-Length", str(len(body))),

@@ -171,6 +171,7 @@ class Aggregation:
             stream.name: stream for stream in datastreams if is_aggregated(stream, settings)
         }
         self._open: dict[Interval, Summary] = {}
+        self._closing: set[Interval] = set()  # on the way to the disk: nothing is added any more
         self._told: dict[tuple[str, Mark | None], int] = {}  # the end of the last that was told
 
     def takes(self, reading: Reading) -> bool:
@@ -178,9 +179,11 @@ class Aggregation:
         return reading.name in self._streams
 
     def add(self, reading: Reading, now: float) -> bool:
-        """Add a reading to its interval; return False if that has been told already."""
+        """Add a reading to its interval; return False if that has been told, or is being told."""
         interval = self._interval(reading)
         if interval.end <= self._told.get((interval.name, interval.mark), 0):
+            return False
+        if interval in self._closing:
             return False
         stream = self._streams[reading.name]
         summary = self._open.setdefault(interval, Summary())
@@ -195,7 +198,9 @@ class Aggregation:
         return Interval(reading.name, end, mark_of(reading.phenomenon_time))
 
     def due(self, now: float) -> Closing:
-        """Return what fell due by Unix second `now`; it stays open until it is `settled`.
+        """Return what fell due by Unix second `now`; it stays in `state` until it is `settled`.
+
+        Nothing is added to it from now on: what came while it is written would be lost with it.
 
         An interval waits after its end, and as long after its last reading, so that one filled
         from the past in portions is told once it is whole. What is out of a clock that ran
@@ -204,7 +209,8 @@ class Aggregation:
         closing = Closing()
         for interval in sorted(self._open, key=lambda interval: interval.end):
             summary = self._open[interval]
-            if now >= self._due_at(interval, summary, now):
+            if interval in self._closing or now >= self._due_at(interval, summary, now):
+                self._closing.add(interval)
                 closing.intervals.append(interval)
                 closing.readings += [
                     (reading, summary) for reading in self._results(interval, summary)
@@ -226,6 +232,7 @@ class Aggregation:
         """Forget what was told and is on the disk."""
         for interval in closing.intervals:
             self._open.pop(interval, None)
+            self._closing.discard(interval)
             key = (interval.name, interval.mark)
             self._told[key] = max(interval.end, self._told.get(key, 0))
             if interval.mark is not None:  # of the beliefs of one boot one is enough

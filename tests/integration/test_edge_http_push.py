@@ -6,17 +6,18 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 
+from edge_agent import sources
 from edge_agent.adapter import Harvest, Surroundings
 from edge_agent.clock import Clock, ClockQuality
 from edge_agent.input_settings import ListenerSettings
-from edge_agent.inputs import conversation, listener, sources
+from edge_agent.inputs import conversation, listener
 from edge_agent.inputs.fields import FieldSettings
 from edge_agent.inputs.listener import Post, port_of, posts
 from edge_agent.sensors.http_push import HttpPushSettings, harvests
@@ -181,6 +182,18 @@ async def test_a_post_that_is_let_go_is_to_be_sent_again_at_once(gateway: Gatewa
 async def test_a_refusal_is_told_with_its_reason(gateway: Gateway) -> None:
     gateway.read("/push", lambda post: post.refuse(400, "has no list sensordatavalues"))
     assert (await gateway.post(b"x"))[:2] == (400, "has no list sensordatavalues")
+
+
+async def test_a_body_with_half_a_character_is_refused_and_the_listener_lives(
+    gateway: Gateway,
+) -> None:
+    settings = replace(
+        station("/push"), form="json", time_path="time", fields={"no2": station("/").fields["pm10"]}
+    )
+    gateway.collect(settings)
+    for _ in range(2):
+        status, reason, _ = await gateway.post(rb'{"time": "\ud800", "value": 1}')
+        assert (status, r"\ud800" in reason) == (400, True)
 
 
 async def test_while_its_sensor_is_not_read_a_post_is_to_be_sent_again(gateway: Gateway) -> None:
@@ -411,7 +424,7 @@ async def test_the_captured_push_of_a_real_station_is_read(gateway: Gateway) -> 
 async def test_stations_on_one_path_are_told_apart_and_a_stranger_is_reported(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "_GRACE_SECONDS", 0.01)
+    monkeypatch.setattr("edge_agent.sources._GRACE_SECONDS", 0.01)
     known = gateway.collect(station("/data.php", device="esp8266-12331981"))
     other = gateway.collect(
         station("/data.php", device="7", urn="urn:dev:example:other", name="Other")

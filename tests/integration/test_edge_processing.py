@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from edge_agent import durable, intervals
 from edge_agent.clock import Clock, ClockQuality
 from edge_agent.collection import collect
 from edge_agent.health.facts import AdapterFacts, Facts
+from edge_agent.intervals import OpenIntervals
 from edge_agent.processing.privacy import version
 from edge_agent.processing.published import published
 from edge_agent.processing.settings import AggregateSettings, CheckSettings, PrivacySettings
@@ -219,6 +221,81 @@ async def test_a_disk_that_refuses_delays_the_acknowledgement_and_loses_nothing(
             await told.wait()
         assert failures == [3]
         assert len(gateway.open_intervals()) == 1
+
+
+async def test_an_agent_that_stops_tells_whom_it_owes_an_answer(
+    script: asyncio.Queue[Harvest], gateway: Gateway
+) -> None:
+    """Whoever is told nothing brings it again, and it would be in the sums twice."""
+    told: list[int] = []
+
+    def stored() -> None:
+        told.append(len(gateway.open_intervals()))
+
+    bay = reading(True, 1, "bay", "")  # noqa: FBT003
+    async with gateway.collecting(scripted(aggregate=AGGREGATE)):
+        script.put_nowait(Harvest((reading(1.0, 1),), stored=stored))
+        script.put_nowait(Harvest((reading(2.0, 1), bay), stored=stored))
+        await eventually(lambda: gateway.facts.readings == 3)
+        assert told == []
+    assert told == [1, 1]
+
+
+async def test_an_agent_that_stops_in_the_middle_of_writing_leaves_a_whole_file(
+    script: asyncio.Queue[Harvest], gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intervals, "_OWED_SECONDS", 0.02)
+    real, begun, others = durable.write_durably, threading.Event(), [0]
+
+    def slowly(path: Path, content: bytes, *, private: bool = False) -> None:
+        others[0] += 1
+        assert others[0] == 1, "two write the same file"
+        if not begun.is_set():
+            begun.set()
+            time.sleep(0.2)  # longer than it takes to be told to stop
+        real(path, content, private=private)
+        others[0] -= 1
+
+    monkeypatch.setattr(durable, "write_durably", slowly)
+    told = asyncio.Event()
+    async with gateway.collecting(scripted(aggregate=AGGREGATE)):
+        script.put_nowait(Harvest((reading(1.0, 1),), stored=told.set))
+        await eventually(begun.is_set)
+    assert others == [0]
+    assert told.is_set()
+    assert len(gateway.open_intervals()) == 1
+
+
+@pytest.mark.usefixtures("quickly")
+async def test_an_interval_that_a_cut_tells_twice_is_told_with_the_same_results(
+    script: asyncio.Queue[Harvest], gateway: Gateway, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut"
+
+    async def settle_late(self: OpenIntervals) -> bool:
+        """Cut the power when what it came to is in the spool, and the file does not know yet."""
+        told = await tell(self)
+        if told:
+            shutil.copytree(gateway.directory, cut)
+        return told
+
+    tell = OpenIntervals.tell
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OpenIntervals, "tell", settle_late)
+        gateway.minute = 5
+        async with gateway.collecting(scripted(aggregate=AGGREGATE)):
+            script.put_nowait(Harvest((reading(1.0, 1),), at_once=True))
+            await eventually(lambda: gateway.facts.readings == 1)
+            script.put_nowait(Harvest((reading(2.0, 2),)))  # nobody waits for this one
+            await eventually(lambda: gateway.facts.readings == 2)
+            gateway.minute = 11
+            await eventually(cut.exists)
+    survivor = Gateway(cut)
+    survivor.minute = 11
+    async with survivor.collecting(scripted(aggregate=AGGREGATE)):
+        await eventually(lambda: survivor.open_intervals() == [])
+    assert [each.result for each in survivor.spooled()] == [1.5, 2.0, 1.5, 2.0]
+    assert len({each.phenomenon_time for each in survivor.spooled()}) == 1
 
 
 @pytest.mark.usefixtures("quickly")

@@ -186,6 +186,19 @@ def test_what_is_due_stays_open_until_it_is_on_the_disk() -> None:
     assert results(tell(restored, 700)) == {"no2.mean": 1.0, "no2.n": 1.0}
 
 
+def test_what_comes_while_an_interval_is_written_is_late_and_not_lost_with_it() -> None:
+    aggregation = new("mean")
+    add(aggregation, [reading(1.0, at=60)])
+    closing = aggregation.due(NOON_SECONDS + 630)
+    assert add(aggregation, [reading(5.0, at=120)], at=631) == [False]
+    assert [told for told, _ in aggregation.due(NOON_SECONDS + 640).readings] == [
+        told for told, _ in closing.readings
+    ], "until it is on the disk it is told as it was"
+    aggregation.settle(closing)
+    assert add(aggregation, [reading(5.0, at=120)], at=641) == [False]
+    assert tell(aggregation, 2000) == []
+
+
 def test_times_of_an_unset_clock_make_intervals_of_their_own_with_its_mark() -> None:
     aggregation = new("sum")
     mark = ("boot", 17)
