@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.edge_agent.test_sealer import Bench
 
 from device_protocol.reading import Reading
 from device_protocol.senml import decode_cbor
@@ -19,6 +18,7 @@ from edge_agent.spool.rows import Priority, Span
 from edge_agent.spool.store import Spool
 from tests.integration.test_edge_spool import ALL, NOW, gap_record, reading
 from tests.unit.edge_agent.conftest import FakeTime
+from tests.unit.edge_agent.delivery.test_sealer import Bench
 
 STEPS = 120
 BATCH = 12

@@ -30,8 +30,8 @@ async def test_an_answer_that_does_not_come_is_an_outage() -> None:
 
 
 def test_refusals_are_told_from_what_is_granted_in_both_versions_of_mqtt() -> None:
-    not_authorized = ReasonCode(PacketTypes.SUBACK, identifier=0x87)  # type: ignore[no-untyped-call]  # paho's
-    granted = ReasonCode(PacketTypes.SUBACK, identifier=1)  # type: ignore[no-untyped-call]  # paho's
+    not_authorized = ReasonCode(PacketTypes.SUBACK, identifier=0x87)
+    granted = ReasonCode(PacketTypes.SUBACK, identifier=1)
     assert failures([granted, not_authorized]) == [0x87]
     assert failures([0, 1, 2, 0x80]) == [0x80]
     assert failures([0, 1, 2]) == []
