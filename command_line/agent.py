@@ -1,4 +1,4 @@
-"""`kerbstone agent run|enrol|status|check-config|decode`: the gateway's side."""
+"""`kerbstone agent run|enrol|status|check-config|try|decode`: the gateway's side."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from command_line import agent_decode, agent_enrol
+from command_line import agent_decode, agent_enrol, agent_try
 from command_line.process import USAGE_ERROR, configure_config, run_process
 from edge_agent.health.status import AlreadyRunningError, read_status
 from edge_agent.settings import AgentSettings, mistakes_in
@@ -27,6 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     checking = actions.add_parser("check-config", help="name every mistake in a settings file")
     checking.add_argument("file", type=Path, metavar="FILE", help="settings, TOML")
     checking.add_argument("--json", action="store_true", help="for scripts")
+    trying = actions.add_parser("try", help="read the sensors now and show it; send nothing")
+    agent_try.configure(trying)
     decoding = actions.add_parser("decode", help="what a table makes of one LoRaWAN frame")
     agent_decode.configure(decoding)
 
@@ -44,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
         return agent_enrol.run(arguments)
     if arguments.action == "status":
         return _status(arguments.config, as_json=arguments.json)
+    if arguments.action == "try":
+        return agent_try.run(arguments)
     if arguments.action == "decode":
         return agent_decode.run(arguments)
     return _check(arguments.file, as_json=arguments.json)

@@ -121,6 +121,8 @@ class Surroundings:
     sources: what it may share with other sensors: connections, lines, pipes.
     local_brokers, listener: as in the gateway's settings.
     whereabouts: where a satellite receiver says the gateway is.
+    is_trial: nothing will be stored: what waits at a broker for the agent is left there, and
+        nobody is told to remember this reader.
     """
 
     clock: Clock
@@ -129,6 +131,7 @@ class Surroundings:
     local_brokers: tuple[LocalBrokerSettings, ...] = ()
     listener: ListenerSettings | None = None
     whereabouts: Whereabouts = field(default_factory=Whereabouts)
+    is_trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

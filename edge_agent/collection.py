@@ -6,12 +6,12 @@ of its readings on the way is `edge_agent.processing`'s.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from device_protocol.errors import PayloadError
-from edge_agent.health.facts import Facts
+from edge_agent.health.facts import AdapterFacts, Facts
 from edge_agent.processing.pipeline import Pipeline, state_name
 from edge_agent.sensors import ADAPTERS, AdapterError, Harvest, SensorSettings, Surroundings
 from edge_agent.sources import SourceError
@@ -46,8 +46,9 @@ async def collect(
         tally=facts.adapters[sensor.urn],
     )
     way = _Way(sensor, pipeline, spool, facts)
+    own = facts.adapters[sensor.urn]
     if pipeline.aggregation is None:
-        await _harvest(sensor, surroundings, way, facts)
+        await harvest(sensor, surroundings, way.take, own)
         return
     from edge_agent.intervals import OpenIntervals  # noqa: PLC0415  # costs memory
 
@@ -61,20 +62,25 @@ async def collect(
     )
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(way.intervals.run(), name=f"intervals {sensor.urn}")
-        await _harvest(sensor, surroundings, way, facts)
+        await harvest(sensor, surroundings, way.take, own)
 
 
-async def _harvest(
-    sensor: SensorSettings, surroundings: Surroundings, way: "_Way", facts: Facts
+async def harvest(
+    sensor: SensorSettings,
+    surroundings: Surroundings,
+    take: Callable[[Harvest], Awaitable[None]],
+    own: AdapterFacts,
 ) -> None:
-    """Take everything the sensor yields; start its adapter again whenever that fails."""
-    own = facts.adapters[sensor.urn]
+    """Give `take` everything the sensor yields; start its adapter again whenever that fails.
+
+    own: where it is noted how the adapter fares.
+    """
     backoff = FullJitter(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
     while True:
         try:
             async with aclosing(ADAPTERS[sensor.adapter].harvests(sensor, surroundings)) as found:
-                async for harvest in found:
-                    await way.take(harvest)
+                async for brought in found:
+                    await take(brought)
                     if not own.running:
                         own.running, own.since = True, surroundings.clock.unix()
                         log.info("sensor readable", extra={"sensor": sensor.urn})

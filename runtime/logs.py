@@ -26,6 +26,11 @@ def configure(process: str, level: str = "INFO") -> None:
     logging.captureWarnings(capture=True)
 
 
+def facts_of(record: logging.LogRecord) -> dict[str, object]:
+    """Return what was given as `extra` with a record."""
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+
+
 class JsonFormatter(logging.Formatter):
     """Formats a record as one JSON object: time, level, process, logger, message, then facts."""
 
@@ -43,7 +48,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        line |= facts_of(record)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str, ensure_ascii=False)
