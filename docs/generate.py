@@ -2,10 +2,10 @@
 
     .venv/bin/python -m docs.generate
 
-Commands, settings, metrics, reasons, quality flags and what SensorThings supports are read from
-the code and put into docs/reference; the table of threats is that of the attack tests, and stands
-in docs/explanation/security.md. What they mean to a person is written by hand around them.
-tests/unit/test_docs.py fails while a page differs from what would be written here.
+Commands, settings, adapters, metrics, reasons, quality flags and what SensorThings supports are
+read from the code and put into docs/reference; the table of threats is that of the attack tests,
+and stands in docs/explanation/security.md. What they mean to a person is written by hand around
+them. tests/unit/test_docs.py fails while a page differs from what would be written here.
 """  # noqa: INP001 - run from the root of a checkout; no package of the product
 
 import argparse
@@ -13,6 +13,7 @@ import dataclasses
 import importlib
 import re
 import sys
+import tomllib
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,8 @@ from device_protocol.reading import Quality
 from edge_agent.clock import Clock
 from edge_agent.health.facts import AdapterFacts, Facts
 from edge_agent.health.metrics import AgentMetrics
+from edge_agent.inputs.payload import decoder_names, load_decoder
+from edge_agent.sensors import ADAPTERS, adapter_names, settings_class
 from edge_agent.settings import AgentSettings
 from edge_agent.spool.store import Depth
 from enrolment.settings import EnrolmentSettings
@@ -45,12 +48,14 @@ from tests.attack.threats import THREATS
 
 CHECKOUT: Final = Path(__file__).parents[1]
 SECURITY: Final = CHECKOUT / "docs" / "explanation" / "security.md"
+GUIDES: Final = CHECKOUT / "docs" / "how-to"
 PAGES: Final = (*sorted((CHECKOUT / "docs" / "reference").glob("*.md")), SECURITY)
 """The pages that may have generated parts."""
 MARKER: Final = re.compile(
     r"(?P<begin><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
 )
 METRIC: Final = re.compile(r"\b((?:ingest|enrolment)_[a-z_]+)\b")
+TOML_EXAMPLE: Final = re.compile(r"^```toml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 METRIC_MODULES: Final[Mapping[str, Sequence[str]]] = {
     "ingest": ("ingest.metrics",),
@@ -59,6 +64,20 @@ METRIC_MODULES: Final[Mapping[str, Sequence[str]]] = {
     "enrolment": ("enrolment.metrics",),
 }
 """Where each central process makes its metrics; the agent's are made when they are asked for."""
+
+WAYS: Final[Mapping[tuple[str, str], str]] = {
+    ("device", "Path"): "serial port",
+    ("baud_rate", "int"): "serial port",
+    ("host", "str"): "TCP",
+    ("local_broker", "str"): "MQTT",
+    ("push_path", "str"): "HTTP, pushed to the gateway",
+    ("url", "str"): "HTTP, fetched by the gateway",
+    ("command", "tuple"): "program",
+    ("file", "Path"): "file",
+    ("files", "Mapping"): "files of the kernel",
+    ("disk_path", "Path"): "files of the kernel",
+}
+"""How an adapter reaches its sensor, told by the name and kind of the setting that says where."""
 
 
 # Tables
@@ -183,8 +202,8 @@ def settings(cls: type[Any], name: str) -> Iterator[str]:
     yield ""
 
 
-def _contract(cls: type[Any]) -> str:
-    return (cls.__doc__ or "").split("\n\n")[0]
+def _contract(documented: type[Any] | types.ModuleType) -> str:
+    return (documented.__doc__ or "").split("\n\n")[0]
 
 
 def _tables(cls: type[Any], path: str, heading: str = "") -> Iterator[tuple[str, type[Any]]]:
@@ -233,6 +252,67 @@ def _setting_row(described: tuple[SettingDescription, Limits]) -> tuple[str, str
     default = {"": "needed", "None": "none", "{}": "empty"}.get(row.default, code(row.default))
     doc = f"{row.doc} Never shown." if limits.secret else row.doc
     return code(row.key), allowed, default, doc
+
+
+# Adapters
+
+
+def adapters() -> Iterator[str]:
+    """Yield the table of adapters: what each reads, by what, and where that is told."""
+    guides = {name: guide for guide in sorted(GUIDES.glob("*.md")) for name in _shown(guide)}
+    yield from table(
+        ("Adapter", "Reads", "By", "Guide", "Settings"),
+        (
+            (
+                code(name),
+                _contract(sys.modules[ADAPTERS[name].harvests.__module__]).replace("\n", " "),
+                "; ".join(_ways(settings_class(name))),
+                _guide(guides[name]) if name in guides else "",
+                f"[{name}](settings.md#agent-sensor-with-adapter--{name})",
+            )
+            for name in adapter_names()
+        ),
+    )
+
+
+def _shown(guide: Path) -> Iterator[str]:
+    """Yield the adapters that a guide has an example of."""
+    for example in TOML_EXAMPLE.findall(guide.read_text(encoding="utf-8")):
+        for sensor in tomllib.loads(example).get("sensor", ()):
+            if isinstance(sensor, dict):  # else the table of one alone, as in a guide to checks
+                yield sensor.get("adapter", "")
+
+
+def _guide(page: Path) -> str:
+    heading = page.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+    return f"[{heading}](../how-to/{page.name})"
+
+
+def _ways(cls: type[Any]) -> list[str]:
+    """Return by what an adapter with these settings reaches its sensor."""
+    found: list[str] = []
+    for name, hint in hints_of(cls).items():
+        kinds = [get_origin(kind) or kind for kind in (hint, *get_args(hint))]
+        keys = [(name, kind.__name__) for kind in kinds if isinstance(kind, type)]
+        found += [WAYS[key] for key in keys if key in WAYS]
+    return list(dict.fromkeys(found))
+
+
+def decoders() -> Iterator[str]:
+    """Yield the table of LoRaWAN devices: what each reports, and where its maker says how."""
+    known = {name: load_decoder(Path(name)).table for name in decoder_names()}
+    yield from table(
+        ("`decoder`", "Device", "Always", "With `also`"),
+        (
+            (
+                code(name),
+                f"[{found.maker} {found.model}]({found.document})",
+                ", ".join(code(one.name) for one in found.datastream if not one.optional),
+                ", ".join(code(one.name) for one in found.datastream if one.optional),
+            )
+            for name, found in known.items()
+        ),
+    )
 
 
 # Metrics
@@ -380,6 +460,8 @@ PARTS: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "api-settings": lambda: settings(ApiSettings, "serve"),
     "analytics-settings": lambda: settings(AnalyticsSettings, "analytics"),
     "enrolment-settings": lambda: settings(EnrolmentSettings, "enrolment"),
+    "adapters": adapters,
+    "decoders": decoders,
     "agent-metrics": agent_metrics,
     "ingest-metrics": lambda: process_metrics(METRIC_MODULES["ingest"]),
     "api-metrics": lambda: process_metrics(METRIC_MODULES["api"]),

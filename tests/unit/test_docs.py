@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from docs import generate
+from edge_agent.sensors import adapter_names
 from edge_agent.settings import check
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +111,15 @@ def test_generating_again_changes_nothing_and_keeps_what_was_written_by_hand() -
     assert once.endswith("\n<!-- end -->\n\nAfter it.\n")
     assert "old" not in once
     assert generate.generated(once) == once
+
+
+# Adapters
+
+
+def test_every_adapter_has_a_way_to_its_sensor_and_a_guide_with_an_example() -> None:
+    rows = [line.strip("| ").split(" | ") for line in generate.adapters()][2:]
+    assert [row[0].strip("`") for row in rows] == list(adapter_names())
+    assert [row for row in rows if len(row) != 5 or not all(map(str.strip, row))] == []
 
 
 # Commands
