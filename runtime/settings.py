@@ -12,6 +12,7 @@ import re
 import tomllib
 import types
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, Union, get_args, get_origin
 from typing import get_type_hints as hints_of
@@ -271,7 +272,7 @@ class _Reader:
             if built is not _WRONG and choice.contradictions is not None:
                 self.note_contradictions(choice.contradictions(built), value, at)
             return built
-        near = difflib.get_close_matches(str(name), names, n=1)
+        near = difflib.get_close_matches(str(name).lower(), names, n=1)
         hint = f"; did you mean {shown(near[0])}?" if near else ""
         return self._wrong((*at, choice.key), name, f"must be one of {list_of(names)}{hint}")
 
@@ -294,7 +295,8 @@ class _Reader:
             if hint is Path:
                 return self._path(str(value), at, limits)
             return float(value) if hint is float and isinstance(value, int) else value
-        return self._wrong(at, value, f"must be {allowed_by(hint, limits)}", secret=limits.secret)
+        allowed = f"must be {allowed_by(hint, limits)}{_quotation_marks(hint, value, limits)}"
+        return self._wrong(at, value, allowed, secret=limits.secret)
 
     def _path(self, value: str, at: KeyPath, limits: Limits) -> Any:
         path = self._file.parent / value
@@ -336,6 +338,17 @@ def _default_of(field: dataclasses.Field[Any]) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default
+
+
+def _quotation_marks(hint: Any, value: object, limits: Limits) -> str:
+    """Return that quotation marks are missing, or are too many, where that is all."""
+    if hint is str and isinstance(value, int | float) and fits(hint, shown(value), limits):
+        return ", in quotation marks"
+    if isinstance(value, str):
+        with suppress(tomllib.TOMLDecodeError):
+            if fits(hint, tomllib.loads(f"bare = {value}")["bare"], limits):
+                return ", without quotation marks"
+    return ""
 
 
 def _dotted(at: KeyPath) -> str:

@@ -12,7 +12,7 @@ from edge_agent.settings import mistakes_in
 # What is wrong stands behind its line: key | value as shown | what is allowed.
 BROKEN = """
 tenant = "Camden Council"       #! tenant | "Camden Council" | text of the form [a-z0-9]
-device = 7                      #! device | 7 | must be text
+device = 7                      #! device | 7 | , in quotation marks
 state_directory = "state"
 polling = true                  #! polling | true | is not a setting
 [broker]                        #! broker.port | | is missing: a whole number from 1 to 65535
@@ -31,6 +31,7 @@ label = "gateway"
 pin_file = "pin"
 [spool]
 quota_bytes = "256M"            #! spool.quota_bytes | "256M" | a whole number of at least 65536
+commit_readings = "50"          #! spool.commit_readings | "50" | 10000, without quotation marks
 commit_seconds = 61             #! spool.commit_seconds | 61 | a number from 0.0 to 60.0
 [[local_broker]]
 name = "zigbee"
@@ -55,22 +56,25 @@ place_name = "Judd Street"
 [[sensor]]
 adapter = "modbuss"             #! sensor[1].adapter | "modbuss" | did you mean "modbus"?
 urn = "urn:dev:example:meter"
-[[sensor]]                      #! sensor[2].adapter | | is missing: must be one of "host"
+[[sensor]]
+adapter = "SDS011"              #! sensor[2].adapter | "SDS011" | did you mean "sds011"?
+urn = "urn:dev:example:dust"
+[[sensor]]                      #! sensor[3].adapter | | is missing: must be one of "host"
 urn = "urn:dev:example:nothing"
 [[sensor]]
 adapter = "host"
 urn = "urn:dev:example:computer"
-thing = "urn:dev:example:lamp-71" #! sensor[3].thing | "urn:dev:example:lamp-71" | lamp-17?
+thing = "urn:dev:example:lamp-71" #! sensor[4].thing | "urn:dev:example:lamp-71" | lamp-17?
 name = "Computer"
 description = "A computer."
-interval_seconds = 0            #! sensor[3].interval_seconds | 0 | a number from 0.1 to 3600.0
+interval_seconds = 0            #! sensor[4].interval_seconds | 0 | a number from 0.1 to 3600.0
 [[sensor]]
 adapter = "mqtt_json"
-urn = "urn:dev:example:computer" #! sensor[4].urn | "urn:dev:example:computer" | stands twice
+urn = "urn:dev:example:computer" #! sensor[5].urn | "urn:dev:example:computer" | stands twice
 thing = "urn:dev:example:lamp-17"
 name = "Climate"
 description = "A climate sensor."
-local_broker = "zigbees"        #! sensor[4].local_broker | "zigbees" | did you mean zigbee?
+local_broker = "zigbees"        #! sensor[5].local_broker | "zigbees" | did you mean zigbee?
 topic = "zigbee2mqtt/climate"
 [sensor.fields.temperature]
 path = "temperature"
@@ -78,14 +82,14 @@ name = "temperature"
 title = "Temperature"
 description = "Air temperature."
 observed_property = "air_temperature"
-unit = "degrees"                #! sensor[4].fields.temperature.unit | "degrees" | nearest: deg
+unit = "degrees"                #! sensor[5].fields.temperature.unit | "degrees" | nearest: deg
 [[sensor]]
 adapter = "http_push"
 urn = "urn:dev:example:station"
 thing = "urn:dev:example:lamp-17"
 name = "Station"
 description = "A weather station."
-push_path = "/station"          #! sensor[5].push_path | "/station" | needs a [listener]
+push_path = "/station"          #! sensor[6].push_path | "/station" | needs a [listener]
 [sensor.fields.temperature]
 path = "temperature"
 name = "temperature"
