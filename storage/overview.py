@@ -52,7 +52,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurrentValue:
-    """A datastream of a site with its newest observation, if it ever had one.
+    """A datastream of a site or a gateway's health with its newest observation, if it ever had one.
 
     unit: key of the unit table. period_seconds: how often a result is expected, None when
     irregular. averaging_seconds: 0 for an instant, else what the mean ending at `time` covers.
@@ -131,6 +131,13 @@ async def current_values(
     """Return each datastream of the sites with its newest value, by Thing and property."""
     async with conn.cursor(row_factory=class_row(CurrentValue)) as cursor:
         await cursor.execute(query("overview_values"), {"tenant": tenant, "thing_id": thing_id})
+        return await cursor.fetchall()
+
+
+async def gateway_health(conn: Connection, device: str) -> list[CurrentValue]:
+    """Return what the gateway reports about itself, each datastream with its newest value."""
+    async with conn.cursor(row_factory=class_row(CurrentValue)) as cursor:
+        await cursor.execute(query("gateway_health"), {"device": device})
         return await cursor.fetchall()
 
 

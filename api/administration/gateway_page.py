@@ -1,4 +1,4 @@
-"""One gateway: what it is, what it measures, what was done to it, and what can be done."""
+"""One gateway: what it is, how it fares, what it measures, what was and what can be done to it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from api.administration.change_pages import CHANGES
 from api.administration.desk import Desk, Device, desk
+from api.administration.health import HealthRow, health_rows
 from api.administration.kept_aside_page import kept_aside
 from api.administration.words import AuditRow, GatewayRow, audit_row, gateway_row, setting_text
 from api.presentation import SiteRow, site_rows
@@ -19,7 +20,14 @@ from storage.audit import entries
 from storage.configurations import ConfigurationState, configuration_states
 from storage.database import Connection
 from storage.network_view import gateway_facts
-from storage.overview import CurrentValue, bounded_read, current_values, server_time, sites
+from storage.overview import (
+    CurrentValue,
+    bounded_read,
+    current_values,
+    gateway_health,
+    server_time,
+    sites,
+)
 from storage.status_board import quarantine_counts
 
 router = APIRouter(include_in_schema=False)
@@ -57,6 +65,7 @@ class Dossier:
 
     row: GatewayRow
     things: list[SiteRow]
+    health: list[HealthRow]
     configurations: list[ConfigurationRow]
     audit: list[AuditRow]
     changes: list[str]
@@ -110,6 +119,7 @@ async def _dossier(conn: Connection, device: str, now: datetime) -> Dossier:
     return Dossier(
         row=gateway_row(facts, now),
         things=site_rows(own, values, now),
+        health=health_rows(await gateway_health(conn, device), now),
         configurations=[_configuration(one, now) for one in states[:_CONFIGURATIONS]],
         audit=[audit_row(one, now) for one in trail if one.tenant == facts.tenant],
         changes=[name for name, one in CHANGES.items() if facts.status in one.fits],

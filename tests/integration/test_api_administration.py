@@ -44,6 +44,31 @@ AT_WORK, INVITED, FOREIGN = "camdenwork", "camdeninvited", "leedswork"
 URL_BASE = "https://enrol.example.org:8445"
 REGION = ("The region", None)
 
+HEALTH_OF = """
+    WITH gateway AS (
+        SELECT id, council_id, 'urn:dev:kerbstone:' || device || ':health' AS urn
+          FROM gateway WHERE device = %(device)s
+    ), thing AS (
+        INSERT INTO thing (council_id, gateway_id, urn, name, description)
+        SELECT council_id, id, urn, 'Gateway', '' FROM gateway RETURNING id
+    ), sensor AS (
+        INSERT INTO sensor (council_id, gateway_id, urn, name, description)
+        SELECT council_id, id, urn, 'Gateway', '' FROM gateway RETURNING id
+    ), property AS (
+        INSERT INTO observed_property (key, name, definition, description)
+        VALUES ('adapters_failing', 'Failing', 'urn:x:failing', '')
+            ON CONFLICT (key) DO UPDATE SET name = observed_property.name RETURNING id
+    ), datastream AS (
+        INSERT INTO datastream (council_id, thing_id, sensor_id, observed_property_id, short_name,
+                                name, description, unit, averaging_seconds, period_seconds)
+        SELECT council_id, thing.id, sensor.id, property.id, 'adapters_failing', 'Failing', '',
+               'count', 0, 60
+          FROM gateway, thing, sensor, property RETURNING id
+    )
+    INSERT INTO latest (datastream_id, time, value) SELECT id, now(), 2 FROM datastream
+"""
+"""A gateway's health with one value: two of its sensors fail."""
+
 Form = Mapping[str, str]
 
 
@@ -397,6 +422,16 @@ async def test_what_a_revoked_gateway_still_sends_can_be_inspected(office: Offic
     assert "The gateway has been revoked or suspended." in page
     nothing = await office.ben.page(f"{homes['quiet']}/kept-aside")
     assert "Nothing of this gateway has been kept aside." in nothing
+
+
+async def test_how_a_gateway_fares_is_told_on_its_page_alone(office: Office) -> None:
+    homes = {device: await office.gateway(device) for device in ("unwell", "unheard")}
+    await office.conn.execute(HEALTH_OF, {"device": "unwell"})
+    page = await office.ben.page(homes["unwell"])
+    assert "Sensors that fail 2" in page
+    assert "Look into it" in page
+    assert page.index("How it fares") < page.index("Sensors that fail")
+    assert "It has not said anything of itself yet." in await office.ben.page(homes["unheard"])
 
 
 async def test_an_invitation_shows_its_token_once_and_its_file_enrols(office: Office) -> None:
