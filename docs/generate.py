@@ -33,7 +33,7 @@ from device_protocol.reading import Quality
 from edge_agent.clock import Clock
 from edge_agent.health.facts import AdapterFacts, Facts
 from edge_agent.health.metrics import AgentMetrics
-from edge_agent.inputs.payload import decoder_names, load_decoder
+from edge_agent.inputs.payload import TABLES, decoder_names, load_decoder
 from edge_agent.sensors import ADAPTERS, adapter_names, settings_class
 from edge_agent.settings import AgentSettings
 from edge_agent.spool.store import Depth
@@ -306,13 +306,21 @@ def decoders() -> Iterator[str]:
         (
             (
                 code(name),
-                f"[{found.maker} {found.model}]({found.document})",
+                f"[{found.maker} {found.model}]({found.document}): {_opening(name)}",
                 ", ".join(code(one.name) for one in found.datastream if not one.optional),
                 ", ".join(code(one.name) for one in found.datastream if one.optional),
             )
             for name, found in known.items()
         ),
     )
+
+
+def _opening(name: str) -> str:
+    """Return the first words of the comment that opens a decoder's table: what the device is."""
+    text = (TABLES / f"{name}.toml").read_text(encoding="utf-8")
+    words = " ".join(re.findall(r"^# (.+)", text.partition("maker")[0], re.MULTILINE))
+    first = re.split(r"[.;]", words)[0]
+    return f"{first[:1].lower()}{first[1:]}"
 
 
 # Metrics
