@@ -85,6 +85,7 @@ PROPERTY_NAMES: Final[Mapping[str, str]] = {
     "uptime": "Time since the start",
     "adapters_running": "Sensors that can be read",
     "adapters_failing": "Sensors that fail",
+    "failing_sensors": "Which sensors fail",
     "unclaimed_devices": "Unknown devices heard",
     "agent_version": "Release of the agent",
     "sample_count": "Readings behind an aggregate",

@@ -10,6 +10,7 @@ from typing import Final
 
 _ROOT: Final = Path("/")
 _MILLIDEGREES: Final = 1000.0
+_MEMORY: Final = ("MemAvailable", "MemTotal")
 _TEMPERATURES: Final = (
     "sys/class/thermal/thermal_zone*/temp",
     "sys/class/hwmon/hwmon*/temp*_input",
@@ -33,6 +34,17 @@ def disk_used(path: Path) -> float:
 def warmest(root: Path = _ROOT) -> float | None:
     """Return the greatest of the computer's own temperatures in degrees Celsius, None without."""
     return max(_temperatures(root), default=None)
+
+
+def memory_used(root: Path = _ROOT) -> float | None:
+    """Return the share of memory that is not available to new programs, in per cent.
+
+    From MemAvailable and MemTotal of proc(5); None if untold.
+    """
+    available, total = (_figure(root / "proc/meminfo", name) for name in _MEMORY)
+    if available is None or not total:
+        return None
+    return round(100.0 * (1 - available / total), 3)
 
 
 def resident_bytes(root: Path = _ROOT) -> int | None:

@@ -23,7 +23,7 @@ _LONG_WAIT_SECONDS: Final = 3600.0
 _SYNCHRONISED, _UNSYNCHRONISED = 1.0, 0.0
 _LOSS_SHOWN: Final = timedelta(days=7)
 
-_EVENTS: Final = frozenset({"agent_version", "spool_dropped", "spool_salvaged"})
+_EVENTS: Final = frozenset({"agent_version", "failing_sensors", "spool_dropped", "spool_salvaged"})
 """Told when they happen: old ones are as true as new ones."""
 
 _LOSSES: Final[Mapping[str, str]] = {
@@ -33,8 +33,8 @@ _LOSSES: Final[Mapping[str, str]] = {
 
 _ORDER: Final = (
     "adapters_failing",
-    "adapters_running",
     "failing_sensors",
+    "adapters_running",
     "unclaimed_devices",
     "spool_readings",
     "spool_oldest_age",
@@ -95,7 +95,7 @@ def _state(one: CurrentValue, now: datetime) -> tuple[str, str]:
         is_recent = one.time is not None and now - one.time <= _LOSS_SHOWN
         return ("late", _LOSSES[one.property_key]) if is_recent else ("fresh", "Long ago")
     if one.property_key in _EVENTS:
-        return "fresh", "Told once"
+        return "fresh", "Told when it changes"
     age = freshness(one.time, one.period_seconds, now)
     if age is not Freshness.FRESH:
         return age.value, _FRESHNESS[age]

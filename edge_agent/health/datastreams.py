@@ -60,6 +60,15 @@ _ROWS: Final[tuple[tuple[str, str, str, str, str, float | None, bool], ...]] = (
         True,
     ),
     (
+        "memory_used",
+        "Memory in use",
+        "Share of the gateway's memory that is not available to new programs.",
+        "memory_used",
+        "%",
+        100.0,
+        True,
+    ),
+    (
         "agent_memory",
         "Memory of the agent",
         "Memory that the gateway's program occupies.",
@@ -103,6 +112,15 @@ _ROWS: Final[tuple[tuple[str, str, str, str, str, float | None, bool], ...]] = (
         "count",
         None,
         True,
+    ),
+    (
+        "failing_sensors",
+        "Which sensors fail",
+        "URNs of the sensors whose adapter has failed, told at the start and when they change.",
+        "failing_sensors",
+        "1",
+        None,
+        False,
     ),
     (
         "unclaimed_devices",

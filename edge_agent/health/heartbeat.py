@@ -38,6 +38,7 @@ _TRUST: Final = {
 }
 _LOOK_SECONDS: Final = 5.0  # how soon a sensor that fails is noticed
 _ALARM_REST_SECONDS: Final = 60.0
+_MOST_NAMED: Final = 5
 
 
 class Health:
@@ -59,7 +60,8 @@ class Health:
         """Put readings into the spool at every interval, and at once what cannot wait."""
         salvaged = None
         due = self._clock.monotonic()
-        await spool.put([self._reading("agent_version", VERSION)], Priority.NORMAL)
+        first = [self._reading("agent_version", VERSION), self.failing_sensors()]
+        await spool.put(first, Priority.NORMAL)
         while True:
             if self._remote.changed.is_set():
                 self._remote.changed.clear()
@@ -69,7 +71,8 @@ class Health:
                 count = self._reading("spool_salvaged", salvaged.readings)
                 await spool.put([count], Priority.ALARM)
             if self.failing_has_changed():
-                await spool.put(self.adapter_states(), Priority.ALARM)
+                told = [*self.adapter_states(), self.failing_sensors()]
+                await spool.put(told, Priority.ALARM)
             if self._clock.monotonic() >= due:
                 due = self._clock.monotonic() + self._interval_seconds
                 await spool.put(self.heartbeat(await spool.depth()), Priority.NORMAL)
@@ -95,11 +98,19 @@ class Health:
         return [*readings, *self.adapter_states()]
 
     def adapter_states(self) -> list[Reading]:
-        """Return how many sensors' adapters run, and how many fail."""
+        """Return how many sensors' adapters run, and how many fail; see also `failing_sensors`."""
         return [
             self._reading("adapters_running", self._facts.adapters_running),
             self._reading("adapters_failing", len(self._facts.failing)),
         ]
+
+    def failing_sensors(self) -> Reading:
+        """Return which sensors fail, by their URNs; a long list is cut, and says how many more."""
+        failing = sorted(self._facts.failing)
+        further = len(failing) - _MOST_NAMED
+        named = ", ".join(failing[:_MOST_NAMED]) or "none"
+        more = f" and {further} more" if further > 0 else ""
+        return self._reading("failing_sensors", f"{named}{more}")
 
     def failing_has_changed(self) -> bool:
         """Tell whether other sensors fail than was said last; True at most once a minute."""
@@ -115,6 +126,7 @@ class Health:
 
     def _measured_by_machine(self) -> dict[str, float]:
         measured: dict[str, float | None] = {
+            "memory_used": machine.memory_used(),
             "agent_memory": machine.resident_bytes(),
             "flash_written": machine.written_bytes(),
             "temperature": machine.warmest(),

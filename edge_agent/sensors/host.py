@@ -4,7 +4,6 @@ Reads files that Linux provides under /proc and /sys; `root` stands for `/` so t
 bring their own.
 """
 
-import asyncio
 import os
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from edge_agent.adapter import (
     SensorSettings,
     Surroundings,
 )
+from edge_agent.inputs.rhythm import Rhythm
 from runtime.settings import setting
 
 _ROOT: Final = Path("/")
@@ -90,8 +90,9 @@ async def harvests(
 ) -> AsyncGenerator[Harvest, None]:
     """Yield one harvest at every interval, without drifting."""
     clock = surroundings.clock
-    due = clock.monotonic()
+    rhythm = Rhythm(clock, settings.interval_seconds)
     while True:
+        await rhythm.beat()
         now = clock.now()
         yield Harvest(
             tuple(
@@ -101,8 +102,6 @@ async def harvests(
                 for name, result, unit in measure(settings.disk_path)
             )
         )
-        due = max(due + settings.interval_seconds, clock.monotonic())
-        await asyncio.sleep(due - clock.monotonic())
 
 
 def measure(disk_path: Path, root: Path = _ROOT) -> list[tuple[str, float, str]]:
@@ -131,13 +130,10 @@ def _load(root: Path) -> float:
 
 
 def _memory_used(root: Path) -> float:
-    lines = (root / "proc/meminfo").read_text().splitlines()
-    sizes = {name: rest for name, _, rest in (line.partition(":") for line in lines)}
-    try:
-        available, total = (int(sizes[name].split()[0]) for name in ("MemAvailable", "MemTotal"))
-        return round(100.0 * (1 - available / total), 3)
-    except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
-        raise AdapterError("/proc/meminfo does not tell the memory available") from error
+    used = machine.memory_used(root)
+    if used is None:
+        raise AdapterError("/proc/meminfo does not tell the memory available")
+    return used
 
 
 ADAPTER: Final = Adapter(HostSettings, datastreams, harvests)

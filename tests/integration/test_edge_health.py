@@ -120,6 +120,7 @@ async def test_release_and_heartbeat_are_told_at_the_start_and_then_at_every_int
     async with gateway.reporting() as spool:
         told = await until(spool, USUAL, lambda told: ("adapters_running", 1.0) in told)
         assert ("agent_version", VERSION) in told
+        assert ("failing_sensors", "none") in told
         assert [name for name, _ in told].count("uptime") == 1
         gateway.time.advance(3600)
         await until(spool, USUAL, lambda told: ("uptime", 4600.0) in told)
@@ -131,7 +132,11 @@ async def test_a_sensor_that_fails_raises_an_alarm_between_heartbeats(gateway: G
         assert await until(spool, ALARMS, lambda _: True) == []
         gateway.facts.adapters["urn:a"] = AdapterFacts("host", failures=1, last_error="unplugged")
         told = await until(spool, ALARMS, bool)
-        assert told == [("adapters_running", 0.0), ("adapters_failing", 1.0)]
+        assert told == [
+            ("adapters_running", 0.0),
+            ("adapters_failing", 1.0),
+            ("failing_sensors", "urn:a"),
+        ]
 
 
 async def test_a_spool_that_was_damaged_is_told(gateway: Gateway, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.machine import disk_used, resident_bytes, warmest, written_bytes
+from edge_agent.machine import disk_used, memory_used, resident_bytes, warmest, written_bytes
 
 
 @pytest.fixture
@@ -14,6 +14,22 @@ def root(tmp_path: Path) -> Path:
     (own / "status").write_text("Name:\tpython3\nVmHWM:\t   90000 kB\nVmRSS:\t   45000 kB\n")
     (own / "io").write_text("wchar: 7\nwrite_bytes: 8192\ncancelled_write_bytes: 4096\n")
     return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("content", "share"),
+    [
+        ("MemTotal: 400 kB\nMemFree: 1 kB\nMemAvailable: 100 kB\n", 75.0),
+        ("MemTotal: 400 kB\n", None),
+        ("MemTotal: 0 kB\nMemAvailable: 0 kB\n", None),
+        ("MemTotal: much\nMemAvailable: 1 kB\n", None),
+    ],
+)
+def test_memory_in_use_is_what_new_programs_cannot_have(
+    root: Path, content: str, share: float | None
+) -> None:
+    (root / "proc/meminfo").write_text(content)
+    assert memory_used(root) == share
 
 
 def test_memory_and_writing_are_those_of_this_process(root: Path) -> None:

@@ -34,6 +34,7 @@ OWN = {
     "adapters_running": "count",
     "adapters_failing": "count",
     "unclaimed_devices": "count",
+    "failing_sensors": "1",
     "agent_version": "1",
     "sample_count": "count",
     "battery_voltage": "V",

@@ -59,6 +59,7 @@ def test_a_heartbeat_tells_how_the_gateway_fares(
 ) -> None:
     told = results(health.heartbeat(DEPTH))
     assert 0 < float(told.pop("disk_used")) <= 100
+    assert 0 < float(told.pop("memory_used")) <= 100
     assert float(told.pop("agent_memory")) > 1_000_000
     assert float(told.pop("flash_written")) >= 0
     told.pop("temperature", None)
@@ -88,6 +89,19 @@ def test_a_sensor_that_fails_is_told_once_and_when_it_is_back(
     assert not health.failing_has_changed()
     facts.adapters["urn:b"].running = True
     assert health.failing_has_changed()
+
+
+def test_which_sensors_fail_is_told_by_name_and_a_long_list_is_cut(
+    health: Health, facts: Facts
+) -> None:
+    assert health.failing_sensors().result == "none"
+    for name in "cb":
+        facts.adapters[f"urn:{name}"] = AdapterFacts("modbus", failures=1)
+    assert health.failing_sensors().result == "urn:b, urn:c"
+    for number in range(7):
+        facts.adapters[f"urn:d:{number}"] = AdapterFacts("modbus", failures=1)
+    told = str(health.failing_sensors().result)
+    assert told == "urn:b, urn:c, urn:d:0, urn:d:1, urn:d:2 and 4 more"
 
 
 def test_a_sensor_that_comes_and_goes_is_told_once_a_minute(
