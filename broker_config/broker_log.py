@@ -5,12 +5,14 @@ Only for brokers whose log is a file that can be read here.
 
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from broker_config.errors import BrokerError, BrokerRefusedError
 from broker_config.files import BrokerKind
 
 _POLL_SECONDS = 0.01
+_PATIENCE_SECONDS = 1.0
 
 _SERVES = {
     BrokerKind.MOSQUITTO: re.compile(r"mosquitto version \S+ running"),
@@ -54,14 +56,17 @@ class BrokerLog:
         """Tell whether it has said since `mark` that it serves."""
         return _SERVES[self.kind].search(self.said(mark)) is not None
 
-    def wait_until_reloaded(self, mark: int, seconds: float) -> None:
+    def wait_until_reloaded(self, mark: int, seconds: float, ask: Callable[[], None]) -> None:
         """Return once the broker has taken the reload asked for after `mark`.
+
+        ask: asks once more, for Mosquitto forgets a request that comes while it does another.
 
         Raises:
             BrokerRefusedError: it says that it did not; with its words.
             BrokerError: it said nothing in time.
         """
-        ends = time.monotonic() + seconds
+        begun = time.monotonic()
+        ends, asks = begun + seconds, begun + _PATIENCE_SECONDS
         while True:
             said = self.said(mark)
             if _REFUSED[self.kind].search(said):
@@ -72,4 +77,7 @@ class BrokerLog:
                 raise BrokerError(
                     f"{self.kind} did not say within {seconds:.0f} s that it reloaded"
                 )
+            if time.monotonic() > asks:
+                ask()
+                asks += _PATIENCE_SECONDS
             time.sleep(_POLL_SECONDS)

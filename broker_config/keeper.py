@@ -245,7 +245,7 @@ class Keeper:
         if self._log is None:
             return
         try:
-            self._log.wait_until_reloaded(mark, RELOAD_SECONDS)
+            self._log.wait_until_reloaded(mark, RELOAD_SECONDS, self._reload)
         except BrokerRefusedError:
             for name, content in before.items():
                 write_atomically(self.paths.configuration / name, content, FILE_MODE)

@@ -59,5 +59,6 @@ def _replace(kind: BrokerKind, directory: Path, path: Path, text: str) -> None:
     log = BrokerLog(kind, directory / "broker.log")
     mark = log.mark()
     path.write_text(text, encoding="utf-8")
-    hang_up(kind, directory / "broker.pid")()
-    log.wait_until_reloaded(mark, RELOAD_SECONDS)
+    reload = hang_up(kind, directory / "broker.pid")
+    reload()
+    log.wait_until_reloaded(mark, RELOAD_SECONDS, reload)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from broker_config import broker_log
 from broker_config.broker_log import BrokerLog
 from broker_config.errors import BrokerError, BrokerRefusedError
 from broker_config.files import BrokerKind
@@ -117,6 +118,10 @@ NO_LISTENERS = (
 BAD_LIST = '2026-03-01T12:00:00: Error: Unable to load certificate revocation file "x".\n'
 
 
+def unasked() -> None:
+    raise AssertionError("the broker need not be asked again")
+
+
 @pytest.mark.parametrize(
     ("kind", "said", "refused"),
     [
@@ -139,16 +144,29 @@ def test_refusal_is_told_from_the_log(
         file.write(said)
     if refused:
         with pytest.raises(BrokerRefusedError, match="refused its new configuration"):
-            log.wait_until_reloaded(mark, 1)
+            log.wait_until_reloaded(mark, 1, unasked)
     else:
-        log.wait_until_reloaded(mark, 1)
+        log.wait_until_reloaded(mark, 1, unasked)
 
 
 def test_silent_broker_is_not_taken_for_a_content_one(tmp_path: Path) -> None:
     log = BrokerLog(BrokerKind.NATS, tmp_path / "broker.log")
     log.path.write_text("")
     with pytest.raises(BrokerError, match="did not say within 0 s"):
-        log.wait_until_reloaded(0, 0)
+        log.wait_until_reloaded(0, 0, unasked)
+
+
+def test_broker_that_has_missed_the_signal_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_log, "_PATIENCE_SECONDS", 0.01)
+    log = BrokerLog(BrokerKind.MOSQUITTO, tmp_path / "broker.log")
+    log.path.write_text("")
+
+    def answer() -> None:
+        log.path.write_text(RELOADING)
+
+    log.wait_until_reloaded(0, 10, answer)
 
 
 def test_log_that_was_begun_anew_is_read_from_its_beginning(tmp_path: Path) -> None:
