@@ -1,11 +1,11 @@
 """What an adapter is: the part of the agent that knows one kind of sensor.
 
-Each adapter is one file beside this one, named as `adapter` names it in the settings; it defines
+Each adapter is one file in `sensors`, named as `adapter` names it in the settings; it defines
 `ADAPTER`. They are found by `edge_agent.sensors`; running them, and starting them again after a
 failure, is `edge_agent.collection`'s business.
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from edge_agent.input_settings import ListenerSettings, LocalBrokerSettings
 from edge_agent.inputs.whereabouts import Whereabouts
 from edge_agent.processing.settings import AggregateSettings, Checks, PrivacySettings
 from edge_agent.sources import Sources
-from runtime.settings import setting
+from runtime.settings import KeyPath, setting
 
 URN = r"urn:[a-z0-9][a-z0-9-]{1,31}:[A-Za-z0-9:._/-]+"
 SHORT_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # what may follow a URN and a colon in a SenML name
@@ -96,6 +96,22 @@ class DatastreamSettings:
             valid_maximum=self.valid_maximum,
             properties={**self.properties, **(properties or {})},
         )
+
+
+def table_contradictions(
+    key: str, table: Mapping[str, DatastreamSettings]
+) -> Iterator[tuple[KeyPath, str]]:
+    """Refuse a table of datastreams that is empty or gives two of them one name.
+
+    key: what the sensor's settings call it, in the plural, e.g. "fields".
+    """
+    if not table:
+        yield (key,), f"must name at least one {key.removesuffix('s')}"
+    names: set[str] = set()
+    for entry, each in table.items():
+        if each.name in names:
+            yield (key, entry, "name"), "must be unique in its sensor"
+        names.add(each.name)
 
 
 @dataclass(frozen=True, slots=True)

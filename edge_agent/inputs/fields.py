@@ -6,7 +6,6 @@ in `local_broker` and `listener`, conversions of units in `conversion`.
 """
 
 import json
-import logging
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,17 +21,16 @@ from edge_agent.clock import Clock, ClockQuality
 from edge_agent.inputs import conversion
 from runtime.settings import KeyPath, setting
 
-log = logging.getLogger(__name__)
-
 TimeForm = Literal["iso8601", "iso8601_utc", "unix", "unix_milliseconds", "seconds_ago"]
 """How a time is written: ISO 8601 with an offset; without one, in UTC; Unix time; an age."""
 
 FUTURE_SECONDS: Final = 300.0  # a sensor's clock may be ahead of ours by this
 _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)  # before it, a clock has not been set
-_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_MOST_DEPTH: Final = 64
+_MOST_DIGITS: Final = 400  # written out, the greatest double has 309
 _ROOT: Final = "$"
 _MOST_SHOWN: Final = 40  # characters of a value in a message
-_MOST_KINDS: Final = 100
 _STEP: Final = re.compile(
     r'\s*(?:(?P<dot>\.)?(?:"(?P<quoted>[^"]+)"|(?P<key>[^.\[\]|"\s]+))'
     r'|(?P<bracket>\[)(?:(?P<index>[0-9]{1,6})|(?P<match>[^=\[\]"|]+)=(?P<value>[^\[\]|]+))\])\s*'
@@ -50,6 +48,11 @@ class FieldError(ValueError):
     def __init__(self, message: str, place: str = "") -> None:
         super().__init__(message)
         self.place = place
+
+    @property
+    def reason(self) -> str:
+        """What it is counted by."""
+        return self.place or "document"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,17 +89,6 @@ class FieldSettings(DatastreamSettings):
             yield ("scale",), "must not be 0"
 
 
-def field_contradictions(fields: Mapping[str, FieldSettings]) -> Iterator[tuple[KeyPath, str]]:
-    """Refuse a table `fields` that is empty, and two fields of one name."""
-    if not fields:
-        yield ("fields",), "must name at least one field"
-    names: set[str] = set()
-    for key, field in fields.items():
-        if field.name in names:
-            yield ("fields", key, "name"), "stands twice as the name of a field"
-        names.add(field.name)
-
-
 def path_mistake(path: str) -> str | None:
     """Return why `path` is no path, as what must stand there; None if it is one."""
     try:
@@ -112,14 +104,14 @@ def read_json(body: bytes | str) -> object:
     A key that stands twice with one value is one key.
 
     Raises:
-        FieldError: it is not JSON, holds NaN or Infinity, or a key twice with different values.
+        FieldError: it is not JSON, holds NaN or Infinity, or a key twice with different values; or is
+            nested more than 64 deep.
     """
     try:
         text = body.decode("utf-8-sig") if isinstance(body, bytes) else body
         document: object = json.loads(
             text, object_pairs_hook=_object, parse_constant=_refuse_constant
         )
-        return document  # noqa: TRY300  # beside what makes it
     except FieldError:
         raise
     except RecursionError as error:
@@ -128,6 +120,9 @@ def read_json(body: bytes | str) -> object:
         raise FieldError("is not UTF-8 text") from error
     except ValueError as error:
         raise FieldError(f"is not JSON: {error}") from error
+    if _is_deep(text, document):
+        raise FieldError("is nested too deeply")
+    return document
 
 
 def find(document: object, path: str) -> object | None:
@@ -165,7 +160,7 @@ def number(value: object, field: FieldSettings) -> float | None:
             return None
         if word in field.values:
             return field.values[word]
-        if isinstance(value, bool) or not _NUMBER.fullmatch(word):
+        if isinstance(value, bool) or not _is_number(word):
             known = f"; known words: {', '.join(field.values)}" if field.values else ""
             raise FieldError(f"{field.path} is {_shown(value)}, not a number{known}", field.path)
     elif not isinstance(word, int | float):
@@ -250,26 +245,6 @@ def future_allowed(clock: Clock) -> float:
     return math.inf if clock.quality() is ClockQuality.NONE else FUTURE_SECONDS
 
 
-class Faults:
-    """What was wrong with documents of one sensor: counted by place, each logged once.
-
-    counts: by the path concerned; no more than the first hundred.
-    """
-
-    def __init__(self, sensor: str) -> None:
-        self.counts: dict[str, int] = {}
-        self._sensor = sensor
-
-    def note(self, fault: FieldError) -> None:
-        """Count it; log the first at its place."""
-        place = fault.place
-        if place in self.counts:
-            self.counts[place] += 1
-        elif len(self.counts) < _MOST_KINDS:
-            self.counts[place] = 1
-            log.warning("value unusable", extra={"sensor": self._sensor, "problem": str(fault)})
-
-
 _FORMS: Final = MappingProxyType(
     {
         "iso8601": "an ISO 8601 time with an offset",
@@ -291,7 +266,7 @@ def _moment(value: object, form: TimeForm, received: datetime) -> datetime:
         if moment.utcoffset() is None:
             raise ValueError("no offset")
         return moment.astimezone(UTC)
-    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+    if isinstance(value, str) and _is_number(value.strip()):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("no number")  # noqa: TRY004  # of a document, not of our own making
@@ -301,6 +276,28 @@ def _moment(value: object, form: TimeForm, received: datetime) -> datetime:
         return received - timedelta(seconds=value)
     per_second = 1_000_000 if form == "unix" else 1000
     return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=round(value * per_second))
+
+
+def _is_number(text: str) -> bool:
+    return len(text) <= _MOST_DIGITS and _NUMBER.fullmatch(text) is not None
+
+
+def _is_deep(text: str, document: object) -> bool:
+    """Tell whether a document is nested deeper than is wanted; `text` is what it was read from."""
+    if text.count("[") + text.count("{") <= _MOST_DEPTH:
+        return False
+    layer = [document]
+    for _ in range(_MOST_DEPTH + 1):
+        layer = [inner for outer in layer for inner in _inside(outer)]
+        if not layer:
+            return False
+    return True
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _result(given: float | str, field: FieldSettings) -> float:

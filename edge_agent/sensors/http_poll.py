@@ -23,14 +23,14 @@ from edge_agent.adapter import (
     Harvest,
     SensorSettings,
     Surroundings,
+    table_contradictions,
 )
 from edge_agent.clock import Clock
+from edge_agent.inputs.faults import Faults
 from edge_agent.inputs.fields import (
-    Faults,
     FieldError,
     FieldSettings,
     TimeForm,
-    field_contradictions,
     future_allowed,
     path_mistake,
     read_json,
@@ -81,7 +81,7 @@ class HttpPollSettings(SensorSettings):
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         """Refuse fields that clash, a path that is none and a url that cannot be fetched."""
-        yield from field_contradictions(self.fields)
+        yield from table_contradictions("fields", self.fields)
         mistake = path_mistake(self.time_path) if self.time_path else None
         if mistake:
             yield ("time_path",), mistake
@@ -118,7 +118,7 @@ async def harvests(
     Raises:
         AdapterError, OSError: no answer, or one that is of no use.
     """
-    clock, faults = surroundings.clock, Faults(settings.urn)
+    clock, faults = surroundings.clock, Faults("value unusable", sensor=settings.urn)
     progress: _Progress = surroundings.sources.kept.setdefault(
         ("http_poll", settings.urn), _Progress({})
     )

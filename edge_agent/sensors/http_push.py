@@ -13,14 +13,13 @@ from typing import Any, Final, Literal
 
 from device_protocol.description import Datastream
 from device_protocol.reading import Reading
-from edge_agent.adapter import Adapter, Harvest, SensorSettings, Surroundings
+from edge_agent.adapter import Adapter, Harvest, SensorSettings, Surroundings, table_contradictions
 from edge_agent.clock import Clock
+from edge_agent.inputs.faults import Faults
 from edge_agent.inputs.fields import (
-    Faults,
     FieldError,
     FieldSettings,
     TimeForm,
-    field_contradictions,
     find,
     future_allowed,
     path_mistake,
@@ -68,7 +67,7 @@ class HttpPushSettings(SensorSettings):
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         """Refuse fields that clash, paths that are none, and a device nobody could tell."""
-        yield from field_contradictions(self.fields)
+        yield from table_contradictions("fields", self.fields)
         if "?" in self.push_path:
             yield ("push_path",), "must be without a query"
         for name in ("time_path", "device_path"):
@@ -108,7 +107,7 @@ async def harvests(
     Raises:
         SourceError, OSError: as `edge_agent.inputs.listener.posts`.
     """
-    faults, fields = Faults(settings.urn), fields_of(settings)
+    faults, fields = Faults("value unusable", sensor=settings.urn), fields_of(settings)
     async with aclosing(_bodies(settings, surroundings)) as found:
         async for body in found:
             try:
@@ -228,7 +227,7 @@ def _opening(
 async def _documents(
     settings: HttpPushSettings, surroundings: Surroundings
 ) -> AsyncGenerator[_Body, None]:
-    faults = Faults(settings.urn)
+    faults = Faults("value unusable", sensor=settings.urn)
     async with aclosing(posts(surroundings, settings.push_path)) as found:
         async for post in found:
             try:

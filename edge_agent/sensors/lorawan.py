@@ -7,7 +7,6 @@ device EUI names. Envelopes are read by `edge_agent.inputs.uplinks`, payloads de
 cannot be read is acknowledged, too, for it would come again for ever: it is counted and logged.
 """
 
-import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from device_protocol.reading import Reading
 from device_protocol.unit_table import nearest
 from edge_agent.adapter import Adapter, Harvest, SensorSettings, Surroundings
 from edge_agent.inputs.decoder_tables import DecodedSettings
+from edge_agent.inputs.faults import Faults
 from edge_agent.inputs.fields import FUTURE_SECONDS, FieldError, future_allowed, read_json
 from edge_agent.inputs.local_broker import messages, topic_filter_mistake
 from edge_agent.inputs.payload import (
@@ -40,11 +40,10 @@ from edge_agent.inputs.uplinks import (
 )
 from runtime.settings import KeyPath, SettingsError, setting
 
-log = logging.getLogger(__name__)
-
 _OLDEST: Final = timedelta(days=400)  # what a device may have kept
 _AHEAD: Final = timedelta(minutes=10)  # by which a device's clock may be before its server's
 _BAD_REQUEST: Final = 400
+_REFUSED: Final = "uplink refused"
 
 _RADIO: Final = (
     DecodedSettings(
@@ -175,21 +174,6 @@ class Delivery:
     urgent: bool
 
 
-class Refusals:
-    """What could not be read, by reason: counted, and logged at the first, tenth, hundredth."""
-
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
-
-    def note(self, error: UplinkError | FrameError | FieldError, **facts: str) -> None:
-        """Count one."""
-        reason = getattr(error, "reason", "not-json")
-        count = self.counts[reason] = self.counts.get(reason, 0) + 1
-        if str(count).strip("0") == "1":
-            facts = {"reason": reason, "problem": str(error), **facts}
-            log.warning("uplink refused", extra={**facts, "count": count})
-
-
 async def harvests(
     settings: LorawanSettings, surroundings: Surroundings
 ) -> AsyncGenerator[Harvest, None]:
@@ -206,7 +190,7 @@ class Reader:
     """Turns uplinks of one device into readings; remembers what was here before."""
 
     def __init__(self, settings: LorawanSettings) -> None:
-        self.refusals = Refusals()
+        self.faults = Faults(_REFUSED, sensor=settings.urn)
         self._urn = settings.urn
         self._decoder = load_decoder(settings.decoder)
         self._symbols = {name: one.symbol for name, one in chosen(settings).items()}
@@ -225,7 +209,7 @@ class Reader:
         try:
             values = self._decoder.decode(uplink.f_port, uplink.payload)
         except FrameError as error:
-            self.refusals.note(error, device=uplink.dev_eui, sensor=self._urn)
+            self.faults.note(error, device=uplink.dev_eui)
             return ()
         readings = []
         for value in (*values, *_radio(uplink)):
@@ -248,7 +232,7 @@ class Reader:
         if value.time is None or time - _OLDEST <= value.time <= time + _AHEAD:
             return True
         error = FrameError("device-time", f"{value.name} of {value.time}")
-        self.refusals.note(error, sensor=self._urn)
+        self.faults.note(error)
         return False
 
 
@@ -283,13 +267,13 @@ async def published(
     surroundings: Surroundings, server: Server, broker: str, topic: str
 ) -> AsyncGenerator[tuple[str, Delivery], None]:
     """Yield (device EUI, uplink) of what a network server publishes; acknowledge what is none."""
-    refusals = Refusals()
+    faults = Faults(_REFUSED)
     async with aclosing(messages(surroundings, broker, topic)) as found:
         async for message in found:
             try:
                 uplink = read_uplink(server, read_json(message.payload))
             except (UplinkError, FieldError) as error:
-                refusals.note(error, topic=message.topic, device=getattr(error, "device", ""))
+                faults.note(error, topic=message.topic, device=getattr(error, "device", ""))
                 uplink = None
             if uplink is None or (message.retained and uplink.time is None):  # long ago, perhaps
                 message.acknowledge()
@@ -304,13 +288,13 @@ async def pushed(
     """Yield (device EUI, uplink) of what a network server posts; tell it what is no envelope."""
     from edge_agent.inputs.listener import posts  # noqa: PLC0415  # h11, where it is used
 
-    refusals = Refusals()
+    faults = Faults(_REFUSED)
     async with aclosing(posts(surroundings, path)) as found:
         async for post in found:
             try:
                 uplink = read_uplink(server, read_json(post.body))
             except (UplinkError, FieldError) as error:
-                refusals.note(error, path=path, device=getattr(error, "device", ""))
+                faults.note(error, path=path, device=getattr(error, "device", ""))
                 if getattr(error, "device", ""):
                     post.accept()  # an uplink, and no better the next time
                 else:

@@ -20,6 +20,7 @@ from edge_agent.adapter import (
     Harvest,
     SensorSettings,
     Surroundings,
+    table_contradictions,
 )
 from edge_agent.clock import Clock
 from edge_agent.inputs.modbus_line import Line, ModbusError, Place, RefusedError, SilentError, line
@@ -86,12 +87,8 @@ class ModbusSettings(SensorSettings):
             yield ("device",), "must be given, or else `host`, and not both"
         if self.device and not 1 <= self.unit_id <= _GREATEST_SERIAL_UNIT:
             yield ("unit_id",), f"must be 1 to {_GREATEST_SERIAL_UNIT} on a serial line"
-        if not self.registers:
-            yield ("registers",), "must name at least one register"
-        names = [register.name for register in self.registers.values()]
+        yield from table_contradictions("registers", self.registers)
         for key, register in self.registers.items():
-            if names.count(register.name) > 1:
-                yield ("registers", key, "name"), "must be unique in its sensor"
             if beyond(register, self.first_address):
                 allowed = f"must be {self.first_address} to {self.first_address + 65_535}"
                 yield ("registers", key, "address"), f"{allowed}, with all its registers"

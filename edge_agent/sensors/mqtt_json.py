@@ -13,13 +13,12 @@ from typing import Final, Literal
 
 from device_protocol.description import Datastream
 from device_protocol.reading import Reading
-from edge_agent.adapter import Adapter, Harvest, SensorSettings, Surroundings
+from edge_agent.adapter import Adapter, Harvest, SensorSettings, Surroundings, table_contradictions
+from edge_agent.inputs.faults import Faults
 from edge_agent.inputs.fields import (
-    Faults,
     FieldError,
     FieldSettings,
     TimeForm,
-    field_contradictions,
     find,
     future_allowed,
     path_mistake,
@@ -59,7 +58,7 @@ class MqttJsonSettings(SensorSettings):
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         """Refuse fields that clash, a topic or path that is none, and times nobody knows."""
-        yield from field_contradictions(self.fields)
+        yield from table_contradictions("fields", self.fields)
         mistake = topic_filter_mistake(self.topic)
         if mistake:
             yield ("topic",), mistake
@@ -83,7 +82,7 @@ async def harvests(
     Raises:
         SourceError, OSError: as `edge_agent.inputs.local_broker.messages`.
     """
-    faults = Faults(settings.urn)
+    faults = Faults("value unusable", sensor=settings.urn)
     newest_retained: datetime | None = None
     arriving = messages(surroundings, settings.local_broker, settings.topic)
     async with aclosing(arriving) as found:

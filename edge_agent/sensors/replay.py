@@ -30,9 +30,11 @@ from edge_agent.adapter import (
     Harvest,
     SensorSettings,
     Surroundings,
+    table_contradictions,
 )
 from edge_agent.durable import replace as replace_file
 from edge_agent.durable import write_durably
+from edge_agent.inputs.rhythm import Rhythm
 from runtime.settings import KeyPath, setting
 
 _DAY_SECONDS: Final = 86_400
@@ -80,12 +82,7 @@ class ReplaySettings(SensorSettings):
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         """Refuse a recording without columns, and two columns of one name."""
-        if not self.columns:
-            yield ("columns",), "must name at least one column"
-        names = [column.name for column in self.columns.values()]
-        for key, column in self.columns.items():
-            if names.count(column.name) > 1:
-                yield ("columns", key, "name"), "must be unique in its sensor"
+        yield from table_contradictions("columns", self.columns)
 
 
 def datastreams(settings: ReplaySettings) -> tuple[Datastream, ...]:
@@ -187,8 +184,9 @@ async def harvests(
         yield Harvest(readings, at_once=True)
         position = replace(position, covered_until=position.time_of(recording, rows[-1]))
         replace_file(state_file, _as_json(position))
-    due = clock.monotonic()
+    rhythm = Rhythm(clock, settings.live_interval_seconds)
     while True:
+        await rhythm.beat()
         now = clock.now()
         yield Harvest(tuple(_readings(settings, recording, position.next_live, now)))
         position = replace(
@@ -197,8 +195,6 @@ async def harvests(
             next_live=(position.next_live + 1) % recording.rows,
         )
         replace_file(state_file, _as_json(position))
-        due = max(due + settings.live_interval_seconds, clock.monotonic())
-        await asyncio.sleep(due - clock.monotonic())
 
 
 def load(settings: ReplaySettings) -> Recording:

@@ -26,13 +26,13 @@ from edge_agent.adapter import (
     Harvest,
     SensorSettings,
     Surroundings,
+    table_contradictions,
 )
 from edge_agent.clock import Clock
+from edge_agent.inputs.faults import Faults
 from edge_agent.inputs.fields import (
-    Faults,
     FieldError,
     FieldSettings,
-    field_contradictions,
     readings,
 )
 from edge_agent.inputs.radio_packets import (
@@ -112,7 +112,7 @@ class Rtl433Settings(SensorSettings):
             yield ("model",), "identifies vehicles and is dropped, unless own_vehicle says so"
         if self.own_vehicle and not self.id:
             yield ("id",), "must be given with own_vehicle"
-        yield from field_contradictions(self.fields)
+        yield from table_contradictions("fields", self.fields)
 
     @property
     def claim(self) -> Claim:
@@ -131,7 +131,7 @@ async def harvests(
     """Yield what each packet of the transmitter says; what it repeats only once."""
     sources, clock = surroundings.sources, surroundings.clock
     source = settings.file or settings.command
-    faults = Faults(settings.urn)
+    faults = Faults("value unusable", sensor=settings.urn)
     repeats = Repeats(settings.repeat_seconds)
     async with sources.shared(("rtl_433 claims", source), _no_claims) as claims:
         claims.append(settings.claim)
@@ -166,7 +166,7 @@ async def packets(
     Raises:
         AdapterError: the command has ended or cannot be run; the file cannot be read.
     """
-    faults = Faults(str(source))
+    faults = Faults("packet unusable", source=str(source))
     opening = file_chunks(source) if isinstance(source, Path) else command_chunks(source)
     splitter = LineSplitter()
     async with aclosing(opening) as chunks:

@@ -22,6 +22,7 @@ from edge_agent.adapter import (
     Harvest,
     SensorSettings,
     Surroundings,
+    table_contradictions,
 )
 from edge_agent.inputs.rhythm import Rhythm
 from runtime.settings import KeyPath, setting
@@ -136,12 +137,7 @@ class SysfsSettings(SensorSettings):
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         """Refuse a sensor without files, and two of one name."""
-        if not self.files:
-            yield ("files",), "must name at least one file"
-        names = [file.name for file in self.files.values()]
-        for key, file in self.files.items():
-            if names.count(file.name) > 1:
-                yield ("files", key, "name"), "must be unique in its sensor"
+        yield from table_contradictions("files", self.files)
 
 
 def datastreams(settings: SysfsSettings) -> tuple[Datastream, ...]:

@@ -42,7 +42,7 @@ def test_the_examples_have_no_mistakes_one_after_the_other(tmp_path: Path, count
         ('time_path = "observation.time"', 'time_path = "["', "is no path from here on: ["),
         ('push_path = "/airrohr"', 'push_path = "airrohr"', "text of the form"),
         ('path = "SDS_P1|P1"', 'path = "a[0].b"', "must be names of values, e.g. SDS_P1|P1"),
-        ('name = "battery"', 'name = "temperature"', "stands twice as the name of a field"),
+        ('name = "battery"', 'name = "temperature"', "must be unique in its sensor"),
         ('device = "esp', 'device_path = "x"\ndevice = "esp', "is known for sensor-community"),
     ],
 )

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.adapter import table_contradictions
 from edge_agent.clock import Clock, ClockQuality
+from edge_agent.inputs.faults import Faults
 from edge_agent.inputs.fields import (
     FUTURE_SECONDS,
-    Faults,
     FieldError,
     FieldSettings,
-    field_contradictions,
     find,
     future_allowed,
     number,
@@ -239,9 +239,11 @@ def test_wrong_conversions_are_found_when_settings_are_checked(
 
 
 def test_fields_must_be_there_and_bear_different_names() -> None:
-    assert list(field_contradictions({})) == [(("fields",), "must name at least one field")]
+    assert list(table_contradictions("fields", {})) == [
+        (("fields",), "must name at least one field")
+    ]
     twice = {"a": field("a"), "b": field("b")}
-    assert [at for at, _ in field_contradictions(twice)] == [("fields", "b", "name")]
+    assert [at for at, _ in table_contradictions("fields", twice)] == [("fields", "b", "name")]
 
 
 def test_fields_that_say_nothing_make_no_reading_and_a_bad_one_spoils_no_other() -> None:
@@ -253,7 +255,7 @@ def test_fields_that_say_nothing_make_no_reading_and_a_bad_one_spoils_no_other()
         field("b", name="b"),
     ]
     document = {"a": "1.5", "null": None, "bad": "wet", "b": 2}
-    faults = Faults("urn:dev:example:x")
+    faults = Faults("value unusable", sensor="urn:dev:example:x")
     for _ in range(2):
         made = readings(
             document,
@@ -267,15 +269,6 @@ def test_fields_that_say_nothing_make_no_reading_and_a_bad_one_spoils_no_other()
     assert faults.counts == {"bad": 2}
     with pytest.raises(FieldError, match="bad is"):
         readings(document, sensor="urn:dev:example:x", fields=fields, time=RECEIVED)
-
-
-def test_a_fault_is_logged_once_however_often_it_comes(caplog: pytest.LogCaptureFixture) -> None:
-    faults = Faults("urn:dev:example:x")
-    for number_ in range(300):
-        faults.note(FieldError("bad", "same"))
-        faults.note(FieldError("bad", f"other {number_}"))
-    assert faults.counts["same"] == 300
-    assert len(faults.counts) == len(caplog.records) == 100
 
 
 @pytest.mark.parametrize(

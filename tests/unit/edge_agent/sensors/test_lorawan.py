@@ -110,7 +110,7 @@ def test_a_frame_that_the_table_does_not_explain_makes_no_reading_and_is_counted
     reader = Reader(settings())
     for count in range(12):
         assert not reader.readings(uplink(payload, f_port=f_port, f_cnt=count), NOW)
-    assert reader.refusals.counts == {reason: 12}
+    assert reader.faults.counts == {reason: 12}
     told = [record for record in caplog.records if record.message == "uplink refused"]
     assert [record.__dict__["count"] for record in told] == [1, 10]
     assert {record.__dict__["device"] for record in told} == {EUI}
@@ -121,7 +121,7 @@ def test_each_reason_is_counted_by_itself() -> None:
     reader = Reader(settings(decoder=Path("nwave-g4-nps-sm")))
     reader.readings(uplink("95", f_port=9), NOW)
     reader.readings(uplink("9500", f_port=1), NOW)
-    assert reader.refusals.counts == {"unknown-port": 1, "wrong-length": 1}
+    assert reader.faults.counts == {"unknown-port": 1, "wrong-length": 1}
 
 
 def kept(seconds: int) -> str:
@@ -137,7 +137,7 @@ def test_what_a_device_kept_is_given_its_own_time_unless_that_cannot_be() -> Non
         (NOW, 0.02),
         (NOW - timedelta(days=1), 5.0),
     ]
-    assert reader.refusals.counts == {"device-time": 2}
+    assert reader.faults.counts == {"device-time": 2}
 
 
 def test_settings_that_fit_are_not_contradicted() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from edge_agent.inputs.fields import Faults, FieldError, FieldSettings
+from edge_agent.inputs.faults import Faults
+from edge_agent.inputs.fields import FieldError, FieldSettings
 from edge_agent.inputs.local_broker import Message
 from edge_agent.sensors.mqtt_json import MqttJsonSettings, datastreams, read
 
@@ -51,7 +52,7 @@ def message(payload: bytes, *, retained: bool = False) -> Message:
 
 
 def said(settings: MqttJsonSettings, given: Message) -> dict[str, object]:
-    found = read(settings, given, Faults(URN), 300.0)
+    found = read(settings, given, Faults("value unusable"), 300.0)
     return {reading.name: reading.result for reading in found}
 
 
@@ -80,7 +81,7 @@ def test_a_retained_message_counts_only_with_a_time_of_its_own() -> None:
     assert said(using, message(body, retained=True)) == {"state": 1.0}
     assert said(using, message(b'{"state": "ON"}', retained=True)) == {}
     assert said(using, message(b'{"state": "ON"}')) == {"state": 1.0}
-    [reading] = read(using, message(body), Faults(URN), 300.0)
+    [reading] = read(using, message(body), Faults("value unusable"), 300.0)
     assert reading.phenomenon_time == datetime(2030, 3, 17, 19, 0, tzinfo=UTC)
 
 
