@@ -26,7 +26,6 @@ from runtime.signals import run_until_stopped
 if TYPE_CHECKING:
     from edge_agent.trial import SensorTrial, Trial
 
-_SECONDS: Final = 60.0
 _LONGEST_SECONDS: Final = 86_400.0
 _TALLIES: Final = ("refused", "flagged", "repeated", "withheld")
 _NO_UNITS: Final = ("1", "bool")
@@ -60,9 +59,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds",
         type=_seconds,
-        default=_SECONDS,
         metavar="N",
-        help=f"how long to wait at most (default {_SECONDS:.0f}); LoRaWAN sensors may take an hour",
+        help="how long to wait at most (default: as long as the rarest takes, 1 to 15 minutes)",
     )
     parser.add_argument("--json", action="store_true", help="for scripts")
 
@@ -109,14 +107,12 @@ def _try(settings: AgentSettings, arguments: argparse.Namespace) -> int:
     if read_status(settings).running:
         print(_AGENT_RUNS, file=sys.stderr)
     logging.basicConfig(level=logging.WARNING, handlers=[_Notes(sys.stderr)], force=True)
+    seconds = arguments.seconds or trial.patience_seconds
     if not as_json:
         count = len(trial.sensors)
         what = "1 sensor" if count == 1 else f"{count} sensors"
-        print(
-            f"Reading {what} for up to {arguments.seconds:g} s; nothing is sent or stored.",
-            flush=True,
-        )
-    stopped = asyncio.run(run_until_stopped(trial.run(arguments.seconds)))
+        print(f"Reading {what} for up to {seconds:g} s; nothing is sent or stored.", flush=True)
+    stopped = asyncio.run(run_until_stopped(trial.run(seconds)))
     if as_json:
         print(json.dumps(_document(trial)))
     else:
@@ -189,7 +185,7 @@ def _lines(sensor: "SensorTrial") -> Iterator[str]:
     if sensor.is_failing:
         yield f"FAILS: {facts.last_error}"
     if not sensor.newest and not sensor.is_failing:
-        yield "NOTHING CAME in this time"
+        yield _why_nothing(sensor)
     if sensor.newest:
         width = max(map(len, (*sensor.streams, *sensor.newest)))
         for name in dict.fromkeys((*sensor.streams, *sensor.newest)):
@@ -202,6 +198,16 @@ def _lines(sensor: "SensorTrial") -> Iterator[str]:
         yield f"of {facts.readings} readings: {', '.join(tallies)}"
     if settings.aggregate is not None:
         yield "The agent aggregates these before it reports them, as [sensor.aggregate] says."
+
+
+def _why_nothing(sensor: "SensorTrial") -> str:
+    if sensor.facts.readings:
+        return "NO READING is left of those that came"
+    if sensor.answers:
+        return f"NO READING in {sensor.answers} answers: do its settings name what stands in them?"
+    if (period := sensor.period_seconds) is not None:
+        return f"NOTHING CAME in this time; it is due every {period} s"
+    return "NOTHING CAME in this time"
 
 
 def _document(trial: "Trial") -> dict[str, Any]:
@@ -218,6 +224,7 @@ def _sensor(sensor: "SensorTrial") -> dict[str, Any]:
         "urn": sensor.settings.urn,
         "name": sensor.settings.name,
         "adapter": facts.adapter,
+        "answers": sensor.answers,
         "error": facts.last_error if sensor.is_failing else None,
         "readings": facts.readings,
         **{name: getattr(facts, name) for name in _TALLIES},

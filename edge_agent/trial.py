@@ -26,6 +26,9 @@ from edge_agent.settings import AgentSettings
 from edge_agent.sources import Sources
 
 _RARE_SECONDS: Final = 10.0
+_PERIODS: Final = 1.25
+_LEAST_SECONDS: Final = 60.0
+_MOST_SECONDS: Final = 900.0
 
 Seen = Callable[["SensorTrial", Reading], None]
 """Called with each reading that would be reported."""
@@ -35,7 +38,8 @@ Seen = Callable[["SensorTrial", Reading], None]
 class SensorTrial:
     """What came of one sensor.
 
-    facts: how its adapter fares, and what was refused, flagged, repeated or withheld.
+    facts: how its adapter fares, and what was refused, flagged, repeated or withheld. answers:
+    how often it was heard, whether a reading came of it or not.
     streams: what it measures, by short name. newest, counts: of the readings that would be
     reported, or aggregated if its settings say so; by short name, too.
     """
@@ -43,6 +47,7 @@ class SensorTrial:
     settings: SensorSettings
     facts: AdapterFacts
     streams: dict[str, Datastream]
+    answers: int = 0
     newest: dict[str, Reading] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -50,6 +55,11 @@ class SensorTrial:
     def is_complete(self) -> bool:
         """Whether each of its datastreams has had a result."""
         return self.streams.keys() <= self.newest.keys()
+
+    @property
+    def period_seconds(self) -> int | None:
+        """How often a result is to be expected of its rarest datastream, if that is known."""
+        return max((each.period_seconds or 0 for each in self.streams.values()), default=0) or None
 
     @property
     def is_failing(self) -> bool:
@@ -74,6 +84,12 @@ class Trial:
         self._settings = settings
         self._seen = seen
         self._news = asyncio.Event()
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long the rarest of them may take."""
+        rarest = max(sensor.period_seconds or 0 for sensor in self.sensors)
+        return min(max(rarest * _PERIODS, _LEAST_SECONDS), _MOST_SECONDS)
 
     async def run(self, seconds: float) -> None:
         """Read until every datastream has had a result, but no longer than `seconds`.
@@ -137,6 +153,7 @@ class Trial:
         )
 
         async def take(brought: Harvest) -> None:
+            sensor.answers += 1
             sensor.facts.readings += len(brought.readings)
             for reading in pipeline.process(brought.readings):
                 if reading.name not in sensor.newest:

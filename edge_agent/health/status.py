@@ -148,6 +148,8 @@ class Status:
             yield self._row("Unclaimed", self._unclaimed(unclaimed))
 
     def _adapter(self, urn: str, adapter: dict[str, Any]) -> str:
+        if adapter["running"] and not adapter["readings"]:
+            return f"{urn} ({adapter['adapter']}): answers, BUT NO READING COMES OF IT"
         if adapter["running"]:
             parts = [f"{adapter['readings']} readings"]
             # not written by releases before

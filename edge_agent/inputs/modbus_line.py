@@ -166,6 +166,9 @@ class Line:
                 await writer.wait_closed()
         except TimeoutError as error:
             raise ConnectionError(f"{self._place} does not answer") from error
+        except ConnectionRefusedError as error:
+            reason = "nothing listens there; is the device on, and is that its port?"
+            raise ConnectionError(f"{self._place}: {reason}") from error
         except OSError as error:
             raise ConnectionError(f"{self._place}: {error.strerror or error}") from error
         raise ConnectionError(f"{self._place} cannot be connected to")
