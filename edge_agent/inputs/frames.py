@@ -5,10 +5,14 @@ What a frame looks like is told by a function of the sensor's; it may be handed 
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
 from device_protocol.reading import UNFLAGGED, Quality
+from edge_agent.adapter import SensorSettings
 from edge_agent.inputs.serial_line import SerialLine, SerialLineError
+from runtime.settings import setting
 
 F = TypeVar("F")
 
@@ -16,6 +20,19 @@ Statistic = Literal["mean", "newest"]
 """What a result is made of: the mean of all frames since the last result, or the newest one."""
 
 _DECIMALS = 3  # of a mean; finer than any of these sensors resolves
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramedSensorSettings(SensorSettings):
+    """What every sensor needs that sends frames over a serial port by itself."""
+
+    device: Path = setting("The serial port; best its name under /dev/serial/by-id.")
+    silence_seconds: float = setting(
+        "It counts as failed after so long without a frame or sentence.",
+        default=10.0,
+        minimum=0.1,
+        maximum=3600.0,
+    )
 
 
 class FrameReader(Generic[F]):

@@ -20,15 +20,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from math import isfinite
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import pynmea2
 
 from device_protocol.description import Datastream
 from device_protocol.reading import Reading
-from edge_agent.adapter import Adapter, Harvest, SensorSettings, Surroundings
-from edge_agent.inputs.frames import FrameReader
+from edge_agent.adapter import Adapter, Harvest, Surroundings
+from edge_agent.inputs.frames import FramedSensorSettings, FrameReader
 from edge_agent.inputs.serial_line import open_line
 from edge_agent.inputs.whereabouts import Position
 from runtime.settings import setting
@@ -48,11 +47,10 @@ _REMEDY: Final = "has the receiver power, and is its TX wired to the adaptor's R
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NmeaSettings(SensorSettings):
+class NmeaSettings(FramedSensorSettings):
     """Position and time from a satellite receiver (NMEA 0183) at a serial port."""
 
     adapter: Literal["nmea"] = "nmea"
-    device: Path = setting("The serial port; best its name under /dev/serial/by-id.")
     baud_rate: int = setting(
         "Its speed; 4800 by the standard, 9600 or 38400 with most receivers.",
         default=9600,
@@ -66,12 +64,6 @@ class NmeaSettings(SensorSettings):
         "Report latitude and longitude, too. Where a gateway is that moves may tell where "
         "somebody is.",
         default=False,
-    )
-    silence_seconds: float = setting(
-        "It counts as failed after so long without a sentence.",
-        default=10.0,
-        minimum=0.1,
-        maximum=3600.0,
     )
 
 

@@ -11,7 +11,6 @@ A result of 0 is an ordinary one: clean air holds less than one step.
 
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from struct import unpack_from
 from typing import Final, Literal
 
@@ -21,10 +20,9 @@ from edge_agent.adapter import (
     Adapter,
     AdapterError,
     Harvest,
-    SensorSettings,
     Surroundings,
 )
-from edge_agent.inputs.frames import FrameReader, Gathering, Statistic
+from edge_agent.inputs.frames import FramedSensorSettings, FrameReader, Gathering, Statistic
 from edge_agent.inputs.serial_line import open_line
 from runtime.settings import KeyPath, setting
 
@@ -53,11 +51,10 @@ _NUMBERS: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pmsx003Settings(SensorSettings):
+class Pmsx003Settings(FramedSensorSettings):
     """Particulate matter measured by a Plantower sensor at a serial port."""
 
     adapter: Literal["pmsx003"] = "pmsx003"
-    device: Path = setting("The serial port; best its name under /dev/serial/by-id.")
     model: Model = setting("What is printed on it.")
     interval_seconds: float = setting(
         "Time between two results.", default=60.0, minimum=0.1, maximum=86_400.0
@@ -76,12 +73,6 @@ class Pmsx003Settings(SensorSettings):
         default=30.0,
         minimum=0.0,
         maximum=600.0,
-    )
-    silence_seconds: float = setting(
-        "It counts as failed after so long without a frame.",
-        default=10.0,
-        minimum=0.1,
-        maximum=3600.0,
     )
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:

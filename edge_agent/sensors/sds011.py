@@ -13,7 +13,6 @@ at least that) is flagged `Quality.SUSPECT`.
 
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal
 
 from device_protocol.description import Datastream
@@ -22,11 +21,10 @@ from edge_agent.adapter import (
     Adapter,
     AdapterError,
     Harvest,
-    SensorSettings,
     Surroundings,
 )
 from edge_agent.clock import Clock
-from edge_agent.inputs.frames import FrameReader, Gathering, Statistic
+from edge_agent.inputs.frames import FramedSensorSettings, FrameReader, Gathering, Statistic
 from edge_agent.inputs.serial_line import SerialLine, open_line
 from runtime.settings import KeyPath, setting
 
@@ -51,11 +49,10 @@ _REMEDY: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sds011Settings(SensorSettings):
+class Sds011Settings(FramedSensorSettings):
     """Particulate matter measured by a Nova SDS011 at a serial port."""
 
     adapter: Literal["sds011"] = "sds011"
-    device: Path = setting("The serial port; best its name under /dev/serial/by-id.")
     interval_seconds: float = setting(
         "Time between two results, where it never sleeps.",
         default=60.0,
@@ -84,12 +81,6 @@ class Sds011Settings(SensorSettings):
         default=30.0,
         minimum=0.0,
         maximum=600.0,
-    )
-    silence_seconds: float = setting(
-        "It counts as failed after so long without a frame.",
-        default=10.0,
-        minimum=0.1,
-        maximum=3600.0,
     )
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
