@@ -160,7 +160,8 @@ REMOTE_SETTINGS: tuple[RemoteSetting, ...] = (
         minimum=0.1,
         maximum=86_400,
         unit="s",
-        help="Time between two measurements of the sensor with this URN.",
+        help="Time between two measurements of the sensor with this URN, if it is asked at "
+        "intervals.",
     ),
     RemoteSetting(
         name="broker.host",
