@@ -51,6 +51,7 @@ class OpenIntervals:
         self._owed_since: float | None = None
         self._unkept_since: float | None = None
         self._wake = asyncio.Event()
+        self._keeping = asyncio.Lock()
         self._is_kept_for_good = False  # no more is added, and all of it is on the disk
         self._restore()
 
@@ -94,7 +95,7 @@ class OpenIntervals:
                 if await self.tell() or self._seconds_until_kept() <= 0:
                     await self.keep()
         finally:
-            self._write_last()
+            await self._write_last()
 
     async def tell(self) -> bool:
         """Spool what intervals came to that are due; return whether any were.
@@ -112,33 +113,36 @@ class OpenIntervals:
 
     async def keep(self) -> None:
         """Write the open intervals, and tell whoever waits for it; try again later if it fails."""
-        owed, self._owed, self._owed_since = self._owed, [], None
-        self._unkept_since = None
-        state = self._aggregation.state()
-        write = partial(durable.write_durably, self._path, state, private=True)
-        writing = asyncio.ensure_future(asyncio.to_thread(write))
-        try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await asyncio.wait([writing])  # else two would write the same file
-            self._owed = owed + self._owed
-            raise
-        except OSError as error:
-            self._complain(error)
-            self._owed = owed + self._owed
-            self._owed_since = self._clock.monotonic() if self._owed else None
-            self.added()
-            return
+        async with self._keeping:  # else two would write the same file, and the older sums last
+            owed, self._owed, self._owed_since = self._owed, [], None
+            self._unkept_since = None
+            write = partial(
+                durable.write_durably, self._path, self._aggregation.state(), private=True
+            )
+            writing = asyncio.ensure_future(asyncio.to_thread(write))
+            try:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                await asyncio.wait([writing])
+                self._owed = owed + self._owed
+                raise
+            except OSError as error:
+                self._complain(error)
+                self._owed = owed + self._owed
+                self._owed_since = self._clock.monotonic() if self._owed else None
+                self.added()
+                return
         for stored in owed:
             stored()
 
-    def _write_last(self) -> None:
+    async def _write_last(self) -> None:
         """Write all there is before the end: whoever is told nothing would bring it again."""
-        try:
-            durable.write_durably(self._path, self._aggregation.state(), private=True)
-        except OSError as error:
-            self._complain(error)
-            return
+        async with self._keeping:
+            try:
+                durable.write_durably(self._path, self._aggregation.state(), private=True)
+            except OSError as error:
+                self._complain(error)
+                return
         self._is_kept_for_good = True
         while self._owed:
             self._owed.pop(0)()

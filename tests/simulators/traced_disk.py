@@ -152,6 +152,7 @@ class Disk:
                 names[str(paths[0])].pending.append((0, None))
             else:
                 return False
+            names[str(paths[0])].position = 0
         elif call.name.startswith("rename"):
             names[str(paths[1])] = names.pop(str(paths[0]))
         elif call.name.startswith("unlink"):
@@ -172,6 +173,9 @@ class Disk:
             file.sync()
         elif call.name == "pwrite64":
             file.pending.append((int(call.arguments.rsplit(", ", 1)[1]), call.strings[0]))
+        elif call.name == "write":
+            file.pending.append((file.position, call.strings[0]))
+            file.position += len(call.strings[0])
         elif call.name == "ftruncate":
             file.pending.append((int(call.arguments.rsplit(", ", 1)[1]), None))
         else:
