@@ -25,6 +25,7 @@ from edge_agent.clock import Clock
 from edge_agent.settings import SpoolSettings
 from edge_agent.spool.store import Depth, Priority, Span, Spool, Waiting, is_damage
 from runtime.backoff import FullJitter
+from runtime.systemd import still_working
 
 log = logging.getLogger(__name__)
 
@@ -229,9 +230,18 @@ class GroupCommit:
         """Write what was gathered, however often the disk refuses."""
         self._writing, self._gathering = self._gathering, _Batch()
         backoff = FullJitter(*_RETRY_SECONDS)
-        while not await self._write(self._writing):  # noqa: ASYNC110  # a disk tells nobody
+        while not await self._write(self._writing):
             await asyncio.sleep(backoff.next())
+            self._make_room()
         self._note_commit(self._writing.entered)
+
+    def _make_room(self) -> None:
+        """Let what was acknowledged meanwhile go with the commit that finds no room."""
+        gathering = self._gathering
+        self._writing.released += gathering.released
+        gathering.released, gathering.released_readings = [], 0
+        if not gathering.readings and not gathering.tell and not gathering.urgent:
+            gathering.since = None
 
     async def _write(self, batch: _Batch) -> bool:
         """Return whether `batch` is on the disk; a damaged spool is replaced."""
@@ -254,7 +264,7 @@ class GroupCommit:
         except sqlite3.DatabaseError as error:
             damage = str(error)
             if is_damage(error):
-                await self._on_thread(lambda: self.spool.replace_damaged(damage))
+                await self._replace(damage)
             elif self.failing is None:
                 log.error("spool cannot be written", extra={"error": damage})  # noqa: TRY400
             self.failing = damage
@@ -264,6 +274,13 @@ class GroupCommit:
         while batch.tell:
             batch.tell.pop()()
         return True
+
+    async def _replace(self, damage: str) -> None:
+        """Replace the damaged spool; if there is no room for another, it is tried again."""
+        try:
+            await self._on_thread(lambda: self.spool.replace_damaged(damage))
+        except (sqlite3.DatabaseError, OSError) as error:
+            log.error("damaged spool not replaced yet", extra={"error": str(error)})  # noqa: TRY400
 
     async def _on_thread(self, call: Callable[[], T]) -> T:
         """Run `call` on the spool's thread; a cancellation waits until it is done."""
@@ -287,13 +304,20 @@ async def open_spool(
     """Open the spool at `path` on a thread of its own, and close both at the end.
 
     hold_seconds: how long after the first connection readings are held for the clock to be set.
+    While the disk has no room for it, it is tried again.
     """
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1, thread_name_prefix="spool") as thread:
-        spool = await loop.run_in_executor(
-            thread,
-            lambda: Spool(path, quota_bytes=settings.quota_bytes, gap_record=gap_record),
-        )
+        opening = partial(Spool, path, quota_bytes=settings.quota_bytes, gap_record=gap_record)
+        backoff = FullJitter(*_RETRY_SECONDS)
+        while True:
+            try:
+                spool = await loop.run_in_executor(thread, opening)
+                break
+            except sqlite3.OperationalError as error:  # the disk is full
+                log.error("spool cannot be opened", extra={"error": str(error)})  # noqa: TRY400
+                still_working()
+            await asyncio.sleep(backoff.next())
         try:
             yield GroupCommit(spool, thread, settings, clock, hold_seconds)
         finally:

@@ -40,12 +40,21 @@ def unfinished(path: Path) -> Path:
 def set_aside(path: Path) -> None:
     """Rename a damaged spool and its companions to `unfinished`.
 
+    One that is there already waits under another name: its rows are not all in the new one.
+
     Raises:
         OSError: it failed.
     """
+    target = unfinished(path)
+    if target.exists() and path.exists() and path.stat().st_size:
+        _rename(target, _waiting(path, len(_all_waiting(path)) + 1))
+    if target.exists():  # and what took its place never came to be a spool
+        for companion in _COMPANIONS:
+            _beside(path, companion).unlink(missing_ok=True)
+        return
     for companion in _COMPANIONS:
-        _beside(unfinished(path), companion).unlink(missing_ok=True)
-    _rename(path, unfinished(path))
+        _beside(target, companion).unlink(missing_ok=True)
+    _rename(path, target)
 
 
 def resume(path: Path) -> None:
@@ -56,12 +65,13 @@ def resume(path: Path) -> None:
     """
     if unfinished(path).exists() and not path.exists():
         _rename(path, unfinished(path))
+    _next_in_turn(path)
 
 
 def finish(path: Path) -> Path:
     """Rename what was set aside to what people may look at; return that name.
 
-    It replaces what was kept before.
+    It replaces what was kept before. If another damaged spool waits, it is `unfinished` now.
 
     Raises:
         OSError: it failed.
@@ -70,7 +80,32 @@ def finish(path: Path) -> Path:
     for companion in _COMPANIONS:
         _beside(quarantined, companion).unlink(missing_ok=True)
     _rename(unfinished(path), quarantined)
+    _next_in_turn(path)
     return quarantined
+
+
+def remaining(path: Path) -> list[Path]:
+    """Return every damaged spool whose rows are not all in the new one yet."""
+    return [each for each in (unfinished(path), *_all_waiting(path)) if each.exists()]
+
+
+def _waiting(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}.salvaging-{number}{path.suffix}")
+
+
+def _all_waiting(path: Path) -> list[Path]:
+    """Return the damaged spools whose turn has not come, oldest first."""
+    found: list[Path] = []
+    while (waiting := _waiting(path, len(found) + 1)).exists():
+        found.append(waiting)
+    return found
+
+
+def _next_in_turn(path: Path) -> None:
+    """Let the last that waits be the one that is salvaged, unless another is."""
+    waiting = _all_waiting(path)
+    if waiting and not unfinished(path).exists():
+        _rename(waiting[-1], unfinished(path))
 
 
 def _rename(path: Path, target: Path) -> None:

@@ -54,11 +54,17 @@ _SPARE_SHARE: Final = 0.95  # a full spool is emptied to this share: one gap rec
 _DROP_ROWS: Final = 200
 _SETTLE_ROWS: Final = 500
 _SALVAGE_ROWS: Final = 5_000
+_INTERRUPTED: Final = "a salvage was interrupted"
 _MARK_STEP: Final = 8_192
 _CHECKPOINT_PAGES: Final = 256
 _LOG_BYTES: Final = 2 << 20  # kept and written over: a file that grows costs a flash card more
 _PRIMARY_CODE: Final = 0xFF  # an extended result code of SQLite keeps the primary one here
 _DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
+_NO_DAMAGE: Final = (  # of the log's index, which is made anew: there was no room for it
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_SHMMAP,
+)
 
 # A row's place holds its priority and, below it, its number: one small integer is the key, so
 # that inner pages are few and damage to one of them is unlikely. Salvage needs the mark.
@@ -130,8 +136,7 @@ class Spool:
             if not is_damage(error):
                 raise
             self.replace_damaged(str(error))
-        if salvage.unfinished(self.path).exists():
-            self._salvage("a salvage was interrupted")
+        self._salvage(_INTERRUPTED)
 
     def __enter__(self) -> Self:
         return self
@@ -229,7 +234,14 @@ class Spool:
         self._salvage(damage)
 
     def _salvage(self, damage: str) -> None:
+        """Salvage what was set aside, and whatever an earlier salvage has not come to."""
+        while salvage.unfinished(self.path).exists() and self._salvage_one(damage):
+            damage = _INTERRUPTED
+
+    def _salvage_one(self, damage: str) -> bool:
         """Put back what can be read of the file set aside, and own up to what cannot.
+
+        Return whether that is done.
 
         In commits of some thousand rows, so that neither memory nor log grows with the spool.
         If the power goes or the disk is full, the next start does it again.
@@ -240,9 +252,10 @@ class Spool:
         except sqlite3.DatabaseError as error:
             if is_damage(error):
                 raise
-            self._next_number = max(self._next_number, salvage.highest_possible(aside) + 1)
+            for each in salvage.remaining(self.path):
+                self._next_number = max(self._next_number, salvage.highest_possible(each) + 1)
             log.error("salvage is to be done again", extra={"error": str(error)})  # noqa: TRY400
-            return
+            return False
         finally:
             self._count()
         quarantined = salvage.finish(self.path)
@@ -257,6 +270,7 @@ class Spool:
                 "readings_missing_at_most": missing,
             },
         )
+        return True
 
     def _put_back(self, aside: Path) -> tuple[int, int]:
         """Store salvaged rows as they are, and at last a record of what is missing.
@@ -435,7 +449,7 @@ class Spool:
 def is_damage(error: sqlite3.DatabaseError) -> bool:
     """Tell a file or disk that has lost something from one that is only full or busy."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-    return code & _PRIMARY_CODE in _DAMAGE
+    return code & _PRIMARY_CODE in _DAMAGE and code not in _NO_DAMAGE
 
 
 def _check_log(path: Path) -> None:

@@ -493,6 +493,86 @@ async def test_damage_in_use_is_repaired_and_the_readings_in_hand_are_kept(
     assert len(found) > 4_700
 
 
+def full(*_: object, **__: object) -> None:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    raise error
+
+
+def test_want_of_room_for_the_index_of_the_log_is_no_damage(path: Path) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    assert not is_damage(error)
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
+    assert is_damage(error)
+
+
+def test_damage_before_an_earlier_salvage_is_done_loses_neither(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(path, 1000)
+    scribble(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "_restore", full)
+        with open_at(path) as spool:
+            assert not everything(spool)
+            later = [(Priority.NORMAL, reading(number)) for number in range(1000, 1500)]
+            spool.write(later, [], NOW)
+            spool.replace_damaged("again")
+            assert not everything(spool)
+    with open_at(path) as spool:
+        found = {each.phenomenon_time for each in everything(spool) if each.name == "no2"}
+    assert {each.phenomenon_time for _, each in later} <= found
+    assert len(found) > 1300
+    with open_at(path) as spool:
+        assert spool.salvaged is None
+
+
+async def test_a_spool_for_which_there_is_no_room_is_opened_when_there_is(
+    path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(path, 10)
+    refusals = [True, True]
+    prepare = Spool._prepare
+
+    def prepared(spool: Spool) -> None:
+        if refusals:
+            refusals.pop()
+            full()
+        prepare(spool)
+
+    monkeypatch.setattr(Spool, "_prepare", prepared)
+    monkeypatch.setattr("edge_agent.spool.group_commit._RETRY_SECONDS", (0.01, 0.02))
+    async with open_spool(path, SpoolSettings(), clock=clock, gap_record=gap_record) as group:
+        assert (await group.depth()).readings == 10
+    assert not refusals
+
+
+async def test_what_is_acknowledged_while_the_disk_is_full_makes_room(
+    running: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file gives back its pages; only what else is on the disk could do so otherwise."""
+    await running.put([reading(number) for number in range(5)], Priority.NORMAL, at_once=True)
+    write = running.spool.write
+
+    def no_room_but_for_what_goes(
+        readings: list[tuple[Priority, Reading]], delete: list[Span], now: int
+    ) -> None:
+        if not delete:
+            full()
+        write(readings, delete, now)
+
+    monkeypatch.setattr(running.spool, "write", no_room_but_for_what_goes)
+    monkeypatch.setattr("edge_agent.spool.group_commit._RETRY_SECONDS", (0.01, 0.02))
+    putting = asyncio.create_task(running.put([reading(5)], Priority.NORMAL, at_once=True))
+    while running.failing is None:  # noqa: ASYNC110  # it tells nobody
+        await asyncio.sleep(0)
+    running.release([Span(Priority.NORMAL, 1, 5)])
+    async with asyncio.timeout(10):
+        await putting
+    assert [each.reading for each in await running.read([(ALL, 9)], 9)] == [reading(5)]
+
+
 class Unset:
     """A clock that nobody has set, until somebody does; it was started at `BEGIN`'s year."""
 
