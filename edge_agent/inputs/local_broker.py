@@ -109,7 +109,7 @@ async def _connected(
             connection = await _Connection(settings, boxes, version, lasting).__aenter__()
         boxes.mqtt_version = version
     except (aiomqtt.MqttError, ValueError) as error:
-        raise SourceError(f"local broker {settings.name}: {error}") from error
+        raise SourceError(_why_not(settings, error)) from error
     log.info("local broker connected", extra={"local_broker": settings.name})
     try:
         yield connection
@@ -260,6 +260,17 @@ def _wishes(session_seconds: int) -> Properties:
     properties.ReceiveMaximum = _WINDOW
     properties.MaximumPacketSize = MOST_BYTES_OF_ONE + _MOST_TOPIC_BYTES
     return properties
+
+
+def _why_not(settings: LocalBrokerSettings, error: Exception) -> str:
+    """Return why there is no connection, and what to look at where that is known."""
+    place = f"local broker {settings.name} ({settings.host}:{settings.port})"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionRefusedError):
+            return f"{place}: nothing listens there; does the broker run, and is that its port?"
+        cause = cause.__cause__ or cause.__context__
+    return f"{place}: {error}"
 
 
 def _password(settings: LocalBrokerSettings) -> str | None:

@@ -184,6 +184,15 @@ def test_a_refused_invitation_is_said_and_kept(
 # Releases
 
 
+def test_sensors_are_tried_while_the_agent_is_away_and_it_comes_back(gateway: Machine) -> None:
+    process = gateway.process
+    tried = gateway.gateway("try", "--seconds", "5")
+    assert tried.returncode == 0, says(tried)
+    assert "cpu_load" in tried.stdout
+    assert "the agent runs" not in tried.stderr
+    until(lambda: gateway.process not in {None, process})
+
+
 def test_update_and_roll_back(gateway: Machine, changed_source: Callable[..., Path]) -> None:
     first, process = gateway.release, gateway.process
     updated = gateway.gateway("update", "/source", *TRIAL, source=changed_source())

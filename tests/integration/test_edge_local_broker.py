@@ -236,7 +236,7 @@ async def test_a_broker_that_restarts_fails_its_readers_and_nothing_is_lost_or_d
         broker.stop(how)
         with pytest.raises(SourceError, match="local broker yard"):
             await reader.payloads(2)
-        with pytest.raises(SourceError, match="local broker yard"):
+        with pytest.raises(SourceError, match="nothing listens there; does the broker run"):
             await Reader(surroundings).payloads(1)
         broker.start()
         again = Reader(surroundings)
