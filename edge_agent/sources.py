@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 _MOST_WAITING: Final = 100
 _MOST_UNCLAIMED: Final = 100
+_MOST_OF_NAME: Final = 64  # characters of an address that nobody claims; a stranger chose it
 _GRACE_SECONDS: Final = 5.0  # sensors do not all start, or start again, at one moment
 
 
@@ -163,7 +164,7 @@ class Sources:
                 async with aclosing(opening()) as found:
                     async for address, what in found:
                         claims = self._claims[key]
-                        if address not in claims and str(address) not in self.unclaimed:
+                        if address not in claims and _name(address) not in self.unclaimed:
                             await distributor.await_claim(address)
                         if address in claims:
                             await distributor.give(address, what)
@@ -182,12 +183,18 @@ class Sources:
             await asyncio.wait([task])
 
     def _note_unclaimed(self, key: Hashable, address: Hashable) -> None:
-        name = str(address)
+        name = _name(address)
         if name in self.unclaimed:
             self.unclaimed[name] += 1
         elif len(self.unclaimed) < _MOST_UNCLAIMED:
             self.unclaimed[name] = 1
             log.warning("no sensor claims this", extra={"address": name, "source": str(key)})
+
+
+def _name(address: Hashable) -> str:
+    """Return an address as it may be shown, kept and logged, whoever made it up."""
+    text = str(address)[:_MOST_OF_NAME]
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 class _Opened:

@@ -2,7 +2,8 @@
 
 Mends what aiomqtt and `asyncio.wait_for` of Python 3.11 get wrong, by way of aiomqtt's private
 names: a cancellation that is lost, a hang-up that goes unnoticed while connecting, a socket that
-a failed attempt leaves behind. What is sent and received is up to whoever uses it.
+a failed attempt leaves behind, a broker that would fill all memory. What is sent and received is
+up to whoever uses it.
 """
 
 import asyncio
@@ -10,6 +11,8 @@ from collections.abc import Awaitable, Iterable
 from typing import Any, Final, Self, TypeVar
 
 import aiomqtt
+from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.exception import MalformedPacket
 from paho.mqtt.reasoncodes import ReasonCode
 
 T = TypeVar("T")
@@ -18,10 +21,34 @@ FIRST_FAILURE_CODE: Final = 0x80
 """Reason codes from here on tell that something was refused (MQTT 5, section 2.4)."""
 
 
+MOST_PACKET_BYTES: Final = 2 * 1024 * 1024
+"""Largest packet that is read; MQTT allows 256 MB, and over 3.1.1 nobody can ask for less."""
+
+
+def _refuse_qos_2(mid: int) -> MQTTErrorCode:
+    """Take the place of paho's answer to QoS 2, of which paho would keep any number of messages."""
+    raise MalformedPacket(f"message {mid} has QoS 2, which was not asked for")
+
+
 class MqttConnection(aiomqtt.Client):
-    """One connection to a broker, from `async with` to its end."""
+    """One connection to a broker, from `async with` to its end.
+
+    A broker that sends a packet of more than 2 MiB, or with QoS 2, is left.
+    """
 
     _is_connecting = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._receive = self._client._sock_recv  # noqa: SLF001  # paho offers no limit
+        self._client._sock_recv = self._receive_bounded  # type: ignore[method-assign]  # noqa: SLF001
+        self._client._send_pubrec = _refuse_qos_2  # type: ignore[method-assign]  # noqa: SLF001
+
+    def _receive_bounded(self, bufsize: int) -> bytes:
+        """Receive for paho, which asks for all that is left of a packet at once."""
+        if bufsize > MOST_PACKET_BYTES:
+            raise ConnectionError(f"the broker sends a packet of {bufsize} bytes")
+        return self._receive(bufsize)
 
     async def __aenter__(self) -> Self:
         """Connect; a connection that fails half-way leaves no socket behind.

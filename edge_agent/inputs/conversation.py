@@ -24,6 +24,7 @@ _READ_BYTES: Final = 8 * 1024
 _HEADER_SECONDS: Final = 10.0  # from the first look for a request; bounds idleness, too
 _BODY_SECONDS: Final = 20.0
 _WRITE_SECONDS: Final = 10.0
+_CLOSING_SECONDS: Final = 5.0  # for a client to take what is left of the answers
 _LINGER_SECONDS: Final = 1.0
 _LINGER_BYTES: Final = 64 * 1024
 _RETRY_AFTER_SECONDS: Final = 60
@@ -85,9 +86,17 @@ class Conversation:
         except (OSError, h11.LocalProtocolError):  # the client has gone
             pass
         finally:
-            self._writer.close()
+            await self._close()
+
+    async def _close(self) -> None:
+        """Let go of the connection, also of a client that takes no answers: it holds a place."""
+        self._writer.close()
+        try:
             with suppress(OSError):
-                await self._writer.wait_closed()
+                async with asyncio.timeout(_CLOSING_SECONDS):
+                    await self._writer.wait_closed()
+        finally:
+            self._writer.transport.abort()
 
     async def _exchange(self) -> bool:
         """Answer one request; return whether there may be another."""
@@ -207,6 +216,8 @@ def _check(
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise _RefusalError(415, "only plain bodies, without Content-Encoding")
     length = headers.get("content-length")
+    if length is not None and "transfer-encoding" in headers:  # RFC 9112, 6.1: smuggled, perhaps
+        raise _RefusalError(400, "Content-Length and Transfer-Encoding exclude each other")
     if length is None and "transfer-encoding" not in headers:
         raise _RefusalError(411, "Content-Length is missing")
     if length is not None and (len(length) > _MOST_DIGITS or int(length) > MOST_BODY_BYTES):

@@ -104,8 +104,8 @@ def read_json(body: bytes | str) -> object:
     A key that stands twice with one value is one key.
 
     Raises:
-        FieldError: it is not JSON, holds NaN or Infinity, or a key twice with different values; or is
-            nested more than 64 deep.
+        FieldError: it is not JSON, holds NaN or Infinity, or a key twice with different values;
+            or is nested more than 64 deep.
     """
     try:
         text = body.decode("utf-8-sig") if isinstance(body, bytes) else body

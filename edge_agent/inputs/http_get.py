@@ -27,7 +27,7 @@ class FetchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a server answered: headers by lower-case name; the body unpacked."""
+    """What a server answered: headers by lower-case name, those in ASCII; the body unpacked."""
 
     status: int
     headers: Mapping[str, str]
@@ -58,11 +58,27 @@ async def get(
         location = response.headers.get("location")
         if response.status not in _REDIRECTIONS or location is None:
             return response
-        there = urlsplit(urljoin(here.geturl(), location))
+        there = _redirected(here, location)
         if there.scheme not in _PORTS or (here.scheme, there.scheme) == ("https", "http"):
             raise FetchError(f"redirected from {here.scheme} to {there.scheme}")
         here = there
     raise FetchError(f"redirected more than {_MOST_REDIRECTIONS} times")
+
+
+def _redirected(here: SplitResult, location: str) -> SplitResult:
+    """Return where a server sends us.
+
+    Raises:
+        FetchError: nowhere: it is no URL, or one that cannot stand in a request.
+    """
+    try:
+        there = urlsplit(urljoin(here.geturl(), location))
+        there.port  # noqa: B018  # raises where it is none
+        (there.hostname or "").encode("idna")
+        there.geturl().encode("ascii")
+    except ValueError as error:
+        raise FetchError("redirected to what is no URL") from error
+    return there
 
 
 async def _get_once(
@@ -114,7 +130,9 @@ async def _response(
             break
     if response is None:
         raise FetchError("hung up without an answer")
-    headers = {name.decode(): value.decode("latin-1") for name, value in response.headers}
+    headers = {
+        name.decode(): value.decode("ascii") for name, value in response.headers if value.isascii()
+    }
     encoding = headers.get("content-encoding", "identity").strip().lower()
     return Response(response.status_code, headers, _unpacked(packed, encoding, most_bytes))
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import IPv6Address
 from typing import Final
 
 from edge_agent.adapter import Surroundings
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 _STORED_SECONDS: Final = 20.0
 _CLOSING_SECONDS: Final = 5.0
 _MOST_CONNECTIONS: Final = 32
+_MOST_OF_ONE: Final = 16  # connections from one address, so that it cannot shut out the others
 _MOST_WAITING: Final = 16  # for one sensor
 _BUFFERED_BYTES: Final = 16 * 1024  # of one connection
 _STORED: Final = Answer(200, "stored")
@@ -179,6 +181,7 @@ class _Listener:
         self._now = now
         self._paths: dict[str, list[asyncio.Queue[_Exchange]]] = {}
         self._connections: dict[asyncio.Task[None], Conversation] = {}
+        self._addresses: dict[asyncio.Task[None], str] = {}  # whose those are
 
     @contextmanager
     def reading(self, path: str) -> Iterator[asyncio.Queue[_Exchange]]:
@@ -210,14 +213,23 @@ class _Listener:
 
     def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take a connection, or turn it away."""
-        if self.tasks is None or len(self._connections) >= _MOST_CONNECTIONS:
+        address = _address_of(writer)
+        if self.tasks is None or not self._has_room(address):
             writer.write(_TOO_BUSY)
             writer.close()
             return
         conversation = Conversation(reader, writer, self._token, self._paths, self._hand_over)
         task = self.tasks.create_task(conversation.run(), name="listener connection")
         self._connections[task] = conversation
-        task.add_done_callback(self._connections.pop)
+        self._addresses[task] = address
+        task.add_done_callback(self._forget)
+
+    def _has_room(self, address: str) -> bool:
+        of_one = sum(each == address for each in self._addresses.values())
+        return len(self._connections) < _MOST_CONNECTIONS and of_one < _MOST_OF_ONE
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        del self._connections[task], self._addresses[task]
 
     async def stop(self) -> None:
         """Let those who wait for an answer have it, and end."""
@@ -246,3 +258,12 @@ class _Listener:
                 return await answer
         except TimeoutError:
             return Answer(503, "not stored yet: send it again later")
+
+
+def _address_of(writer: asyncio.StreamWriter) -> str:
+    """Return whose connection it is; of IPv6 the half that one subscriber has to himself."""
+    peer = writer.get_extra_info("peername")
+    address = str(peer[0]) if peer else ""
+    if ":" not in address or address.startswith("::ffff:"):
+        return address
+    return IPv6Address(address.partition("%")[0]).exploded[:19]

@@ -236,9 +236,15 @@ class _Connection(MqttConnection):
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
     def _on_message(self, _client: Any, _userdata: Any, message: MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:  # against MQTT-3.3.2-1; it would stop up the broker's window
+            if message.qos:
+                self.acknowledge(message.mid)
+            return
         numbers = getattr(message.properties, "SubscriptionIdentifier", ())
         arrived = Arrived(
-            topic=message.topic,
+            topic=topic,
             payload=bytes(message.payload),
             retained=message.retain,
             again=message.dup,

@@ -28,6 +28,7 @@ _MOST_TRIES: Final = 5
 _MOST_SETTLED: Final = 256
 _MOST_TOPICS: Final = 256
 _COPIES_SECONDS: Final = 1.0
+_MOST_SHOWN: Final = 200  # characters of a topic in the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,11 @@ class Arrived:
     def fingerprint(self) -> int:
         """Return what tells it from another message under the same packet identifier."""
         return hash((self.topic, self.payload))
+
+    @property
+    def size(self) -> int:
+        """How many bytes it keeps; a topic may have 65,535."""
+        return len(self.topic) + len(self.payload)
 
 
 class Acknowledging(Protocol):
@@ -153,7 +159,7 @@ class Mailbox:
             self.waiting.appendleft((delivery, tries))
             self.filled.set()
             return
-        extra = {"topic": delivery.arrived.topic, "tries": tries}
+        extra = {"topic": delivery.arrived.topic[:_MOST_SHOWN], "tries": tries}
         log.error("message given up", extra=extra)
         self.boxes.acknowledged(delivery)
 
@@ -176,7 +182,7 @@ class Mailboxes:
         self._held_bytes = 0
         self._by_mid: dict[int, _Delivery] = {}  # held
         self._settled: dict[int, int] = {}  # fingerprints of those acknowledged last
-        self._copies: dict[str, tuple[int | None, int, datetime]] = {}  # by topic
+        self._copies: dict[int, tuple[int | None, int, datetime]] = {}  # by topic's hash
         self._changed = asyncio.Event()
         self._window = 1
 
@@ -207,7 +213,7 @@ class Mailboxes:
         boxes = [box for box in self._boxes if box.wants(arrived)]
         if not boxes or len(arrived.payload) > MOST_BYTES_OF_ONE:
             if boxes:
-                extra = {"topic": arrived.topic, "bytes": len(arrived.payload)}
+                extra = {"topic": arrived.topic[:_MOST_SHOWN], "bytes": len(arrived.payload)}
                 log.warning("message too large", extra=extra)
             if arrived.mid is not None:
                 connection.acknowledge(arrived.mid)
@@ -216,12 +222,11 @@ class Mailboxes:
             if arrived.mid is not None:
                 connection.acknowledge(arrived.mid)
             return True
-        size = len(arrived.payload)
-        if len(self._held) >= _MOST_MESSAGES or self._held_bytes + size > _MOST_BYTES:
+        if not self._has_room(arrived):
             return self._drop(arrived)
         delivery = _Delivery(arrived, self._now(), connection, owed=len(boxes))
         self._held.add(delivery)
-        self._held_bytes += size
+        self._held_bytes += arrived.size
         if arrived.mid is not None:
             self._by_mid[arrived.mid] = delivery
         self._note_change()
@@ -230,13 +235,24 @@ class Mailboxes:
             box.filled.set()
         return True
 
+    def _has_room(self, arrived: Arrived) -> bool:
+        """Tell whether it may be kept; half is for what the broker keeps until it is stored.
+
+        So a flood without QoS neither ends the connection nor holds up other sensors.
+        """
+        part = 1 if arrived.mid is not None else 2
+        return (
+            len(self._held) < _MOST_MESSAGES // part
+            and self._held_bytes + arrived.size <= _MOST_BYTES // part
+        )
+
     def acknowledged(self, delivery: _Delivery) -> None:
         """Note that one more mailbox is done with it; after the last, tell the broker."""
         delivery.owed -= 1
         if delivery.owed:
             return
         self._held.discard(delivery)
-        self._held_bytes -= len(delivery.arrived.payload)
+        self._held_bytes -= delivery.arrived.size
         mid = delivery.arrived.mid
         # Out of order, if need be (against MQTT-4.6.0-2): one message that waits for its sensor
         # must not hold up all the others. Brokers go by the packet identifier alone.
@@ -293,12 +309,12 @@ class Mailboxes:
         """
         if arrived.subscriptions or len(filters) == 1:
             return False
-        now, print_ = self._now(), arrived.fingerprint()
-        print_before, left, since = self._copies.pop(arrived.topic, (None, 0, now))
+        now, topic, print_ = self._now(), hash(arrived.topic), arrived.fingerprint()
+        print_before, left, since = self._copies.pop(topic, (None, 0, now))
         is_recent = (now - since).total_seconds() < _COPIES_SECONDS
         is_copy = print_ == print_before and left > 0 and is_recent
         left = left - 1 if is_copy else len(filters) - 1
-        self._copies[arrived.topic] = (print_, left, since if is_copy else now)
+        self._copies[topic] = (print_, left, since if is_copy else now)
         while len(self._copies) > _MOST_TOPICS:
             del self._copies[next(iter(self._copies))]
         return is_copy
@@ -308,7 +324,9 @@ class Mailboxes:
         if arrived.mid is not None:
             return False
         if not self.dropped:
-            log.warning("messages without QoS dropped", extra={"topic": arrived.topic})
+            log.warning(
+                "messages without QoS dropped", extra={"topic": arrived.topic[:_MOST_SHOWN]}
+            )
         self.dropped += 1
         return True
 

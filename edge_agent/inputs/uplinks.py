@@ -30,6 +30,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_MILLISECONDS: Final = 253_402_300_799_000  # the end of the year 9999
 _MOST_PORT: Final = 255
 _MOST_COUNT: Final = 0xFFFF_FFFF
+_MOST_PAYLOAD: Final = 255  # bytes; its length goes into one byte over the air
+_SHOWN: Final = 40  # characters of a strange value
 
 
 class UplinkError(ValueError):
@@ -216,6 +218,8 @@ def _uplink(
     name: object,
     best: tuple[float | None, float | None],
 ) -> Uplink | None:
+    if len(payload) > _MOST_PAYLOAD:
+        raise UplinkError("no-payload", f"{len(payload)} bytes are no LoRaWAN payload", device)
     port = _whole(f_port, "port", _MOST_PORT, device)
     if port == 0:  # commands of the LoRaWAN layer itself
         return None
@@ -236,7 +240,7 @@ def _whole(value: object, what: str, most: int, device: str) -> int:
     if value is None:
         return 0
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-        raise UplinkError("not-an-envelope", f"{what} {value!r}", device)
+        raise UplinkError("not-an-envelope", f"{what} {repr(value)[:_SHOWN]}", device)
     return value
 
 

@@ -183,6 +183,10 @@ BOMB = gzip.compress(bytes(50 * 1024 * 1024))
         (Page(status=302, headers={"Location": "file:///etc/passwd"}), "to file"),
         (Page(status=302, headers={"Location": "https://localhost/"}), "ask for https at once"),
         (Page(status=302), "answers 302"),
+        (Page(status=302, headers={"Location": "http://[::1/"}), "is no URL"),
+        (Page(status=302, headers={"Location": "http://localhost:99999/"}), "is no URL"),
+        (Page(status=302, headers={"Location": f"http://{'a' * 64}.example/"}), "is no URL"),
+        (Page(status=302, headers={"Location": "/a b"}), "not HTTP"),
     ],
 )
 async def test_answers_of_no_use_fail_the_sensor_with_a_reason(
@@ -191,6 +195,19 @@ async def test_answers_of_no_use_fail_the_sensor_with_a_reason(
     settings = sensor(station.serves("/", page))
     with pytest.raises(AdapterError, match=problem):
         await harvested(settings, surroundings)
+
+
+async def test_validators_that_could_not_be_sent_back_are_left_alone(
+    station: HttpStation, surroundings: Surroundings
+) -> None:
+    raw = b'{"temperature": 1.5}'
+    head = b'HTTP/1.1 200 OK\r\nETag: "\xe9"\r\nLast-Modified: \xff\r\nContent-Length: 20\r\n\r\n'
+    async with aclosing(
+        harvests(sensor(station.serves("/", Page(raw=head + raw))), surroundings)
+    ) as found:
+        for _ in range(2):
+            assert [each.result for each in (await anext(found)).readings] == [1.5]
+    assert "if-none-match" not in station.asked[1][1]
 
 
 async def test_a_station_that_does_not_answer_fails_after_the_timeout(

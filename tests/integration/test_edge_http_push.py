@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from edge_agent import sources
 from edge_agent.adapter import Harvest, Surroundings
 from edge_agent.clock import Clock, ClockQuality
 from edge_agent.input_settings import ListenerSettings
@@ -217,6 +216,16 @@ async def test_while_its_sensor_is_not_read_a_post_is_to_be_sent_again(gateway: 
         (POST.replace(b"/push", b"/elsewhere") + b"Content-Length: 0\r\n\r\n", 404, "no sensor"),
         (POST.replace(b"POST", b"GET") + b"\r\n", 405, "only POST"),
         (POST.replace(b"POST", b"PUT") + b"Content-Length: 0\r\n\r\n", 405, "only POST"),
+        (
+            POST + b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n0\r\n\r\n",
+            400,
+            "exclude each other",
+        ),
+        (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501, ""),
+        (POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n", 501, ""),
+        (POST.replace(b"/push", b"//push") + b"Content-Length: 0\r\n\r\n", 404, "no sensor"),
+        (POST.replace(b"/push", b"/%70ush") + b"Content-Length: 0\r\n\r\n", 404, "no sensor"),
+        (POST.replace(b"/push", b"http://a/push") + b"Content-Length: 0\r\n\r\n", 404, "no sensor"),
         (b"POST /push HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 400, ""),
         (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400, ""),
         (POST + b"X: " + b"x" * 20_000, 431, ""),
@@ -289,6 +298,41 @@ async def test_connections_are_bounded_and_freed_again(
         await reader.read()
     while (await gateway.send(POST + b"Content-Length: 1\r\n\r\nx"))[0] == 503:
         pass
+
+
+async def test_one_address_cannot_take_every_place(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "_MOST_OF_ONE", 2)
+    gateway.read("/push", lambda post: post.accept())
+    crowd = [await gateway.connect() for _ in range(2)]
+    for _, writer in crowd:
+        writer.write(POST)
+        await writer.drain()
+    assert (await gateway.send(b""))[0] == 503
+    other = await asyncio.open_connection(
+        "127.0.0.1", await port_of(gateway.surroundings), local_addr=("127.0.0.2", 0)
+    )
+    gateway.writers.append(other[1])
+    other[1].write(POST + b"Content-Length: 1\r\n\r\nx")
+    assert (await answer(other[0]))[0] == 200
+
+
+async def test_who_takes_no_answers_loses_his_place(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "_MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(conversation, "_WRITE_SECONDS", 0.1)
+    monkeypatch.setattr(conversation, "_CLOSING_SECONDS", 0.1)
+    gateway.read("/push", lambda post: post.accept())
+    reader, writer = await gateway.connect()
+    reader._transport.pause_reading()  # type: ignore[attr-defined]  # rude
+    request = b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n"
+    with suppress(ConnectionError):
+        while True:  # until the gateway takes no more, and then until it has hung up
+            writer.write(request * 1000)
+            await writer.drain()
+    assert (await gateway.post(b"x"))[0] == 200
 
 
 async def test_clients_that_break_off_harm_nobody(gateway: Gateway) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import suppress
 
 import aiomqtt
 import pytest
@@ -6,6 +7,35 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from runtime.mqtt import MqttConnection, failures
+
+CONNACK = bytes((0x20, 2, 0, 0))
+HUGE = bytes((0x30, 0xFF, 0xFF, 0xFF, 0x7F))  # PUBLISH, 256 MB are to follow
+EXACTLY_ONCE = bytes((0x34, 6, 0, 1)) + b"t" + bytes((0, 1)) + b"x"  # PUBLISH with QoS 2
+
+
+@pytest.mark.parametrize("sends", [HUGE + bytes(1000), EXACTLY_ONCE])
+async def test_a_broker_that_would_fill_the_memory_is_left(sends: bytes) -> None:
+    connected = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(CONNACK)
+        await connected.wait()
+        writer.write(sends)
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        version = aiomqtt.ProtocolVersion.V311
+        client = MqttConnection("127.0.0.1", port, protocol=version, timeout=5.0)
+        with suppress(aiomqtt.MqttError):  # of saying goodbye to who has been left
+            async with client:
+                connected.set()
+                async with asyncio.timeout(5.0):
+                    await asyncio.wait([client._disconnected])
+                assert isinstance(client._disconnected.exception(), aiomqtt.MqttError)
 
 
 async def test_a_cancellation_that_comes_with_the_answer_is_not_swallowed() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -335,3 +336,27 @@ def test_while_our_own_clock_is_unsure_a_sensor_may_be_ahead(
     assert time_of({"t": later.isoformat()}, "t", "iso8601", RECEIVED, future_seconds=math.inf) == (
         later
     )
+
+
+def test_a_long_text_is_no_number_and_found_to_be_none_at_once() -> None:
+    """The time for it must not grow with the square of its length."""
+    started = time.thread_time()
+    for text in ("1" * 250_000 + "x", "1" * 250_000, "1." + "1" * 250_000, "1e" + "1" * 250_000):
+        with pytest.raises(FieldError, match="not a number"):
+            number(text, field())
+        with pytest.raises(FieldError, match="not a Unix time"):
+            time_of({"at": text}, "at", "unix", RECEIVED)
+    assert time.thread_time() - started < 1.0
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_a_document_is_nested_no_deeper_than_what_looks_at_it_can_bear(opening: str) -> None:
+    closing = "]" if opening == "[" else "}"
+    deepest = opening * 64 + "1" + closing * 64
+    document = read_json(f'{{"t": {deepest[len(opening) : -1]}}}')
+    with pytest.raises(FieldError, match="not a number"):
+        number(find(document, "t"), field("t"))
+    for depth in (65, 300, *range(900, 1000), 100_000):
+        with pytest.raises(FieldError, match="nested too deeply"):
+            read_json(opening * depth + "1" + closing * depth)
+    assert read_json("[" + "[]," * 1000 + "[]]") == [[]] * 1001

@@ -198,6 +198,19 @@ async def test_no_more_than_a_hundred_strangers_are_remembered() -> None:
         assert len(sources.unclaimed) == 100
 
 
+async def test_a_strangers_name_is_kept_short_and_printable() -> None:
+    """It comes off the air, and goes into the log, the status file and a terminal."""
+    uplinks = Uplinks()
+    async with Sources() as sources:
+        reader = asyncio.create_task(take(sources, uplinks, "a", 1))
+        await uplinks.is_open.wait()
+        for name in ("x" * 250_000, "\x1b]0;title\x07", "half \ud800", "x" * 64 + "other"):
+            uplinks.arriving.put_nowait((name, 1))
+        uplinks.arriving.put_nowait(("a", 1))
+        assert await reader == [1]
+        assert sources.unclaimed == {"x" * 64: 2, "?]0;title?": 1, "half ?": 1}
+
+
 async def test_what_arrives_before_its_sensor_has_started_waits_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -384,3 +384,15 @@ def test_while_our_own_clock_is_not_sure_the_servers_counts() -> None:
     uplink = changed("loriot", lambda d: d.update(ts=int(NOW.timestamp() * 1000) + 86_400_000))
     assert uplink is not None
     assert uplink.moment(NOW, math.inf) == (NOW + timedelta(days=1), UNFLAGGED)
+
+
+def test_what_no_radio_could_carry_is_no_payload() -> None:
+    with pytest.raises(UplinkError, match="256 bytes") as caught:
+        changed("loriot", lambda document: document.update(data="00" * 256))
+    assert caught.value.reason == "no-payload"
+
+
+def test_a_refusal_shows_little_of_what_it_refuses() -> None:
+    with pytest.raises(UplinkError) as caught:
+        changed("loriot", lambda document: document.update(port=["x" * 100_000]))
+    assert len(str(caught.value)) < 60
