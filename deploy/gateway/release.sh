@@ -97,7 +97,8 @@ build_release() { # source, python, name, extras, directory of wheels or ''
     mkdir "$partial_packages/command_line" "$partial/gateway"
     (cd "$1" && source_files | grep -v '^deploy/\|/tests/' | tar -cf - -T -) | tar -xf - -C "$partial_packages" --no-same-owner
     for file in pyproject.toml LICENSE NOTICE.md; do mv "$partial_packages/$file" "$partial/$file"; done
-    cp -p "$1"/deploy/gateway/* "$partial/gateway/"
+    # Without its owner: root runs these, so nobody else may change them.
+    cp --preserve=mode,timestamps "$1"/deploy/gateway/* "$partial/gateway/"
     tidy_environment
     # Compiled here, because the agent may not write here; under the names the files will have.
     "$partial/venv/bin/python" -m compileall -q -s "$partial" -p "$releases/$3" "$partial_packages" >>"$partial/log" 2>&1 ||
