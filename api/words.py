@@ -90,6 +90,7 @@ PROPERTY_NAMES: Final[Mapping[str, str]] = {
     "agent_version": "Release of the agent",
     "sample_count": "Readings behind an aggregate",
     "privacy_filter": "Privacy filter",
+    "identifier": "Identifier",
 }
 """Short names of observed properties, where the registry's own is long."""
 

@@ -76,6 +76,7 @@ OWN = {
     "rain_total": "mm",
     "door_open": "bool",
     "privacy_filter": "1",
+    "identifier": "1",
 }
 
 

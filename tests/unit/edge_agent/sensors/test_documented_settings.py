@@ -36,8 +36,8 @@ name = "yard"
 OBSERVED = {
     "no2": ("no2", "ug/m3"),
     "door": ("door_open", "bool"),
-    "plate": ("agent_version", "1"),
-    "tag": ("agent_version", "1"),
+    "plate": ("identifier", "1"),
+    "tag": ("identifier", "1"),
 }
 GUIDES = Path(__file__).parents[4] / "docs/how-to"
 TOML = re.compile(r"^```toml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
