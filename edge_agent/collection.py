@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 FAILURES: Final = (AdapterError, SourceError, PayloadError, OSError)
 _FIRST_WAIT_SECONDS: Final = 1.0
-_LONGEST_WAIT_SECONDS: Final = 300.0
+_LONGEST_WAIT_SECONDS: Final = 60.0  # whoever has just mended it stands there and waits
 _PRIORITIES: Final = {
     "low": Priority.LOW,
     "normal": Priority.NORMAL,
@@ -89,9 +89,11 @@ async def harvest(
         except FAILURES as failure:
             if own.running or not own.failures:
                 own.since = surroundings.clock.unix()
+            is_new = own.running or own.last_error != str(failure)
             own.running, own.last_error = False, str(failure)
             own.failures += 1
-            log.warning("sensor failed", extra={"sensor": sensor.urn, "error": own.last_error})
+            if is_new:  # else a sensor that is away for weeks would fill the log
+                log.warning("sensor failed", extra={"sensor": sensor.urn, "error": str(failure)})
         await asyncio.sleep(backoff.next())
 
 
@@ -109,7 +111,13 @@ class _Way:
         self._own = facts.adapters[sensor.urn]
 
     async def take(self, harvest: Harvest) -> None:
-        """Spool what is to be told, and see that whoever brought it is told in turn."""
+        """Spool what is to be told, and see that whoever brought it is told in turn.
+
+        Who waits to be told keeps it, and brings it again: from them nothing is taken while the
+        disk fails, or it would come to be told twice. What nobody keeps is taken into memory.
+        """
+        if harvest.stored is not None:
+            await self._spool.writable()
         told = self._pipeline.process(harvest.readings)
         self._own.readings += len(harvest.readings)
         self._facts.readings += len(harvest.readings)

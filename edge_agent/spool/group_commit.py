@@ -112,6 +112,11 @@ class GroupCommit:
         if batch.urgent:
             await batch.stored.wait()
 
+    async def writable(self) -> None:
+        """Return when the spool can be written, as far as is known."""
+        while self.failing is not None:  # noqa: ASYNC110  # a disk tells nobody
+            await asyncio.sleep(_LOOK_SECONDS)
+
     @property
     def highest(self) -> int:
         """The highest number given to a reading so far."""
@@ -204,6 +209,7 @@ class GroupCommit:
         except sqlite3.DatabaseError as error:
             self.failing = str(error)
             return False
+        self.failing = None
         self.settled = self.highest
         self._note_commit(self._clock.monotonic())
         return True

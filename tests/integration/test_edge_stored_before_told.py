@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from edge_agent.sensors.http_push import HttpPushSettings
 from edge_agent.sensors.mqtt_json import MqttJsonSettings
 from edge_agent.settings import SpoolSettings
 from edge_agent.sources import Sources
+from edge_agent.spool import group_commit
 from edge_agent.spool.group_commit import GroupCommit, open_spool
 from edge_agent.spool.store import Priority, Span, Spool
 from tests.simulators.local_mosquitto import LocalMosquitto, local_mosquitto
@@ -168,3 +170,29 @@ async def test_while_the_disk_takes_nothing_a_client_is_told_to_come_again(
     async with gateway(tmp_path, sensor, spooling=False, listener=listening) as running:
         port = await port_of(running.surroundings)
         assert await post(port, b'{"temperature": 21.5}') == 503
+
+
+async def test_while_the_disk_is_full_nothing_is_taken_that_somebody_keeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "_STORED_SECONDS", 0.05)
+    monkeypatch.setattr(group_commit, "_RETRY_SECONDS", (0.01, 0.02))
+    monkeypatch.setattr(group_commit, "_LOOK_SECONDS", 0.02)
+    sensor = HttpPushSettings(push_path="/air", **COMMON)
+    is_full, write = True, Spool.write
+
+    def written(spool: Spool, *arguments: Any) -> None:
+        if is_full:
+            raise sqlite3.OperationalError(sqlite3.SQLITE_FULL)
+        write(spool, *arguments)
+
+    monkeypatch.setattr(Spool, "write", written)
+    monkeypatch.setattr(group_commit, "is_damage", lambda _: False)
+    async with gateway(tmp_path, sensor, listener=ListenerSettings(port=0)) as running:
+        port = await port_of(running.surroundings)
+        for _ in range(5):
+            assert await post(port, b'{"temperature": 21.5}') == 503
+        assert running.facts.readings == 1, "the first, by which the failure was noticed"
+        is_full = False
+        while await post(port, b'{"temperature": 21.5}') != 200:  # noqa: ASYNC110  # told by 200
+            await asyncio.sleep(0.01)
