@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,17 +14,14 @@ from edge_agent.health.heartbeat import Health
 from edge_agent.remote_settings import RemoteSettings
 from edge_agent.settings import (
     AgentSettings,
-    BrokerSettings,
     HealthSettings,
     SpoolSettings,
-    ThingSettings,
-    TrustSettings,
 )
 from edge_agent.spool.group_commit import GroupCommit, open_spool
 from edge_agent.spool.rows import HIGHEST_NUMBER
 from edge_agent.spool.store import Priority, Span
 from runtime.version import VERSION
-from tests.unit.edge_agent.conftest import FakeTime
+from tests.unit.edge_agent.conftest import FakeTime, settings_in
 
 Told = tuple[str, object]
 ALARMS = [Span(Priority.ALARM, 1, HIGHEST_NUMBER)]
@@ -68,37 +66,11 @@ class Gateway:
                         await task
 
 
-def settings_in(directory: Path) -> AgentSettings:
-    return AgentSettings(
-        tenant="camden",
-        device="k7q2m9xd4t",
-        state_directory=directory,
-        broker=BrokerSettings(
-            host="localhost",
-            port=8883,
-            ca_file=directory / "root.pem",
-            certificate_file=directory / "gateway.pem",
-            key_file=directory / "gateway.key",
-        ),
-        trust=TrustSettings(council_root_file=directory / "council.pem"),
-        health=HealthSettings(interval_seconds=3600.0),
-        thing=(
-            ThingSettings(
-                urn="urn:dev:example:lamp-1",
-                name="Lamp 1",
-                description="A lamp post.",
-                longitude=-0.13,
-                latitude=51.52,
-                place_name="Gower Street",
-            ),
-        ),
-    )
-
-
 @pytest.fixture
 def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gateway:
     monkeypatch.setattr("edge_agent.health.heartbeat._LOOK_SECONDS", 0.01)
-    return Gateway(settings_in(tmp_path))
+    told = replace(settings_in(tmp_path), health=HealthSettings(interval_seconds=3600.0))
+    return Gateway(told)
 
 
 async def until(

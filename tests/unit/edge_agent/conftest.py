@@ -1,7 +1,5 @@
 """A clock that stands still, and settings of one gateway."""
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,20 +44,19 @@ def clock(fake_time: FakeTime, tmp_path: Path) -> Clock:
     )
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> AgentSettings:
+def settings_in(directory: Path) -> AgentSettings:
     return AgentSettings(
         tenant="camden",
         device="k7q2m9xd4t",
-        state_directory=tmp_path,
+        state_directory=directory,
         broker=BrokerSettings(
             host="localhost",
             port=8883,
-            ca_file=tmp_path / "root.pem",
-            certificate_file=tmp_path / "gateway.pem",
-            key_file=tmp_path / "gateway.key",
+            ca_file=directory / "root.pem",
+            certificate_file=directory / "gateway.pem",
+            key_file=directory / "gateway.key",
         ),
-        trust=TrustSettings(council_root_file=tmp_path / "council.pem"),
+        trust=TrustSettings(council_root_file=directory / "council.pem"),
         thing=(
             ThingSettings(
                 urn="urn:dev:example:lamp-1",
@@ -84,5 +81,5 @@ def settings(tmp_path: Path) -> AgentSettings:
 
 
 @pytest.fixture
-def with_settings(settings: AgentSettings) -> Callable[..., AgentSettings]:
-    return lambda **changes: replace(settings, **changes)
+def settings(tmp_path: Path) -> AgentSettings:
+    return settings_in(tmp_path)
