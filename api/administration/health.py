@@ -27,8 +27,8 @@ _EVENTS: Final = frozenset({"agent_version", "failing_sensors", "spool_dropped",
 """Told when they happen: old ones are as true as new ones."""
 
 _LOSSES: Final[Mapping[str, str]] = {
-    "spool_dropped": "Readings were lost",
-    "spool_salvaged": "The spool was damaged",
+    "spool_dropped": "Readings lost",
+    "spool_salvaged": "Spool damaged",
 }
 
 _ORDER: Final = (
@@ -95,7 +95,7 @@ def _state(one: CurrentValue, now: datetime) -> tuple[str, str]:
         is_recent = one.time is not None and now - one.time <= _LOSS_SHOWN
         return ("late", _LOSSES[one.property_key]) if is_recent else ("fresh", "Long ago")
     if one.property_key in _EVENTS:
-        return "fresh", "Told when it changes"
+        return "fresh", "Told on change"
     age = freshness(one.time, one.period_seconds, now)
     if age is not Freshness.FRESH:
         return age.value, _FRESHNESS[age]

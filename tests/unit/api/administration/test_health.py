@@ -97,9 +97,9 @@ def test_what_is_old_is_shown_as_old_whatever_it_says() -> None:
 
 def test_a_loss_is_shown_for_a_week_and_a_release_grows_no_older() -> None:
     week = 7 * 86_400
-    assert row("spool_dropped", 8, period=None, seconds_ago=week).state == "Readings were lost"
+    assert row("spool_dropped", 8, period=None, seconds_ago=week).state == "Readings lost"
     assert row("spool_dropped", 8, period=None, seconds_ago=week + 1).state == "Long ago"
-    assert row("spool_salvaged", 8, period=None).state == "The spool was damaged"
+    assert row("spool_salvaged", 8, period=None).state == "Spool damaged"
     assert row("agent_version", "1", "1", period=None, seconds_ago=9 * week).look == "fresh"
 
 
