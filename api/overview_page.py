@@ -53,7 +53,7 @@ async def overview(
         raise HTTPException(404, f"There is no council called “{council}” in this network.")
     now = datetime.now(UTC)
     everything = site_rows(found, values, now)
-    names = {row.property_key: row.name for site in everything for row in site.values}
+    names = {row.property_key: row.measured for site in everything for row in site.values}
     if observed and observed not in names:
         raise HTTPException(404, f"Nothing called “{observed}” is measured there.")
     described = _only(everything, observed)

@@ -5,8 +5,8 @@ made by the server. Charts are `api.chart`.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -44,12 +44,15 @@ STATUS_TEXTS: Final[Mapping[Freshness, str]] = {
 class ValueRow:
     """One datastream with its newest value, in words.
 
-    what: instant, or mean or total over how long. age: in words at the time the page was made.
+    measured: what is measured, as everywhere. name: the same, and which of a site's sensors does
+    it where several do. what: instant, or mean or total over how long. age: in words at the time
+    the page was made.
     late_after, stale_after: ages in seconds; the browser goes on judging by them.
     """
 
     datastream_id: int
     property_key: str
+    measured: str
     name: str
     title: str
     value: str
@@ -127,10 +130,12 @@ def value_row(current: CurrentValue, now: datetime) -> ValueRow:
     unit = UNITS.get(current.unit)
     time = current.time
     aggregation = aggregation_of(current.property_key, current.unit)
+    name = property_name(current.property_key, current.property_name)
     return ValueRow(
         datastream_id=current.datastream_id,
         property_key=current.property_key,
-        name=property_name(current.property_key, current.property_name),
+        measured=name,
+        name=name,
         title=current.datastream_name,
         value=result_text(current.value, current.result),
         unit=unit_symbol(current.unit),
@@ -163,8 +168,17 @@ def site_rows(
         own = by_site.get(site.id, [])
         if own:
             shown = sorted((value_row(value, now) for value in own), key=_order)
-            rows.append(SiteRow(site=site, values=shown, replay=replay_note(site, own)))
+            told_apart = list(_told_apart(shown))
+            rows.append(SiteRow(site=site, values=told_apart, replay=replay_note(site, own)))
     return rows
+
+
+def _told_apart(rows: Sequence[ValueRow]) -> Iterator[ValueRow]:
+    """Yield a site's rows; those that say the same of different sensors with their titles."""
+    alike = Counter((row.name, row.what) for row in rows)
+    for row in rows:
+        is_alone = alike[row.name, row.what] == 1 or row.title == row.name
+        yield row if is_alone else replace(row, name=f"{row.name} ({row.title})")
 
 
 def _order(row: ValueRow) -> tuple[int, str, int]:

@@ -51,6 +51,15 @@ NO2 = CurrentValue(
 WIND = replace(NO2, datastream_id=2, property_key="wind_speed", unit="m/s", averaging_seconds=0)
 
 
+def test_two_sensors_of_one_site_that_measure_the_same_are_told_apart() -> None:
+    school = replace(NO2, datastream_id=3, datastream_name="Nitrogen dioxide at the school")
+    ((site,), (alone,)) = (site_rows([SITE], each, NOW) for each in ([NO2, school], [NO2, WIND]))
+    assert [row.name for row in site.values] == [
+        f"{alone.values[0].name} (Nitrogen dioxide at the kerb)",
+        f"{alone.values[0].name} (Nitrogen dioxide at the school)",
+    ]
+
+
 def test_a_row_says_value_unit_time_what_it_is_and_quality() -> None:
     row = value_row(NO2, NOW)
     assert (row.value, row.unit, row.unit_name) == (
