@@ -20,6 +20,7 @@ from cryptography.x509.oid import ObjectIdentifier
 
 from bench.fuzz.corpus import DEVICE, GROUP, NOW, TENANT, Corpus, Seed, World
 from bench.fuzz.mutation import mutate, mutate_text, mutate_value
+from bench.fuzz.street import STREET_REASONS, street_feeds
 from device_protocol import associated_data, cbor, cose, identity, signed_by_council, topics
 from device_protocol.acknowledgement import acknowledgement_key
 from device_protocol.configuration import open_configuration, validate
@@ -49,7 +50,7 @@ REASONS: Final = frozenset(
     kind.reason
     for family in RejectionError.__subclasses__()
     for kind in (family, *family.__subclasses__())
-) | {ACCEPTED, "first-boot", "token", *ANSWERS}
+) | {ACCEPTED, "first-boot", "token", *ANSWERS, *STREET_REASONS}
 """Everything that may come of a message."""
 
 
@@ -81,6 +82,7 @@ def all_targets(corpus: Corpus, vectors: Sequence[World]) -> list[Target]:
         Target("token", _Tokens(corpus), 1),
         Target("description", _Descriptions(corpus), 2),
         Target("SenML", _Packs(corpus), 3),
+        *(Target(*each) for each in street_feeds()),
     ]
 
 

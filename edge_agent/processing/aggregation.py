@@ -28,6 +28,7 @@ from edge_agent.stamps import Mark, mark_of, marked
 COUNT_SUFFIX: Final = ".n"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = timedelta(seconds=1)
+_MOST_OPEN: Final = 2_000  # intervals; times may come from outside, and each makes one
 _NOWHERE: Final = 1e-9  # mean vectors shorter than this point nowhere
 _WORDS: Final = {"mean": "mean", "max": "greatest", "min": "least", "sum": "sum"}
 
@@ -204,12 +205,15 @@ class Aggregation:
 
         An interval waits after its end, and as long after its last reading, so that one filled
         from the past in portions is told once it is whole. What is out of a clock that ran
-        ahead is told when the time has come round to it.
+        ahead is told when the time has come round to it. Of too many, the oldest wait no longer.
         """
         closing = Closing()
-        for interval in sorted(self._open, key=lambda interval: interval.end):
+        too_many = len(self._open) - _MOST_OPEN
+        in_order = sorted(self._open, key=lambda interval: interval.end)
+        for index, interval in enumerate(in_order):
             summary = self._open[interval]
-            if interval in self._closing or now >= self._due_at(interval, summary, now):
+            is_due = index < too_many or now >= self._due_at(interval, summary, now)
+            if is_due or interval in self._closing:
                 self._closing.add(interval)
                 closing.intervals.append(interval)
                 closing.readings += [
@@ -219,6 +223,8 @@ class Aggregation:
 
     def next_due(self, now: float) -> float | None:
         """Return the Unix second at which something falls due; None if nothing is open."""
+        if len(self._open) > _MOST_OPEN:
+            return now
         return min(
             (self._due_at(interval, summary, now) for interval, summary in self._open.items()),
             default=None,

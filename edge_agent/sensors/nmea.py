@@ -101,6 +101,8 @@ def read(line: bytes) -> Told | None:
 
     Text before the `$` is passed over: the end of a sentence whose line end was lost.
     """
+    if len(line) > _MOST_BYTES:
+        return None
     try:
         sentence = pynmea2.parse(line[line.rfind(b"$") :].decode("ascii"), check=True)
     except ValueError:  # pynmea2.ParseError and UnicodeDecodeError are such

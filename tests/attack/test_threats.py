@@ -21,7 +21,7 @@ forgeries), spoof CN across councils, connect with an expired certificate, conne
 certificate, connect with a foreign certificate, connect with a self-signed certificate, steal a
 client id, TLS 1.2 on MQTT, oversized CSR, malformed CSR, token reuse, token guessing, token of
 another council or device, pose as the certificate service, enrolment of a duplicate key, council A
-administering council B
+administering council B, shut sensors out of a gateway, send a gateway what is no reading
 """
 """What a council's security officer asks about; every row of it stands in the table."""
 

@@ -49,6 +49,7 @@ _DOOR = "test_door.py::"
 _CERTIFICATES = "test_certificate_service.py::"
 _COUNCILS = "test_councils.py::"
 _FALSE = "test_false_service.py::"
+_STREET = "test_street.py::"
 
 
 def _ingest(threat: str, check: str, *tests: str, alarm: str = REFUSALS) -> Threat:
@@ -341,5 +342,24 @@ THREATS: tuple[Threat, ...] = (
             _COUNCILS + "test_administer_without_a_pass",
             _CERTIFICATES + "test_renewal_at_another_council",
         ),
+    ),
+    # In the street: the gateway's own network, and what sensors send
+    Threat(
+        threat="shut sensors out of a gateway",
+        stopped_by=(Where.GATEWAY,),
+        check="half the listener's connections for one address, each ended when it dawdles; "
+        "room kept for what a local broker delivers until it is stored",
+        alarm=AGENT,
+        tests=(
+            _STREET + "test_take_every_place_at_the_listener",
+            _STREET + "test_flood_the_local_broker",
+        ),
+    ),
+    Threat(
+        threat="send a gateway what is no reading",
+        stopped_by=(Where.GATEWAY,),
+        check="sizes, depth and form, before anything is believed; 4xx",
+        alarm=AGENT,
+        tests=(_STREET + "test_push_what_is_no_reading",),
     ),
 )

@@ -21,6 +21,11 @@ from command_line.__main__ import main
 from device_protocol import cbor
 from device_protocol.errors import RejectionError
 
+# A certificate's serial number that is not positive: warned of when it is read, refused afterwards.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Parsed a serial number:cryptography.utils.CryptographyDeprecationWarning"
+)
+
 VECTORS = Path(__file__).parents[2] / "data" / "cose"
 MESSAGES = 30_000
 MIB = 1 << 20

@@ -333,3 +333,17 @@ def test_every_pair_of_functions_is_told_in_the_order_asked() -> None:
             *(f"no2.{function}" for function in pair),
             "no2.n",
         ]
+
+
+def test_of_too_many_open_intervals_the_oldest_wait_no_longer() -> None:
+    """A sensor that tells the times itself could open one with each message, and fill memory."""
+    aggregation = new("sum", seconds=1, wait_seconds=86_400.0)
+    add(aggregation, [reading(1.0, at=at) for at in range(2_000)], at=2_000)
+    assert tell(aggregation, 2_000) == []
+    add(aggregation, [reading(1.0, at=at) for at in range(2_000, 2_010)], at=2_010)
+    assert aggregation.next_due(NOON_SECONDS + 2_010) == NOON_SECONDS + 2_010
+    told = tell(aggregation, 2_010)
+    assert [each.phenomenon_time for each in told if each.name == "no2.sum"] == [
+        NOON + timedelta(seconds=at) for at in range(10)
+    ]
+    assert tell(aggregation, 2_010) == []

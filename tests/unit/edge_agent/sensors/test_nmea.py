@@ -12,6 +12,8 @@ Where each is from:
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import xor
 from pathlib import Path
 
 import pytest
@@ -255,3 +257,9 @@ def test_the_place_is_reported_only_if_asked_for(position: bool, names: list[str
         position=position,
     )
     assert [each.name for each in datastreams(settings)] == names
+
+
+def test_a_line_longer_than_any_sentence_is_passed_over() -> None:
+    """Numbers of thousands of digits in it would not even be numbers to Python."""
+    body = b"GPGGA,123519,4807.038,N,01131.000,E,1," + b"8" * 5000 + b",0.9,545.4,M,46.9,M,,"
+    assert read(b"$%b*%02X" % (body, reduce(xor, body, 0))) is None
