@@ -284,7 +284,7 @@ async def test_every_route_of_administration_stands_in_these_tables(office: Offi
         (method, route.path.replace("{change}", "revoke"))
         for route in routes_of(office.app.router)
         if route.path.startswith("/administration")
-        for method in route.methods
+        for method in route.methods or ()
     }
     listed = {("GET", url.partition("?")[0]) for url, _ in READ}
     listed |= {("POST", url) for url, _, _ in CHANGE}
