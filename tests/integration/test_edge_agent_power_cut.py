@@ -11,6 +11,7 @@ somebody was told 200.
 import asyncio
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -141,10 +142,12 @@ async def push(port: int, path: str, number: int) -> int:
     except ConnectionRefusedError:
         return 0
     writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
-    status = int((await reader.readline()).split()[1])
-    writer.close()
-    await writer.wait_closed()
-    return status
+    try:
+        return int((await reader.readline()).split()[1])
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
 
 @dataclass
