@@ -11,6 +11,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from device_protocol.errors import PayloadError
+from edge_agent.clock import Clock
 from edge_agent.health.facts import AdapterFacts, Facts
 from edge_agent.processing.pipeline import Pipeline, state_name
 from edge_agent.sensors import ADAPTERS, AdapterError, Harvest, SensorSettings, Surroundings
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 FAILURES: Final = (AdapterError, SourceError, PayloadError, OSError)
 _FIRST_WAIT_SECONDS: Final = 1.0
+_HOLDING_SECONDS: Final = 60.0  # longer than most take to find that nobody answers
 _LONGEST_WAIT_SECONDS: Final = 60.0  # whoever has just mended it stands there and waits
 _PRIORITIES: Final = {
     "low": Priority.LOW,
@@ -77,24 +79,36 @@ async def harvest(
     """
     backoff = FullJitter(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
     while True:
+        trust = asyncio.get_running_loop().call_later(
+            _HOLDING_SECONDS, _trust, own, surroundings.clock
+        )
         try:
             async with aclosing(ADAPTERS[sensor.adapter].harvests(sensor, surroundings)) as found:
                 async for brought in found:
                     await take(brought)
                     if not own.running:
-                        own.running, own.since = True, surroundings.clock.unix()
+                        own.running, own.holds = True, False
+                        own.since = surroundings.clock.unix()
                         log.info("sensor readable", extra={"sensor": sensor.urn})
                         backoff.reset()
             raise AdapterError("the adapter has ended")
         except FAILURES as failure:
-            if own.running or not own.failures:
+            if own.running or own.holds or not own.failures:
                 own.since = surroundings.clock.unix()
-            is_new = own.running or own.last_error != str(failure)
-            own.running, own.last_error = False, str(failure)
+            is_new = own.running or own.holds or own.last_error != str(failure)
+            own.running, own.holds, own.last_error = False, False, str(failure)
             own.failures += 1
             if is_new:  # else a sensor that is away for weeks would fill the log
                 log.warning("sensor failed", extra={"sensor": sensor.urn, "error": str(failure)})
+        finally:
+            trust.cancel()
         await asyncio.sleep(backoff.next())
+
+
+def _trust(own: AdapterFacts, clock: Clock) -> None:
+    """Take an adapter that has failed before for mended, though its sensor is silent."""
+    if own.failures and not own.running:
+        own.holds, own.since = True, clock.unix()
 
 
 class _Way:

@@ -64,7 +64,7 @@ class SensorTrial:
     @property
     def is_failing(self) -> bool:
         """Whether its adapter has failed and given nothing since."""
-        return bool(self.facts.failures) and not self.facts.running
+        return bool(self.facts.failures) and not (self.facts.running or self.facts.holds)
 
 
 class Trial:

@@ -13,13 +13,16 @@ from device_protocol.reading import Reading
 class AdapterFacts:
     """One sensor's adapter.
 
-    since: Unix seconds of the last change of `running`. readings: taken since the start; of
-    those, by `edge_agent.processing`: refused, flagged, left out as repeats, left out because
-    their interval had been told, and withheld because they say too little about too few.
+    holds: it was started again after a failure and has not failed for a minute, though nothing
+    came: what it listens to is there. since: Unix seconds of the last change of these.
+    readings: taken since the start; of those, by `edge_agent.processing`: refused, flagged, left
+    out as repeats, left out because their interval had been told, and withheld because they say
+    too little about too few.
     """
 
     adapter: str
     running: bool = False
+    holds: bool = False
     since: float = 0.0
     readings: int = 0
     refused: int = 0
@@ -78,7 +81,9 @@ class Facts:
     def failing(self) -> frozenset[str]:
         """URNs of the sensors whose adapter has failed and given nothing since."""
         return frozenset(
-            urn for urn, each in self.adapters.items() if each.failures and not each.running
+            urn
+            for urn, each in self.adapters.items()
+            if each.failures and not each.running and not each.holds
         )
 
     def summary(self) -> str:

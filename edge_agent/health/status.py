@@ -155,6 +155,9 @@ class Status:
             # not written by releases before
             parts += [f"{adapter[name]} {name}" for name in _PROCESSED if adapter.get(name)]
             return f"{urn} ({adapter['adapter']}): {', '.join(parts)}"
+        if adapter.get("holds"):  # not written by releases before
+            since = self._moment(adapter["since"], "the start")
+            return f"{urn} ({adapter['adapter']}): no longer fails, nothing since {since}"
         if adapter["failures"]:
             since = self._moment(adapter["since"], "the start")
             return f"{urn} ({adapter['adapter']}): FAILS since {since}: {adapter['last_error']}"

@@ -12,7 +12,7 @@ from device_protocol.description import Datastream
 from edge_agent import collection
 from edge_agent.clock import Clock
 from edge_agent.collection import harvest
-from edge_agent.health.facts import AdapterFacts
+from edge_agent.health.facts import AdapterFacts, Facts
 from edge_agent.sensors import (
     ADAPTERS,
     Adapter,
@@ -74,3 +74,29 @@ async def test_a_reason_that_stays_the_same_is_logged_once(
     said = [vars(record)["error"] for record in caplog.records]
     assert said == ["away", "deaf", "away", "away"]
     assert facts.failures == 5
+
+
+async def test_what_no_longer_fails_is_not_said_to_fail_though_nothing_comes(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collection, "_FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(collection, "_HOLDING_SECONDS", 0.05)
+    moody = Moody(["away"])  # then it waits for ever
+    monkeypatch.setitem(ADAPTERS, "moody", Adapter(SensorSettings, no_datastreams, moody.harvests))
+    facts = Facts(0.0, adapters={SENSOR.urn: AdapterFacts("moody")})
+    own = facts.adapters[SENSOR.urn]
+
+    async def take(_brought: Harvest) -> None:
+        pytest.fail("there is nothing to take")
+
+    task = asyncio.create_task(harvest(SENSOR, Surroundings(clock, tmp_path), take, own))
+    was_failing = False
+    async with asyncio.timeout(5):
+        while not own.holds:
+            was_failing = was_failing or SENSOR.urn in facts.failing
+            await asyncio.sleep(0.001)
+    assert was_failing
+    assert not facts.failing
+    assert not own.running
+    task.cancel()
+    await asyncio.wait([task])

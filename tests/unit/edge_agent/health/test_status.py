@@ -96,6 +96,21 @@ def test_the_file_of_a_dead_agent_is_shown_as_the_past(
     assert "Last heard from 5 seconds ago; what follows is of then." in text
 
 
+def test_a_sensor_that_answers_in_vain_or_no_longer_fails_is_said(
+    render: Callable[..., str], facts: Facts
+) -> None:
+    facts.adapters = {
+        "urn:a": AdapterFacts("mqtt_json", running=True),
+        "urn:b": AdapterFacts(
+            "lorawan", holds=True, failures=3, since=NOW - 60, last_error="refused"
+        ),
+    }
+    text = render(facts)
+    assert "urn:a (mqtt_json): answers, BUT NO READING COMES OF IT" in text
+    assert "urn:b (lorawan): no longer fails, nothing since 2030-03-17 17:45:40 UTC" in text
+    assert "FAILS" not in text
+
+
 def test_everything_that_is_wrong_is_said(render: Callable[..., str], facts: Facts) -> None:
     facts.connected, facts.connection_error = False, "no route"
     facts.certificate_not_after = int(NOW) - 60
