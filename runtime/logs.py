@@ -15,6 +15,7 @@ from typing import Final
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _PER_MINUTE: Final = 60
+_MOST_OF_FACT: Final = 2_000  # characters; a stranger may have chosen them
 
 
 def configure(process: str, level: str = "INFO") -> None:
@@ -32,7 +33,10 @@ def facts_of(record: logging.LogRecord) -> dict[str, object]:
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as one JSON object: time, level, process, logger, message, then facts."""
+    """Formats a record as one JSON object: time, level, process, logger, message, then facts.
+
+    A fact that is a long text is cut.
+    """
 
     def __init__(self, process: str) -> None:
         super().__init__()
@@ -48,10 +52,16 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line |= facts_of(record)
+        line |= {name: _bounded(fact) for name, fact in facts_of(record).items()}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def _bounded(fact: object) -> object:
+    if isinstance(fact, str) and len(fact) > _MOST_OF_FACT:
+        return f"{fact[:_MOST_OF_FACT]}..."
+    return fact
 
 
 class RateLimit(logging.Filter):

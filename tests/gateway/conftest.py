@@ -1,5 +1,6 @@
 """Releases to install, and computers to install them on, made once for all tests here."""
 
+import os
 import platform
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from tests.simulators.est_server import EstServer, est_server
 
 DEVICE = "k7q2m9xd4t"
 TRIAL = ("--trial", "20")
+_PERSON = 1000  # user and group of the first account on most computers
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +30,10 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(bundle, check=True, capture_output=True)
     [archive] = directory.glob("*.tar.gz")
     subprocess.run(["tar", "-xzf", archive, "-C", directory], check=True)
-    return directory / archive.name.removesuffix(".tar.gz")
+    unpacked = directory / archive.name.removesuffix(".tar.gz")
+    for path in unpacked.rglob("*"):  # as where a person has unpacked it, who is not root
+        os.chown(path, _PERSON, _PERSON)
+    return unpacked
 
 
 @pytest.fixture(scope="session")

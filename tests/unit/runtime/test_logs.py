@@ -30,6 +30,11 @@ def test_facts_stand_beside_the_fixed_phrase() -> None:
     }
 
 
+def test_a_long_fact_is_cut() -> None:
+    line = json.loads(JsonFormatter("agent").format(record("refused", topic="x" * 60_000)))
+    assert line["topic"] == "x" * 2_000 + "..."
+
+
 def test_an_exception_stays_on_one_line() -> None:
     error = OSError("disk\ngone")
     failed = record("failed", exc_info=(OSError, error, None))
