@@ -321,6 +321,8 @@ async def open_spool(
                 spool = await loop.run_in_executor(thread, opening)
                 break
             except sqlite3.OperationalError as error:  # the disk is full
+                if is_damage(error):  # or broken, beyond what a new spool could mend
+                    raise
                 log.error("spool cannot be opened", extra={"error": str(error)})  # noqa: TRY400
                 still_working()
             await asyncio.sleep(backoff.next())
