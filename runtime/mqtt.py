@@ -2,7 +2,8 @@
 
 Mends what aiomqtt and `asyncio.wait_for` of Python 3.11 get wrong, by way of aiomqtt's private
 names: a cancellation that is lost, a hang-up that goes unnoticed while connecting, a socket that
-a failed attempt leaves behind, a broker that would fill all memory. What is sent and received is
+a failed attempt leaves behind, a socket that is closed before it is watched, a broker that would
+fill all memory. What is sent and received is
 up to whoever uses it.
 """
 
@@ -85,6 +86,25 @@ class MqttConnection(aiomqtt.Client):
                 return await fut
         except TimeoutError as error:
             raise aiomqtt.MqttError("the broker did not answer in time") from error
+
+    def _on_socket_register_write(self, client: Any, _userdata: Any, sock: Any) -> None:
+        """Have the event loop write when the socket takes more. Called by any thread.
+
+        aiomqtt hands on the socket's number; by then it may be closed, or that of another.
+        """
+
+        def write() -> None:
+            try:
+                client.loop_write()
+            except Exception as error:  # noqa: BLE001  # as aiomqtt does: for who waits
+                if not self._disconnected.done():
+                    self._disconnected.set_exception(error)
+
+        def register() -> None:
+            if sock.fileno() >= 0:
+                self._loop.add_writer(sock.fileno(), write)
+
+        self._loop.call_soon_threadsafe(register)
 
     def _on_disconnect(self, *arguments: Any) -> None:
         """End the wait for CONNACK at once; aiomqtt would go on waiting. Called by any thread."""
