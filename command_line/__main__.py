@@ -27,7 +27,9 @@ COMMANDS: Final[dict[str, Command]] = {
         "command_line.demo", "a whole city on this computer: five gateways to live dashboard"
     ),
     "test": Command("command_line.testing", "everything that proves this checkout works"),
-    "agent": Command("command_line.agent", "the gateway: enrol, run, status, check-config, try, decode"),
+    "agent": Command(
+        "command_line.agent", "the gateway: enrol, run, status, try, check-config, decode"
+    ),
     "ingest": Command("command_line.ingest", "the centre's verifying and storing process"),
     "serve": Command("command_line.serve", "the API and the dashboard"),
     "network": Command(
