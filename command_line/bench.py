@@ -36,7 +36,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="MINUTES",
-        help="instead: growth of memory at 50 readings a second over so long",
+        help="instead: growth of memory over so long",
+    )
+    edge.add_argument(
+        "--rate",
+        type=float,
+        default=50.0,
+        metavar="READINGS",
+        help="readings a second of the soak (default 50)",
     )
     storm = actions.add_parser("storm", help="agents whose broker dies, and how they come back")
     storm.add_argument("--agents", type=int, default=200, help="how many (default 200)")
@@ -106,7 +113,11 @@ def _edge(arguments: argparse.Namespace) -> dict[str, Any]:
     from bench.edge import measure, measure_soak  # noqa: PLC0415
 
     if arguments.soak:
-        return measure_soak(minutes=arguments.soak, broker=arguments.broker)
+        return measure_soak(
+            minutes=arguments.soak,
+            readings_per_second=arguments.rate,
+            broker=arguments.broker,
+        )
     return measure(
         seconds=arguments.seconds, backlog_readings=arguments.backlog, broker=arguments.broker
     )

@@ -53,8 +53,10 @@ def measure(
     }
 
 
-def measure_soak(*, minutes: float, broker: str = "") -> dict[str, Any]:
-    """Return how the memory of an agent grows that delivers 50 readings a second for so long.
+def measure_soak(
+    *, minutes: float, readings_per_second: float = SOAK_READINGS_PER_SECOND, broker: str = ""
+) -> dict[str, Any]:
+    """Return how the memory of an agent grows under a steady load for so long.
 
     Raises:
         BenchError: the agent ended or did not deliver.
@@ -62,5 +64,5 @@ def measure_soak(*, minutes: float, broker: str = "") -> dict[str, Any]:
     machine = describe_machine()
     kind = BrokerKind(broker) if broker else default_kind()
     with made_place(kind) as place:
-        soaked = asyncio.run(runs.soak(place, SOAK_READINGS_PER_SECOND, minutes * 60))
+        soaked = asyncio.run(runs.soak(place, readings_per_second, minutes * 60))
     return {"machine": machine, "broker": kind.value, "soak": soaked}

@@ -109,8 +109,8 @@ async def backlog(place: Place, readings: int) -> dict[str, Any]:
 async def soak(place: Place, readings_per_second: float, seconds: float) -> dict[str, Any]:
     """Return how the memory of an agent grows under a steady load.
 
-    growth: slope of a straight line through samples of every ten seconds, the first two minutes
-    left out; noise: the standard deviation of the samples from that line.
+    growth: slope of a straight line through samples of every ten seconds in the second half, for
+    an agent settles in the first; noise: the standard deviation of those samples from that line.
     """
     count = ceil(readings_per_second * _SHORTEST_SECONDS / _HOST_READINGS)
     each = _HOST.format(seconds=count * _HOST_READINGS / readings_per_second)
@@ -123,10 +123,12 @@ async def soak(place: Place, readings_per_second: float, seconds: float) -> dict
         first = agent.figures()
         samples = await _samples(agent, seconds)
         last = agent.figures()
-    slope, noise = line_through(samples)
+    slope, noise = line_through(samples[len(samples) // 2 :])
+    tenth = max(1, len(samples) // 10)
     return {
         **_between(first, last),
         "samples": len(samples),
+        "resident_bytes_by_tenths": [round(size) for _, size in samples[::tenth]],
         "growth_bytes_per_hour": round(slope * 3600),
         "noise_bytes": round(noise),
     }
