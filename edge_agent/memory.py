@@ -17,7 +17,8 @@ def share_one_heap() -> None:
     By default each thread gets a heap of its own, of which the agent's few, mostly idle threads
     waste nearly a megabyte. To be called before they start. Large blocks keep their own pages,
     which go back when they are freed: by default glibc moves them into the heap after a while,
-    and Python's table of names, which is made anew now and then, leaves holes of a megabyte there.
+    where a block of a megabyte that is made anew now and then (of Python's own, it seems) leaves
+    holes.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
