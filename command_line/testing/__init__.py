@@ -1,20 +1,16 @@
 """`kerbstone test`: provision what the tests need, run them, and say what could not be run.
 
-`parts` says what there is to run, `provision` gets servers and a browser onto the machine, `edge`
-proves that the gateway works with its own extra alone. The tests themselves live in `tests/`.
+`parts` says what there is to run, `provision` gets servers and a browser onto the machine, `lanes`
+runs the parts, and `edge` proves that the gateway works with its own extra alone. The tests
+themselves live in `tests/`.
 """
 
 import argparse
 import os
-import subprocess
-import sys
-import time
-from pathlib import Path
 
+from command_line.testing.lanes import run_parts
 from command_line.testing.parts import ALL, PARTS, Part, expand
 from command_line.testing.provision import Missing, provision
-
-ROOT = Path(__file__).parents[2]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,28 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 2
     missing = provision({need for part in parts for need in part.needs})
-    failed: list[str] = []
-    not_run: list[tuple[Part, Missing]] = []
-    for part in parts:
-        lacking = next((missing[need] for need in part.needs if need in missing), None)
-        if lacking is not None:
-            not_run.append((part, lacking))
-        elif not _run_part(part, arguments.pytest):
-            failed.append(part.name)
-    return _conclude(failed, not_run)
-
-
-def _run_part(part: Part, pytest_arguments: list[str]) -> bool:
-    passed = True
-    for step in part.steps:
-        words = [*step.words, *(pytest_arguments if step.is_pytest else [])]
-        print(f"\n== {part.name}: {step.title}", flush=True)
-        started = time.monotonic()
-        command = [sys.executable, *words]
-        status = subprocess.run(command, cwd=ROOT, check=False).returncode  # noqa: S603
-        print(f"== {part.name}: {step.title}: {time.monotonic() - started:.0f} s", flush=True)
-        passed = passed and status == 0
-    return passed
+    lacking = {part.name: missing[need] for part in parts for need in part.needs if need in missing}
+    failed = run_parts([part for part in parts if part.name not in lacking], arguments.pytest)
+    return _conclude(failed, [(part, lacking[part.name]) for part in parts if part.name in lacking])
 
 
 def _conclude(failed: list[str], not_run: list[tuple[Part, Missing]]) -> int:

@@ -19,11 +19,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Steps that pass or fail together; `needs` names what `provision` must find or get first."""
+    """Steps that pass or fail together.
+
+    needs: what `provision` must find or get first. beside: whether it may run while another part
+    does, because it mostly waits for servers of its own and judges no time and no memory.
+    """
 
     name: str
     steps: tuple[Step, ...]
     needs: frozenset[str] = frozenset()
+    beside: bool = False
 
 
 def _pytest(title: str, *paths: str) -> Step:
@@ -33,6 +38,7 @@ def _pytest(title: str, *paths: str) -> Step:
 _DATABASES: Final = frozenset({"database", "timescaledb"})  # or one of the user's own
 _EMBEDDED: Final = frozenset({"mosquitto", "embedded_database", "embedded_timescaledb"})
 
+# Those that may run beside each other stand together, the longest first.
 PARTS: Final[dict[str, Part]] = {
     part.name: part
     for part in (
@@ -54,18 +60,26 @@ PARTS: Final[dict[str, Part]] = {
             "integration",
             (_pytest("real servers", "tests/integration", "-m", "not interoperability"),),
             _DATABASES | {"mosquitto", "openssl", "strace"},
+            beside=True,
         ),
         Part(
-            "interoperability",
-            (_pytest("clients of other makers", "tests/integration", "-m", "interoperability"),),
-            _DATABASES | {"foreign_clients", "openssl"},
+            "end_to_end",
+            (_pytest("sensor to API", "tests/end_to_end"),),
+            _EMBEDDED,
+            beside=True,
         ),
         Part(
             "attack",
             (_pytest("misbehaving brokers and gateways", "tests/attack"),),
             _DATABASES | {"mosquitto"},
+            beside=True,
         ),
-        Part("end_to_end", (_pytest("sensor to API", "tests/end_to_end"),), _EMBEDDED),
+        Part(
+            "interoperability",
+            (_pytest("clients of other makers", "tests/integration", "-m", "interoperability"),),
+            _DATABASES | {"foreign_clients", "openssl"},
+            beside=True,
+        ),
         Part(
             "capture",
             (_pytest("what the wire gives away", "tests/capture"),),
