@@ -38,7 +38,7 @@ def test_all_others_run_alone_and_in_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("beside", [True, False])
 def test_a_part_fails_with_any_of_its_steps_and_the_others_still_run(
-    beside: bool, tmp_path: Path
+    *, beside: bool, tmp_path: Path
 ) -> None:
     done = tmp_path / "done"
     broken = part("broken", "raise SystemExit(1)", "pass", beside=beside)
