@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from cryptography import x509
 
+from bench.errors import BenchError
 from bench.load import describe, sensor_urn
 from bench.machine import describe_machine
 from bench.mqtt_load import LoadConnection, LoadError
@@ -46,10 +47,6 @@ _ANSWER_SECONDS: Final = 5.0
 _LISTED_SECONDS: Final = 1.0
 _PATIENCE_SECONDS: Final = 120.0
 _RAW_HANDSHAKES: Final = 200
-
-
-class BenchError(Exception):
-    """The measurement is void: a gateway did not come through."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from bench.errors import BenchError
 from bench.load import READINGS, STEP, STREAMS, TIMES, LoadGateway, Plan
 from bench.machine import cpu_seconds, describe_machine
 from broker_config.embedded import EmbeddedBroker, default_kind, start_broker
@@ -53,10 +54,6 @@ _BATCH_MESSAGES: Final = 500  # ingest's default
 _POLL_SECONDS: Final = 0.02
 _PATIENCE_SECONDS: Final = 300.0
 _ROOT: Final = Path(__file__).parents[1]
-
-
-class BenchError(Exception):
-    """The measurement is void: something was lost, refused, or ended before its time."""
 
 
 def measure(

@@ -19,7 +19,8 @@ from typing import Any, Final
 
 from bench.edge.agent import MeasuredAgent, measured_agent
 from bench.edge.centre import Centre
-from bench.edge.place import BenchError, Place, made_place
+from bench.edge.place import Place, made_place
+from bench.errors import BenchError
 from bench.machine import describe_machine
 from broker_config.embedded import default_kind
 from broker_config.files import BrokerKind

@@ -21,7 +21,8 @@ import aiomqtt
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from bench.edge.centre import key_set_of
-from bench.edge.place import GROUP, TENANT, BenchError
+from bench.edge.place import GROUP, TENANT
+from bench.errors import BenchError
 from bench.machine import describe_machine
 from broker_config.embedded import EmbeddedBroker, start_broker
 from broker_config.files import BrokerKind

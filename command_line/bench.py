@@ -71,15 +71,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure; 1 when the measurement is void."""
     # Here and below, not above: each needs the code of what it measures.
-    from bench.edge import BenchError as EdgeBenchError  # noqa: PLC0415
-    from bench.enrol import BenchError as EnrolBenchError  # noqa: PLC0415
-    from bench.ingest import BenchError as IngestBenchError  # noqa: PLC0415
+    from bench.errors import BenchError  # noqa: PLC0415
     from command_line.demo.session import DemoError  # noqa: PLC0415
 
     errors = (
-        EdgeBenchError,
-        EnrolBenchError,
-        IngestBenchError,
+        BenchError,
         BrokerError,
         DemoError,
         EmbeddedDatabaseError,

@@ -10,13 +10,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from bench.edge import runs
-from bench.edge.place import BenchError, Place, made_place
+from bench.edge.place import Place, made_place
 from bench.edge.sealing import measure_sealing
 from bench.machine import describe_machine
 from broker_config.embedded import default_kind
 from broker_config.files import BrokerKind
 
-__all__ = ["BenchError", "measure", "measure_soak"]
+__all__ = ["measure", "measure_soak"]
 
 SECONDS: Final = 30.0
 BACKLOG_READINGS: Final = 200_000

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.edge.centre import Centre
-from bench.edge.place import DEVICE, TENANT, BenchError, Place
+from bench.edge.place import DEVICE, TENANT, Place
+from bench.errors import BenchError
 from bench.machine import cpu_seconds
 from enrolment.authority import enrol_locally
 

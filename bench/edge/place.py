@@ -17,10 +17,6 @@ DEVICE: Final = "bench0gateway"
 GROUP: Final = "main"
 
 
-class BenchError(Exception):
-    """The measurement is void: the agent ended or did not deliver in time."""
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """A running broker, who signs its certificates, and the centre's own credential."""
