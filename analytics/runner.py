@@ -20,6 +20,7 @@ from storage.database import OUTAGES, Connection, connect
 from storage.partitions import ensure_partitions
 from storage.retention import expire, forget_certificates, forget_credentials
 from storage.rollups import LOG_ENTRIES, refresh_rollups
+from storage.thinning import thin
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,9 @@ LAST_REFRESH = Gauge(
     "analytics_rollup_last_refresh_timestamp_seconds", "When the rollups were last known true."
 )
 EXPIRED = Counter("analytics_expired_tables", "Partitions or chunks of observations dropped.")
+THINNED = Counter(
+    "analytics_thinned_observations", "Observations deleted by the classes of [[retention]]."
+)
 OUTAGE = Gauge("analytics_database_down", "1 while the database cannot be used.")
 
 
@@ -100,3 +104,8 @@ async def _keep_house(conn: Connection, settings: AnalyticsSettings) -> None:
         expired = await expire(conn, now - timedelta(days=settings.keep_days))
         EXPIRED.inc(expired.tables)
         log.info("expired", extra={"tables": expired.tables, "rows": expired.rows})
+    for each in settings.retention:
+        rows = await thin(conn, each.before(now))
+        THINNED.inc(rows)
+        if rows:
+            log.info("class thinned", extra={"class": each.name, "rows": rows})

@@ -71,11 +71,32 @@ async def refresh_locked(conn: Connection) -> int:
     cursor = await conn.execute(query("take_rollup_log"), {"entries": LOG_ENTRIES})
     entries = await cursor.fetchall()
     if entries:
-        cursor = await conn.execute("SELECT time FROM observation_floor")
-        floor = next((time for (time,) in await cursor.fetchall()), None)
+        await _note_days(conn, entries)
         pairs = await _affected(conn, entries)
-        await _recompute(conn, (pair for pair in pairs if floor is None or pair[0] >= floor))
+        floors = await _floors(conn, pairs)
+        await _recompute(
+            conn,
+            (pair for pair in pairs if pair[1] not in floors or pair[0] >= floors[pair[1]]),
+        )
     return len(entries)
+
+
+async def _note_days(conn: Connection, entries: Sequence[_Pair]) -> None:
+    """Note the UTC days that got observations, for whoever exports closed days."""
+    buckets, datastream_ids = zip(*entries, strict=True)
+    await conn.execute(
+        query("note_changed_days"),
+        {"buckets": list(buckets), "datastream_ids": list(datastream_ids)},
+    )
+
+
+async def _floors(conn: Connection, pairs: Iterable[_Pair]) -> dict[int, datetime]:
+    """Return, of datastreams that observations were dropped of, the time before which."""
+    cursor = await conn.execute(
+        query("observation_floors"),
+        {"datastream_ids": sorted({datastream_id for _, datastream_id in pairs})},
+    )
+    return dict(await cursor.fetchall())
 
 
 async def _affected(conn: Connection, entries: Sequence[_Pair]) -> set[_Pair]:

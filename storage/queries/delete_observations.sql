@@ -1,0 +1,4 @@
+DELETE FROM observation
+ WHERE datastream_id = ANY (%(datastream_ids)s)
+   AND time >= %(start)s
+   AND time < %(end)s
