@@ -2,10 +2,10 @@
 
 The only MQTT here; what aiomqtt lacks is told in `runtime.mqtt`.
 
-aiomqtt keeps the session and its timers. Messages are taken from paho's own callback, not from
-aiomqtt's queue: the queue costs more than the rest of the way (a task for every message) and
-drops what does not fit. When the inbox is full the socket is no longer read, so that the broker
-has to wait or queue, and nothing is lost in between.
+aiomqtt keeps the session and its timers. Messages do not go through its queue, which costs more
+than the rest of the way (a task for every message) and drops what does not fit: `stream` hands
+them over as it reads. When the inbox is full the socket is no longer read, so that the broker has
+to wait or queue, and nothing is lost in between.
 
 The broker is told "received" as soon as a message is read. That proves nothing to a gateway: it
 deletes readings only on our own acknowledgement, sent once they are in the database.
@@ -13,25 +13,24 @@ deletes readings only on our own acknowledgement, sent once they are in the data
 
 import asyncio
 import logging
-import ssl
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import aiomqtt
-from paho.mqtt.client import Client as PahoClient
-from paho.mqtt.client import MQTTMessage
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from ingest.delivery import Delivery
 from ingest.inbox import Inbox
 from ingest.metrics import ACKNOWLEDGEMENTS, BROKER_UP, PAUSES, UNREADABLE
+from ingest.packets import Publication as Incoming
 from ingest.settings import BrokerSettings
+from ingest.stream import PublicationStream
 from runtime.backoff import FullJitter
 from runtime.cancellation import stoppable
-from runtime.mqtt import MqttConnection, failures
+from runtime.mqtt import failures
 from runtime.tls import client_context
 
 log = logging.getLogger(__name__)
@@ -124,7 +123,7 @@ class Intake:
             BROKER_UP.labels(self.name).set(1)
             await self._session(client)
 
-    async def _client(self) -> MqttConnection:
+    async def _client(self) -> PublicationStream:
         """Return a client for one connection; certificates are read anew, they get renewed."""
         settings = self._settings
         tls = await asyncio.to_thread(
@@ -133,28 +132,28 @@ class Intake:
             certificate_file=settings.certificate_file,
             key_file=settings.key_file,
         )
-        client = MqttConnection(
+        return PublicationStream(
             settings.host,
             settings.port,
             identifier=settings.client_id,
             tls_context=tls,
             keepalive=settings.keepalive_seconds,
             timeout=_TIMEOUT_SECONDS,
+            take=self._take,
+            may_read=self._inbox.room.is_set,
             **_session_options(settings),
         )
-        _paho(client).on_message = self._on_message
-        return client
 
-    def _on_message(self, _client: PahoClient, _userdata: object, message: MQTTMessage) -> None:
+    def _take(self, incoming: Incoming) -> None:
         try:
-            topic = message.topic
+            topic = incoming.topic.decode()
         except UnicodeDecodeError:
             UNREADABLE.inc()
             return
         if not self._serves(topic):
             return
         self._inbox.put(
-            Delivery(self.name, topic, bytes(message.payload), message.retain, int(time.time()))
+            Delivery(self.name, topic, incoming.payload, incoming.retained, int(time.time()))
         )
 
     def _serves(self, topic: str) -> bool:
@@ -172,7 +171,7 @@ class Intake:
         if codes := failures(granted):
             raise aiomqtt.MqttError(f"subscription refused: {codes}")
 
-    async def _session(self, client: aiomqtt.Client) -> None:
+    async def _session(self, client: PublicationStream) -> None:
         """Serve one connection until it is lost."""
         self._greeted.clear()
         self.greet()
@@ -186,20 +185,14 @@ class Intake:
         async for _ in client.messages:
             raise RuntimeError("a message went to aiomqtt's queue")
 
-    async def _pace(self, client: aiomqtt.Client) -> NoReturn:
+    async def _pace(self, client: PublicationStream) -> NoReturn:
         """Stop reading while the inbox is full."""
-        loop, paho = asyncio.get_running_loop(), _paho(client)
         while True:
             await self._inbox.full.wait()
-            socket = paho.socket()
-            if socket is None:
-                raise aiomqtt.MqttError("connection lost")
-            loop.remove_reader(socket.fileno())
+            client.pause()
             PAUSES.labels(self.name).inc()
             await self._inbox.room.wait()
-            if paho.socket() is socket:
-                loop.add_reader(socket.fileno(), _read, paho)
-                _read(paho)
+            client.resume()
 
     async def _send(self, client: aiomqtt.Client) -> NoReturn:
         """Publish what waits, oldest first; what the broker has not confirmed stays waiting."""
@@ -241,17 +234,3 @@ def _session_options(settings: BrokerSettings) -> dict[str, Any]:
         "clean_start": False,
         "properties": properties,
     }
-
-
-def _paho(client: aiomqtt.Client) -> PahoClient:
-    """Return the client inside: aiomqtt has no name for its callback and its socket."""
-    return client._client  # noqa: SLF001 - held by tests/integration/test_ingest_service.py
-
-
-def _read(paho: PahoClient) -> None:
-    """Read what the socket holds, as aiomqtt's own reader does."""
-    while True:
-        paho.loop_read()
-        socket = paho.socket()
-        if not isinstance(socket, ssl.SSLSocket) or not socket.pending():
-            return
