@@ -1,15 +1,16 @@
 """The load of an ingest measurement: gateways in a process of their own, sealed beforehand.
 
 Run as `python -m bench.load PLAN`, by `bench.ingest` alone. It seals every message, lets each
-gateway announce and describe itself, says "ready", waits for a line, and publishes as fast as
-the broker confirms.
+gateway announce and describe itself, says "ready" and how many bytes it has sealed, waits for a
+line, and publishes: as fast as the broker confirms, or at a steady rate, when it also says how
+long each message waited for the centre's acknowledgement.
 """
 
 import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,9 +35,7 @@ from enrolment.files import read_key
 from runtime.tls import client_context
 
 STREAMS: Final = 10
-TIMES: Final = 10
-READINGS: Final = STREAMS * TIMES
-"""In each message: ten times of ten datastreams of one sensor."""
+"""Datastreams of each gateway's one sensor; every message has each of them, once or more often."""
 
 STEP: Final = timedelta(minutes=1)
 GROUP: Final = "main"
@@ -59,12 +58,20 @@ class LoadGateway:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the load does. recipient: COSE_Key in hexadecimal. start: ISO time of the first row."""
+    """What the load does.
+
+    recipient: COSE_Key in hexadecimal. messages: of each gateway. times: moments in each message.
+    start: ISO time of the first row. counter: of the epoch. rate: messages a second of all
+    gateways together; 0: as fast as the broker confirms.
+    """
 
     gateways: tuple[LoadGateway, ...]
     recipient: str
     messages: int
+    times: int
     start: str
+    counter: int = 1
+    rate: float = 0.0
 
     def write(self, path: Path) -> None:
         """Keep the plan for the load process."""
@@ -88,7 +95,7 @@ class LoadedGateway:
             tenant=gateway.tenant,
             device=gateway.device,
             group=GROUP,
-            counter=1,
+            counter=plan.counter,
             issued_at=int(time.time()),
             clock=2,
             key_set_version=1,
@@ -99,10 +106,12 @@ class LoadedGateway:
         description = encode_description(describe(gateway.device))
         self._description = self._epoch.seal(description, CONTENT_FORMAT_CBOR).message
         topic = topics.data(*self._place)
-        self._messages = [
-            (topic, self._epoch.seal(payload, CONTENT_FORMAT_SENML_CBOR).message)
+        sealed = [
+            self._epoch.seal(payload, CONTENT_FORMAT_SENML_CBOR)
             for payload in payloads(gateway.device, plan, seed)
         ]
+        self._messages = [(topic, found.message) for found in sealed]
+        self._seqs = [found.seq for found in sealed]
 
     async def introduce(self) -> LoadConnection:
         """Connect, announce, describe, and wait until the centre has stored the description."""
@@ -136,9 +145,37 @@ class LoadedGateway:
         except TimeoutError:
             return False
 
+    @property
+    def bytes(self) -> int:
+        """How long all messages are together, topics not counted."""
+        return sum(len(message) for _, message in self._messages)
+
     async def publish(self, connection: LoadConnection) -> None:
-        """Publish every message."""
+        """Publish every message as fast as may be."""
         await connection.publish(self._messages)
+
+    async def publish_steadily(
+        self, connection: LoadConnection, first: float, period: float
+    ) -> list[float]:
+        """Publish every `period` seconds from `first` (the loop's time) on.
+
+        Returns how long each message waited for its acknowledgement, in seconds, from the moment
+        it was due: a load that falls behind hides nothing.
+        """
+        clock = asyncio.get_running_loop().time
+        due = [first + n * period for n in range(len(self._messages))]
+        waited: list[float] = []
+
+        def heard(message: bytes) -> bool:
+            contiguous = self._epoch.open_acknowledgement(message).contiguous_seq
+            while len(waited) < len(due) and self._seqs[len(waited)] <= contiguous:
+                waited.append(clock() - due[len(waited)])
+            return len(waited) == len(due)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(connection.listen(heard), name="acknowledgements")
+            tasks.create_task(connection.publish_on_schedule(self._messages, due), name="publish")
+        return waited
 
 
 def describe(device: str) -> GatewayDescription:
@@ -187,11 +224,11 @@ def payloads(device: str, plan: Plan, seed: int) -> Iterator[bytes]:
                 Reading(
                     sensor=sensor,
                     name=f"no2-{stream}",
-                    phenomenon_time=start + (message * TIMES + step) * STEP,
+                    phenomenon_time=start + (message * plan.times + step) * STEP,
                     result=random.randrange(10_000) / 10,
                     unit="ug/m3",
                 )
-                for step in range(TIMES)
+                for step in range(plan.times)
                 for stream in range(STREAMS)
             ]
         )
@@ -201,13 +238,34 @@ async def load(plan: Plan) -> None:
     """Seal, introduce, wait for the word, publish."""
     gateways = [LoadedGateway(gateway, plan, n) for n, gateway in enumerate(plan.gateways)]
     connections = [await gateway.introduce() for gateway in gateways]
-    print("ready", flush=True)
+    print(f"ready {sum(gateway.bytes for gateway in gateways)}", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
-    async with asyncio.TaskGroup() as tasks:
-        for gateway, connection in zip(gateways, connections, strict=True):
-            tasks.create_task(gateway.publish(connection), name=gateway.gateway.device)
+    pairs = list(zip(gateways, connections, strict=True))
+    if plan.rate:
+        print(json.dumps(await _steadily(plan, pairs)), flush=True)
+    else:
+        async with asyncio.TaskGroup() as tasks:
+            for gateway, connection in pairs:
+                tasks.create_task(gateway.publish(connection), name=gateway.gateway.device)
     for connection in connections:
         await connection.close()
+
+
+async def _steadily(
+    plan: Plan, pairs: Sequence[tuple[LoadedGateway, LoadConnection]]
+) -> list[float]:
+    """Publish at the plan's rate, the gateways in turn; return every message's wait in seconds."""
+    period = len(pairs) / plan.rate
+    first = asyncio.get_running_loop().time() + period
+    async with asyncio.TaskGroup() as tasks:
+        waits = [
+            tasks.create_task(
+                gateway.publish_steadily(connection, first + n * period / len(pairs), period),
+                name=gateway.gateway.device,
+            )
+            for n, (gateway, connection) in enumerate(pairs)
+        ]
+    return [wait for found in waits for wait in found.result()]
 
 
 if __name__ == "__main__":

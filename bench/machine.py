@@ -27,6 +27,45 @@ def cpu_seconds(pid: int) -> float | None:
     return (user + system) / os.sysconf("SC_CLK_TCK")
 
 
+def tree_cpu_seconds(pid: int) -> float | None:
+    """Return the processor time of a process and its descendants, those that ended included."""
+    total = 0.0
+    for member in [pid, *_descendants(pid)]:
+        try:
+            text = Path(f"/proc/{member}/stat").read_text(encoding="utf-8")
+        except OSError:
+            if member == pid:
+                return None
+            continue  # it has just ended: its parent has its time by now
+        fields = text.rpartition(")")[2].split()
+        total += sum(map(int, fields[11:15]))  # proc(5): utime, stime, cutime, cstime
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def tree_resident_bytes(pid: int) -> int:
+    """Return what a process and its descendants hold in memory, shared pages once for each."""
+    total = 0
+    for member in [pid, *_descendants(pid)]:
+        try:
+            pages = Path(f"/proc/{member}/statm").read_text(encoding="utf-8").split()[1]
+        except OSError:
+            continue
+        total += int(pages) * os.sysconf("SC_PAGE_SIZE")
+    return total
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            members = [int(child) for child in children.read_text(encoding="utf-8").split()]
+        except OSError:
+            continue
+        for member in members:
+            found += [member, *_descendants(member)]
+    return found
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

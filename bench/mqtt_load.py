@@ -7,7 +7,7 @@ but a measurement: it trusts the broker's packets and gives up on the first surp
 import asyncio
 import ssl
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final
 
@@ -88,6 +88,25 @@ class LoadConnection:
             if unconfirmed == window or sent == len(messages):
                 kind, _ = await self._packet()
                 unconfirmed -= kind == _PUBACK
+
+    async def publish_on_schedule(
+        self, messages: Sequence[tuple[str, bytes]], moments: Sequence[float]
+    ) -> None:
+        """Publish each message at its moment (the event loop's time), whatever is confirmed.
+
+        Nothing is read here: `listen` must run beside it.
+        """
+        clock = asyncio.get_running_loop().time
+        for message, moment in zip(messages, moments, strict=True):
+            early = moment - clock()
+            if early > 0:
+                await asyncio.sleep(early)
+            self._writer.write(self._publication(_PUBLISH_QOS_1, *message))
+
+    async def listen(self, heard: Callable[[bytes], bool]) -> None:
+        """Hand on the payload of every delivered message, until `heard` returns True."""
+        while not heard(await self.delivered()):
+            pass
 
     async def delivered(self) -> bytes:
         """Return the payload of the next message the broker delivers."""

@@ -26,6 +26,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="database to measure on; repeatable (default plain)",
     )
     ingest.add_argument("--rows", type=int, default=1_000_000, help="readings of each kind")
+    ingest.add_argument("--workers", type=int, default=1, help="processes of ingest (default 1)")
+    ingest.add_argument(
+        "--grow",
+        type=int,
+        default=0,
+        metavar="ROWS",
+        help="also: the rate as the table grows to so many rows",
+    )
+    ingest.add_argument(
+        "--no-latency", action="store_true", help="leave out how long messages wait"
+    )
     edge = actions.add_parser("edge", help="memory, CPU and bytes written of a running agent")
     edge.add_argument("--seconds", type=float, default=30.0, help="length of each steady run")
     edge.add_argument(
@@ -100,9 +111,15 @@ def run(arguments: argparse.Namespace) -> int:
 def _ingest(arguments: argparse.Namespace) -> dict[str, Any]:
     from bench.ingest import measure  # noqa: PLC0415
 
-    editions = arguments.edition or ["plain"]
-    result = measure(editions=editions, rows=arguments.rows, broker=arguments.broker)
-    return {**result.pop("editions")[editions[0]], **result} if len(editions) == 1 else result
+    return measure(
+        editions=arguments.edition or ["plain"],
+        rows=arguments.rows,
+        broker=arguments.broker,
+        workers=arguments.workers,
+        growth_rows=arguments.grow,
+        latency=not arguments.no_latency,
+        say=say,
+    )
 
 
 def _edge(arguments: argparse.Namespace) -> dict[str, Any]:
