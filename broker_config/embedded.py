@@ -155,7 +155,8 @@ class EmbeddedBroker:
     """A broker process over a directory; also a context manager that stops it.
 
     network: the description it runs, with the ports chosen. revocation_lists: those it was
-    given, DER by tenant. `pid` is that of the process.
+    given, DER by tenant. node: which of a cluster's nodes it is, empty if there is no cluster:
+    `broker_config.cluster` starts those. `pid` is that of the process.
     """
 
     def __init__(  # noqa: PLR0917 - made by `start_broker` alone
@@ -166,9 +167,11 @@ class EmbeddedBroker:
         directory: Path,
         certificates: BrokerCertificates,
         revocation_lists: Mapping[str, bytes],
+        node: str = "",
     ) -> None:
         self.kind = kind
         self.network = network
+        self.node = node
         self.revocation_lists = dict(revocation_lists)
         self.log = directory / "broker.log"
         self._program = program
@@ -202,14 +205,14 @@ class EmbeddedBroker:
     def service_endpoint(self, tenant: str) -> Endpoint:
         """Return where a service takes in one council's readings."""
         self._check_tenant(tenant)
-        return self._endpoint(self.network.service_port)
+        return self._endpoint(self._everyones_port)
 
     def council_endpoint(self, tenant: str) -> Endpoint:
         """Return where one council's gateways connect."""
         ports = {council.tenant: council.port for council in self.network.councils}
         self._check_tenant(tenant)
         on_its_own = self.kind is BrokerKind.MOSQUITTO
-        return self._endpoint(ports[tenant] if on_its_own else self.network.service_port)
+        return self._endpoint(ports[tenant] if on_its_own else self._everyones_port)
 
     def start(self) -> None:
         """Start the process and wait until it serves.
@@ -330,7 +333,14 @@ class EmbeddedBroker:
             pid_file=self._pid_file(),
             log=self._said,
             run_as="root" if os.geteuid() == 0 else "mosquitto",
+            node=self.node,
         )
+
+    @property
+    def _everyones_port(self) -> int:
+        if self.node:
+            return self.network.node(self.node).mqtt_port
+        return self.network.service_port
 
     def _endpoint(self, port: int) -> Endpoint:
         version = "5" if self.kind is BrokerKind.MOSQUITTO else "3.1.1"

@@ -55,6 +55,7 @@ def render(
     *,
     run_as: str = "mosquitto",
     revocation_lists: Mapping[str, bytes] | None = None,
+    node: str = "",
 ) -> Rendering:
     """Return everything a broker reads, with copies of the certificates that `paths` names.
 
@@ -63,16 +64,19 @@ def render(
     run_as: see `mosquitto.render`; NATS stays the user that starts it.
     revocation_lists: DER by tenant; NATS checks none. Those not given here stay the files
         that `paths` names.
+    node: which of a NATS cluster's nodes it is for; empty where the network has none.
 
     Raises:
         NetworkError: the network cannot be rendered, e.g. a port is still 0, or a revocation
             list is none.
         OSError: a certificate cannot be read.
     """
+    if network.nodes and kind is not BrokerKind.NATS:
+        raise NetworkError(f"{kind} runs as one broker; [[node]] tables are for {BrokerKind.NATS}")
     certificates, files = _copied(network, paths)
     if kind is BrokerKind.NATS:
         files[nats.ROOTS_FILE] = _roots(network, paths)
-        texts = nats.render(network, replace(paths, certificates=certificates))
+        texts = nats.render(network, replace(paths, certificates=certificates), node)
     else:
         held = dict(certificates.revocation_lists)
         for tenant, der in (revocation_lists or {}).items():

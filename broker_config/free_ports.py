@@ -5,6 +5,9 @@ import socket
 from dataclasses import replace
 
 from broker_config.network import LOOPBACK, Network
+from broker_config.nodes import Node
+
+_HERE = "localhost"  # a name, not an address: nodes know one another by it
 
 
 def ports(network: Network) -> list[int]:
@@ -13,6 +16,7 @@ def ports(network: Network) -> list[int]:
         network.service_port,
         network.keeper_port,
         *(council.port for council in network.councils),
+        *(port for node in network.nodes for port in node.ports.values()),
     ]
 
 
@@ -28,12 +32,21 @@ def with_ports(network: Network) -> Network:
         councils=tuple(
             replace(council, port=council.port or next(free)) for council in network.councils
         ),
+        nodes=tuple(
+            Node(
+                name=node.name,
+                host=_HERE,
+                **{key: port or next(free) for key, port in node.ports.items()},
+            )
+            for node in network.nodes
+        ),
     )
 
 
 def keep_ports(network: Network, before: Network) -> Network:
     """Return `network` with the ports it leaves open as they were `before`."""
     held = {council.tenant: council.port for council in before.councils}
+    nodes = {node.name: node for node in before.nodes}
     return replace(
         network,
         host=before.host,
@@ -44,6 +57,7 @@ def keep_ports(network: Network, before: Network) -> Network:
             replace(council, port=council.port or held.get(council.tenant, 0))
             for council in network.councils
         ),
+        nodes=tuple(nodes.get(node.name, node) for node in network.nodes),
     )
 
 

@@ -83,6 +83,7 @@ class Keeper:
     reload: makes the broker read its files again; None sends SIGHUP to the process.
     restart: makes it start anew, for listeners it cannot open otherwise; None: somebody else's
         business, and `Applied.restart_needed` says when.
+    node: which of a NATS cluster's nodes it is.
     log: where the broker writes, if that can be read: then a refused reload is noticed.
     clock: returns the time with its UTC offset.
     """
@@ -97,6 +98,7 @@ class Keeper:
         restart: Act | None = None,
         log: BrokerLog | None = None,
         run_as: str = "mosquitto",
+        node: str = "",
         clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
         if reload is None and pid_file is None:
@@ -104,6 +106,7 @@ class Keeper:
         self.kind = kind
         self.paths = paths
         self.run_as = run_as
+        self.node = node
         self._pid_file = pid_file
         self._reload = reload or hang_up(kind, pid_file or Path())
         self._restart = restart
@@ -123,6 +126,7 @@ class Keeper:
             self.paths,
             run_as=self.run_as,
             revocation_lists=revocation_lists,
+            node=self.node,
         )
 
     def apply(

@@ -22,6 +22,17 @@ or the other is told (`mosquitto`, `nats`). Topics are those of the envelope, se
     [[service]]
     name = "ingest"
     tenants = ["camden"]
+
+NATS alone can also run as a cluster, of three nodes or five:
+
+    council_store_bytes = 1073741824  # optional: room for a council's messages on each node
+
+    [[node]]
+    name = "n1"
+    host = "n1.example.org"
+    mqtt_port = 8883
+    native_port = 4222
+    route_port = 6222
 """
 
 import ipaddress
@@ -33,6 +44,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from broker_config.nodes import NODE_KEYS, Node, node_mistakes, node_rows
 from device_protocol import topics
 from device_protocol.errors import TopicError
 
@@ -95,6 +107,9 @@ class Network:
     service_port: listener of the services, on NATS of everyone; 0 = any free one.
     keeper_port: Mosquitto's listener on loopback where `broker_config.keeper` ends live
         sessions; NATS needs none. 0 = any free one.
+    nodes: of a NATS cluster; none for one broker.
+    council_store_bytes: what a council's messages that wait for ingest may take on each node; when
+        it is full gateways are refused, and keep what they have.
 
     Raises:
         NetworkError: naming each bad value, where it stands and what would be right.
@@ -108,6 +123,8 @@ class Network:
     service_port: int = 0
     keeper_port: int = 0
     bind: str = "0.0.0.0"  # noqa: S104 - gateways come from outside; embedded brokers use loopback
+    nodes: tuple[Node, ...] = ()
+    council_store_bytes: int = 1 << 30
 
     def __post_init__(self) -> None:
         mistakes = tuple(_mistakes(self))
@@ -126,6 +143,18 @@ class Network:
     def services_of(self, tenant: str) -> tuple[Service, ...]:
         """Return the services that take in one council's readings."""
         return tuple(service for service in self.services if tenant in service.tenants)
+
+    def node(self, name: str) -> Node:
+        """Return the node of this name.
+
+        Raises:
+            NetworkError: there is none.
+        """
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        known = ", ".join(node.name for node in self.nodes) or "none"
+        raise NetworkError(f"{name!r} is no node here; described are: {known}")
 
     def with_gateway(self, tenant: str, device: str) -> "Network":
         """Return the network with one more gateway.
@@ -216,7 +245,11 @@ def parse(text: str) -> Network:
             _service(_fields(row, f"[[service]] {number}", _SERVICE_KEYS))
             for number, row in enumerate(fields.get("service", []), 1)
         ),
-        **{key: fields[key] for key in ("service_port", "keeper_port", "bind") if key in fields},
+        nodes=tuple(
+            Node(**_fields(row, f"[[node]] {number}", NODE_KEYS))
+            for number, row in enumerate(fields.get("node", []), 1)
+        ),
+        **{key: fields[key] for key in _OPTIONAL if key in fields},
     )
 
 
@@ -229,6 +262,8 @@ def dump(network: Network) -> str:
         f"service_port = {network.service_port}",
         f"keeper_port = {network.keeper_port}",
     ]
+    if network.nodes:
+        lines.append(f"council_store_bytes = {network.council_store_bytes}")
     for council in network.councils:
         lines += [
             "",
@@ -248,15 +283,19 @@ def dump(network: Network) -> str:
     for service in network.services:
         tenants = ", ".join(_quoted(tenant) for tenant in service.tenants)
         lines += ["", "[[service]]", f"name = {_quoted(service.name)}", f"tenants = [{tenants}]"]
+    lines += node_rows(network.nodes)
     return "\n".join(lines) + "\n"
 
 
+_OPTIONAL = ("service_port", "keeper_port", "bind", "council_store_bytes")
 _NETWORK_KEYS: Mapping[str, tuple[type, bool]] = {  # key -> (type, must stand there)
     "name": (str, True),
     "host": (str, True),
     "bind": (str, False),
     "service_port": (int, False),
     "keeper_port": (int, False),
+    "council_store_bytes": (int, False),
+    "node": (list, False),
     "council": (list, True),
     "gateway": (list, False),
     "service": (list, False),
@@ -312,6 +351,7 @@ def _mistakes(network: Network) -> Iterator[str]:
     if not _is_address(network.bind):
         yield f"bind = {network.bind!r} is not an IP address; 0.0.0.0 listens on all interfaces"
     yield from _port_mistakes(network)
+    yield from node_mistakes(network.nodes, network.council_store_bytes)
     if not network.councils:
         yield "there is no [[council]]: describe at least one"
     for council in network.councils:

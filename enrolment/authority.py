@@ -9,6 +9,7 @@ of a gateway is a row in the registry, not a matter of this module.
                /service-root.{pem,key}      the .pem holds the region root, too
                /server.{pem,key}            servers and services: chain up to the service root
                /enrolment-server.{pem,key}
+               /nodes/<node>.{pem,key}          of a broker cluster
                /services/<service>[.<tenant>].{pem,key}
                /councils/<tenant>/root.{pem,key}
                /councils/<tenant>/key-set-signer.{pem,key}
@@ -228,6 +229,10 @@ class Authority:
         """Return the broker's server certificate, good for localhost and `hosts`."""
         return self._ensure_service("server", policy.broker_server(self._network, hosts))
 
+    def broker_node(self, node: str, hosts: Iterable[str] = ()) -> CredentialFiles:
+        """Return the certificate of one node of a broker cluster, good for `hosts`, too."""
+        return self._ensure_service(f"nodes/{node}", policy.broker_node(self._network, node, hosts))
+
     def enrolment_server(self, hosts: Iterable[str] = ()) -> CredentialFiles:
         """Return the enrolment service's server certificate, good for localhost and `hosts`."""
         profile = policy.enrolment_server(self._network, hosts)
@@ -290,10 +295,13 @@ class Authority:
         )
 
     def broker_certificates(
-        self, tenants: Iterable[str], hosts: Iterable[str] = ()
+        self, tenants: Iterable[str], hosts: Iterable[str] = (), *, node: str = ""
     ) -> BrokerCertificates:
-        """Return the files a broker of these councils needs, making what is missing."""
-        server = self.broker_server(hosts)
+        """Return the files a broker of these councils needs, making what is missing.
+
+        node: its name where it is one of a cluster's.
+        """
+        server = self.broker_node(node, hosts) if node else self.broker_server(hosts)
         return BrokerCertificates(
             service_root=self.service_root(),
             server_certificate=server.certificate,

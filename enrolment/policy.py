@@ -21,7 +21,7 @@ The kinds (profiles of RFC 5280):
 import ipaddress
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -185,6 +185,18 @@ def broker_server(network: str, hosts: Iterable[str]) -> Profile:
     hosts: DNS names or IP addresses that gateways connect to.
     """
     return _server(network, "broker", hosts)
+
+
+def broker_node(network: str, node: str, hosts: Iterable[str]) -> Profile:
+    """Describe the certificate of one node of a broker cluster: server, and client of the others.
+
+    hosts: DNS names, its own first of all, or IP addresses that it is reached by. No other
+    certificate that leads to the service root serves both ways, which routes between nodes need.
+    """
+    if not _SERVICE.fullmatch(node):
+        raise PolicyError(f"node {node!r} is not of the form {_SERVICE.pattern}")
+    served = _server(network, f"broker {node}", hosts)
+    return replace(served, usages=(*served.usages, ExtendedKeyUsageOID.CLIENT_AUTH))
 
 
 def enrolment_server(network: str, hosts: Iterable[str]) -> Profile:

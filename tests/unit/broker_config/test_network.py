@@ -15,6 +15,7 @@ from broker_config.network import (
     parse,
     service_user,
 )
+from broker_config.nodes import Node
 
 CAMDEN = Council(tenant="camden", gss="E09000007", name="Camden", port=8884)
 LEEDS = Council(tenant="leeds", gss="E08000035", name="Leeds", port=8885)
@@ -58,6 +59,21 @@ device = "z9f4j2tv7p"
 name = "ingest"
 tenants = ["camden", "leeds"]
 """
+
+CLUSTER = replace(
+    NETWORK,
+    nodes=tuple(
+        Node(
+            name=f"n{number}",
+            host=f"n{number}.example.org",
+            mqtt_port=8883,
+            native_port=4222,
+            route_port=6222,
+        )
+        for number in (1, 2, 3)
+    ),
+    council_store_bytes=1 << 29,
+)
 
 
 def test_description_is_read() -> None:
@@ -148,3 +164,37 @@ def test_no_gateway_can_have_the_name_of_a_service() -> None:
     assert service_user("ingest", "camden") == "ingest.camden._services"
     with pytest.raises(NetworkError):
         replace(NETWORK, councils=(replace(CAMDEN, tenant="_services"),), gateways=(), services=())
+
+
+def test_cluster_is_read_back_equal() -> None:
+    assert parse(dump(CLUSTER)) == CLUSTER
+    assert "node" not in dump(NETWORK)
+    assert CLUSTER.node("n2").host == "n2.example.org"
+    with pytest.raises(NetworkError, match="described are: n1, n2, n3"):
+        CLUSTER.node("n4")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        ('"n1"', '"N 1"', "node name = 'N 1' is not of the form"),
+        ('"n1"', '"n2"', "node name 'n2' stands 2 times"),
+        ('"n1.example.org"', '"192.0.2.7"', "host = '192.0.2.7' is not a DNS name"),
+        ("mqtt_port = 8883", "mqtt_port = 70000", "mqtt_port = 70000 is not a port"),
+        ("native_port = 4222", "native_port = 6222", "'n1.example.org:6222' stands 2 times"),
+        ("native_port", "nativ_port", "[[node]] 1: unknown key 'nativ_port'"),
+        ("536870912", "4096", "council_store_bytes = 4096 is below"),
+    ],
+)
+def test_mistake_in_a_cluster_is_named(before: str, after: str, named: str) -> None:
+    text = dump(CLUSTER)
+    assert before in text
+    with pytest.raises(NetworkError, match=re.escape(named)):
+        parse(text.replace(before, after, 1))
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_cluster_that_bears_no_more_losses_for_its_size_is_refused(count: int) -> None:
+    nodes = tuple(Node(name=f"n{number}", host="localhost") for number in range(count))
+    with pytest.raises(NetworkError, match=f"there are {count}.*describe 3 or 5"):
+        replace(NETWORK, nodes=nodes)

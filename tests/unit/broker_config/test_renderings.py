@@ -24,6 +24,7 @@ from broker_config.network import (
     Service,
     service_user,
 )
+from broker_config.nodes import Node
 from device_protocol import topics
 
 MINE, NEIGHBOUR = Gateway("camden", "k7q2m9xd4t"), Gateway("camden", "w3n8b5rc6h")
@@ -50,6 +51,15 @@ PATHS = BrokerPaths(
         server_key=Path("/pki/server.key"),
         council_roots={"camden": Path("/pki/camden.pem"), "leeds": Path("/pki/leeds.pem")},
         revocation_lists={"camden": Path("/lists/camden.crl")},
+    ),
+)
+CLUSTER = replace(
+    NETWORK,
+    nodes=tuple(
+        Node(
+            name=name, host=f"{name}.example.org", mqtt_port=8883, native_port=4222, route_port=6222
+        )
+        for name in ("n1", "n2", "n3")
     ),
 )
 
@@ -101,16 +111,18 @@ def mosquitto_rights(network: Network = NETWORK) -> dict[str, Rights]:
     return rights
 
 
-def nats_accounts(network: Network = NETWORK) -> dict[str, dict[str, Rights]]:
+def nats_accounts(network: Network = NETWORK, node: str = "") -> dict[str, dict[str, Rights]]:
     """By account, then by user; a right outside the user's account does not exist."""
-    text = nats.render(network, PATHS)[nats.MAIN_FILE]
+    text = nats.render(network, PATHS, node)[nats.MAIN_FILE]
     accounts: dict[str, dict[str, Rights]] = {}
     for account, body in re.findall(
         r"^  council-(\S+): \{\n(.*?)^  \}\n", text, re.MULTILINE | re.DOTALL
     ):
         accounts[account] = {}
         for user, permissions in re.findall(r'\{ user: "(\S+)", (.*?) \} \}', body, re.DOTALL):
-            assert 'allowed_connection_types: ["MQTT"]' in permissions
+            natively = bool(node) and user.endswith("._services")
+            ways = '["MQTT", "STANDARD"]' if natively else '["MQTT"]'
+            assert f"allowed_connection_types: {ways}" in permissions
             publish, subscribe = (
                 tuple(as_filter(subject) for subject in json.loads(listed))
                 for listed in re.findall(r"(?:publish|subscribe): (\[.*?\])", permissions)
@@ -294,3 +306,73 @@ def test_port_left_open_cannot_be_rendered() -> None:
     first, second = NETWORK.councils
     with pytest.raises(NetworkError, match="Camden: port = 0"):
         mosquitto.render(replace(NETWORK, councils=(replace(first, port=0), second)), PATHS)
+
+
+def test_node_of_a_cluster_demands_a_certificate_on_each_of_its_ports() -> None:
+    text = nats.render(CLUSTER, PATHS, "n2")[nats.MAIN_FILE]
+    blocks = re.findall(r"tls \{\n(.*?)\}", text, re.DOTALL)
+    native, everyones, route = blocks
+    for block in blocks:
+        assert 'min_version: "1.3"' in block
+    assert 'ca_file: "/pki/service-root.pem"' in native
+    assert "verify_and_map: true" in native
+    assert 'ca_file: "/etc/broker/roots.pem"' in everyones
+    assert "verify_and_map: true" in everyones
+    assert 'ca_file: "/pki/service-root.pem"' in route
+    assert "verify_cert_and_check_known_urls: true" in route
+    assert "\nserver_name: n2\n" in text
+    assert '["nats://n1.example.org:6222", "nats://n2.example.org:6222"' in text
+
+
+def test_node_tells_nobody_before_the_message_is_on_its_disk_and_anothers() -> None:
+    text = nats.render(CLUSTER, PATHS, "n1")[nats.MAIN_FILE]
+    assert "\n  sync_interval: always\n" in text
+    assert "\n  stream_replicas: 3\n" in text
+
+
+def test_rights_over_topics_are_the_same_in_a_cluster() -> None:
+    on_one, on_three = nats_accounts(), nats_accounts(CLUSTER, "n1")
+    for tenant, users in on_one.items():
+        for user, rights in users.items():
+            for topic in every_topic():
+                there = on_three[tenant][user]
+                assert rights.may_publish(topic) == there.may_publish(topic)
+                assert rights.may_read(topic) == there.may_read(topic)
+
+
+def test_service_takes_from_its_own_consumer_and_makes_none() -> None:
+    rights = nats_accounts(CLUSTER, "n1")["camden"][service_user("ingest", "camden")]
+    own = "$JS/API/CONSUMER/MSG/NEXT/$MQTT_msgs/ingest"
+    assert rights.may_publish(own)
+    assert not rights.may_publish(own.replace("ingest", "observer"))
+    assert not rights.may_publish("$JS/API/STREAM/DELETE/$MQTT_msgs")
+    assert not rights.may_publish("$JS/API/CONSUMER/CREATE/$MQTT_msgs/ingest")
+    assert not rights.may_publish("$JS/ACK/$MQTT_msgs/observer/1/1/1/1/1")
+    assert rights.may_read("_INBOX/ingest/x")
+    assert not rights.may_read("_INBOX/observer/x")
+
+
+def test_keeper_of_a_cluster_makes_streams_and_publishes_and_reads_no_topic() -> None:
+    rights = nats_accounts(CLUSTER, "n1")["camden"][service_user("keeper", "camden")]
+    assert rights.may_publish("$JS/API/STREAM/CREATE/$MQTT_msgs")
+    assert not rights.may_publish("$JS/API/STREAM/DELETE/$MQTT_msgs")
+    assert not any(rights.may_publish(topic) or rights.may_read(topic) for topic in every_topic())
+
+
+def test_council_has_its_share_of_a_clusters_disk() -> None:
+    text = nats.render(replace(CLUSTER, council_store_bytes=1 << 30), PATHS, "n1")[nats.MAIN_FILE]
+    share = (1 << 30) + nats.OTHER_STORE_BYTES
+    assert f"\n  max_file_store: {2 * share}\n" in text
+    assert text.count(f"jetstream: {{ max_file: {3 * share}, max_memory: 0 }}") == 2
+
+
+def test_cluster_is_rendered_node_by_node_and_with_every_port() -> None:
+    with pytest.raises(NetworkError, match="for which of its nodes, n1, n2, n3"):
+        nats.render(CLUSTER, PATHS)
+    with pytest.raises(NetworkError, match="'n4' is no node"):
+        nats.render(CLUSTER, PATHS, "n4")
+    open_port = replace(
+        CLUSTER, nodes=(replace(CLUSTER.nodes[0], route_port=0), *CLUSTER.nodes[1:])
+    )
+    with pytest.raises(NetworkError, match="'n1': route_port = 0"):
+        nats.render(open_port, PATHS, "n2")

@@ -23,6 +23,7 @@ from enrolment.policy import PolicyError
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LEAVES = {
     "broker": policy.broker_server("London", ["broker.example.org"]),
+    "node of a cluster": policy.broker_node("London", "n1", ["n1.example.org"]),
     "enrolment": policy.enrolment_server("London", ["enrol.example.org"]),
     "service": policy.service_client("London", "ingest"),
     "service of one council": policy.service_client("London", "ingest", "camden"),
@@ -70,9 +71,11 @@ def test_server_certificate_covers_this_machine_and_its_hosts_once() -> None:
 
 
 def test_each_kind_may_do_one_thing() -> None:
+    """But a node: a route is a connection of clients, too, and no other may open one."""
     usages = {kind: profile.usages for kind, profile in LEAVES.items()}
     assert usages == {
         "broker": (ExtendedKeyUsageOID.SERVER_AUTH,),
+        "node of a cluster": (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH),
         "enrolment": (ExtendedKeyUsageOID.SERVER_AUTH,),
         "service": (ExtendedKeyUsageOID.CLIENT_AUTH,),
         "service of one council": (ExtendedKeyUsageOID.CLIENT_AUTH,),
