@@ -4,11 +4,16 @@ Tenant, device and group always come from the topic a message arrived on, never 
 that is what nails a message to its place.
 """
 
+from functools import lru_cache
+
 from device_protocol import cbor
 
 _PROTOCOL = "SNaaS/1"
+_KNOWN = 4096
+"""Places of which the encoding is kept: a centre needs it for every message of theirs."""
 
 
+@lru_cache(maxsize=_KNOWN)
 def data(tenant: str, device: str, group: str) -> bytes:
     """Encrypt0 of message D."""
     return cbor.encode((_PROTOCOL, "D", tenant, device, group))
@@ -16,7 +21,14 @@ def data(tenant: str, device: str, group: str) -> bytes:
 
 def signed(tenant: str, device: str, group: str, epoch_id: bytes, seq: int) -> bytes:
     """Sign1 inside message D."""
-    return cbor.encode((_PROTOCOL, "S", tenant, device, group, epoch_id, seq))
+    return _signed_but_seq(tenant, device, group, epoch_id) + cbor.encode(seq)
+
+
+@lru_cache(maxsize=_KNOWN)
+def _signed_but_seq(tenant: str, device: str, group: str, epoch_id: bytes) -> bytes:
+    """Return the array of seven without its last item."""
+    whole = cbor.encode((_PROTOCOL, "S", tenant, device, group, epoch_id, 0))
+    return whole[:-1]
 
 
 def announcement(tenant: str, device: str, group: str) -> bytes:

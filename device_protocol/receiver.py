@@ -15,6 +15,8 @@ Where the text leaves a choice, this is the one made (the vectors agree):
 import hashlib
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
 
 from device_protocol import (
     announcement,
@@ -62,6 +64,9 @@ __all__ = [
     "Receiver",
     "ReplayWindow",
     "Signer",
+    "UnverifiedMessage",
+    "accept_data",
+    "decrypt_data",
     "open_announcement",
     "open_data",
 ]
@@ -69,6 +74,7 @@ __all__ = [
 MAX_PARTIAL_IV_BYTES = 5
 MAX_CLOCK_AHEAD_SECONDS = 300
 DIGEST_BYTES = 8
+_KNOWN_HEADERS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +228,28 @@ def open_announcement(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class UnverifiedMessage:
+    """A message D that decrypts; whether its signature holds has not been asked yet.
+
+    Apart from `open_data` for whoever verifies many signatures at once: `decrypt_data`, then
+    `verify`, then `accept_data` are what `open_data` does.
+    """
+
+    opened: OpenedMessage
+    key: VerifyingKey = field(repr=False)
+    signature: bytes = field(repr=False)
+    covered: bytes = field(repr=False)
+
+    def verify(self) -> None:
+        """Return if the signature holds.
+
+        Raises:
+            SignatureError: it does not.
+        """
+        self.key.verify(self.signature, self.covered)
+
+
 def open_data(
     topic: Topic,
     message: bytes,
@@ -240,6 +268,28 @@ def open_data(
 
     Raises:
         RejectionError: the first check of section 8 that fails.
+    """
+    unverified = decrypt_data(
+        topic, message, retained=retained, devices=devices, epochs=epochs, policy=policy, now=now
+    )
+    unverified.verify()
+    return accept_data(unverified, windows=windows, policy=policy)
+
+
+def decrypt_data(
+    topic: Topic,
+    message: bytes,
+    *,
+    retained: bool,
+    devices: Mapping[tuple[str, str], Device],
+    epochs: Mapping[bytes, OpenEpoch],
+    policy: Policy,
+    now: int,
+) -> UnverifiedMessage:
+    """Do the checks of `open_data` that come before the signature.
+
+    Raises:
+        RejectionError: the first that fails.
     """
     _check_kind(topic, Kind.DATA)
     if retained:
@@ -269,23 +319,37 @@ def open_data(
     headers = _signed_headers(signed, (cose.ALG, cose.CONTENT_TYPE, cose.KID))
     content_format = cbor.unsigned(headers[cose.CONTENT_TYPE])
     signer = _find_signer(device, headers, policy, now)
-    covered = signed.to_be_signed(associated_data.signed(*place, epoch_id, seq))
-    signer.verify(signed.signature, covered)
-    digest = hashlib.sha256(message).digest()[:DIGEST_BYTES]
-    window = windows.get(epoch_id)
-    if window is not None:
-        window.check(seq, digest)
-    if content_format not in policy.content_formats:
-        raise ContentFormatError(f"content format {content_format}")
-    return OpenedMessage(
-        epoch_id=epoch_id,
-        seq=seq,
-        payload=signed.payload,
-        content_format=content_format,
-        signer_kid=signer.kid,
-        signed=plaintext,
-        digest=digest,
+    return UnverifiedMessage(
+        OpenedMessage(
+            epoch_id=epoch_id,
+            seq=seq,
+            payload=signed.payload,
+            content_format=content_format,
+            signer_kid=signer.kid,
+            signed=plaintext,
+            digest=hashlib.sha256(message).digest()[:DIGEST_BYTES],
+        ),
+        signer,
+        signed.signature,
+        signed.to_be_signed(associated_data.signed(*place, epoch_id, seq)),
     )
+
+
+def accept_data(
+    verified: UnverifiedMessage, *, windows: Mapping[bytes, ReplayWindow], policy: Policy
+) -> OpenedMessage:
+    """Do the checks of `open_data` that come after the signature, which the caller has seen hold.
+
+    Raises:
+        RejectionError: the first that fails.
+    """
+    opened = verified.opened
+    window = windows.get(opened.epoch_id)
+    if window is not None:
+        window.check(opened.seq, opened.digest)
+    if opened.content_format not in policy.content_formats:
+        raise ContentFormatError(f"content format {opened.content_format}")
+    return opened
 
 
 class _ChannelState:
@@ -371,14 +435,20 @@ def _check_allowed(algorithm: int, allowed: frozenset[int]) -> None:
         raise AlgorithmError(f"algorithm {algorithm}, allowed: {sorted(allowed)}")
 
 
-def _signed_headers(signed: cose.Sign1, expected: tuple[int, ...]) -> dict[int, object]:
+def _signed_headers(signed: cose.Sign1, expected: tuple[int, ...]) -> Mapping[int, object]:
     """Return the protected headers once they and the rest have section 6's form."""
     cbor.fields(signed.unprotected, ())
     cbor.octets(signed.signature, keys.SIGNATURE_BYTES)
-    headers = cbor.fields(cose.protected_headers(signed.protected), expected)
+    return _signers_headers(signed.protected, expected)
+
+
+@lru_cache(maxsize=_KNOWN_HEADERS)
+def _signers_headers(protected: bytes, expected: tuple[int, ...]) -> Mapping[int, object]:
+    """Return headers, which are the same in all messages of one signer and content format."""
+    headers = cbor.fields(cose.protected_headers(protected), expected)
     cbor.integer(headers[cose.ALG])
     cbor.octets(headers[cose.KID], keys.KID_BYTES)
-    return headers
+    return MappingProxyType(headers)
 
 
 def _find_device(devices: Mapping[tuple[str, str], Device], topic: Topic) -> Device:
