@@ -41,6 +41,9 @@ COMMANDS: Final[dict[str, Command]] = {
     ),
     "analytics": Command("command_line.analytics", "hourly rollups and housekeeping"),
     "database": Command("command_line.database", "migrate a database; show its edition"),
+    "quarantine": Command(
+        "command_line.quarantine", "look at what was kept aside; have it tried again, or give it up"
+    ),
     "verify": Command("command_line.verify", "check envelope vectors against this implementation"),
     "bench": Command(
         "command_line.bench", "measure ingest, edge and enrolment beside the machine's raw limit"

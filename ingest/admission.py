@@ -59,7 +59,7 @@ from ingest.refusals import (
 from ingest.snapshot import UNKNOWN_PLACE, DeviceKey, Snapshot
 from ingest.state import Channel, ChannelKey, Parking, ReceiverState
 from storage.batches import SignedBatch
-from storage.quarantine import QuarantineRow
+from storage.quarantine import QuarantineRow, Verdict
 
 MAX_AHEAD_SECONDS: Final = 300
 _LARGEST_STORED: Final = (1 << 63) - 1
@@ -136,6 +136,7 @@ class Admission:
         self._refusals: list[Refusal] = []
         self._reading_refusals: list[ReadingRefusals] = []
         self._last_heard: dict[int, int] = {}
+        self._verdicts: list[Verdict] = []
         self._expire_parked()
 
     def take(self, delivery: Delivery) -> None:
@@ -181,6 +182,7 @@ class Admission:
             parking=self._parking,
             kept=self._kept,
             last_heard=self._last_heard,
+            verdicts=self._verdicts,
         )
 
     # Announcements (message K)
@@ -212,7 +214,7 @@ class Admission:
             )
         )
         self._drafts.begin(key, accepted, self._rules.policy.window)
-        self._accepted += 1
+        self._accept(delivery)
         self._drafts.owe(key, epoch.epoch_id, delivery.connection)
         self._last_heard[gateway_id] = delivery.received_at
         self._deferred += self._parking.release((topic.tenant, topic.device), topics.data(*key))
@@ -244,7 +246,7 @@ class Admission:
             span = Span(0)
             self._refuse(topic, delivery, error)
         else:
-            self._accepted += 1
+            self._accept(delivery)
         self._signed.append(_signed_batch(opened, origin, span))
         self._drafts.owe(key, opened.epoch_id, delivery.connection)
         self._last_heard[gateway.id] = delivery.received_at
@@ -297,6 +299,11 @@ class Admission:
             origin, description, b"" if refused else sha256
         )
 
+    def _accept(self, delivery: Delivery) -> None:
+        self._accepted += 1
+        if delivery.held_as:
+            self._verdicts.append(Verdict(delivery.held_as))
+
     # Refusals
 
     def _refuse(self, topic: Topic, delivery: Delivery, error: RejectionError) -> None:
@@ -308,7 +315,7 @@ class Admission:
             self._drafts.draft(key).last_refusal = error.code
         tenant, device = self._snapshot.known_place(topic.tenant, topic.device)
         kept = error.reason in QUARANTINED and self._may_keep((tenant, device), delivery)
-        if kept:
+        if kept and not delivery.held_as:
             self._quarantined.append(refused_message(tenant, device, delivery, error))
         self._note((tenant, device), delivery, error, quarantined=kept)
 
@@ -316,6 +323,8 @@ class Admission:
         self, place: DeviceKey, delivery: Delivery, error: RejectionError, *, quarantined: bool
     ) -> None:
         tenant, device = place
+        if delivery.held_as:
+            self._verdicts.append(Verdict(delivery.held_as, error.reason, clipped(str(error))))
         self._refusals.append(
             Refusal(
                 tenant=tenant,

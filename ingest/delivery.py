@@ -8,6 +8,7 @@ class Delivery(NamedTuple):
 
     connection: name of the broker connection it came over; its acknowledgement goes back there.
     received_at: Unix seconds by the centre's clock, the `now` of all checks of this message.
+    held_as: its row in quarantine, from where it is tried again; 0: a broker delivered it.
     """
 
     connection: str
@@ -15,3 +16,4 @@ class Delivery(NamedTuple):
     message: bytes
     retained: bool
     received_at: int
+    held_as: int = 0

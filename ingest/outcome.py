@@ -12,7 +12,7 @@ from ingest.snapshot import DeviceKey
 from ingest.state import Channel, ChannelKey, Parking
 from storage.batches import SignedBatch
 from storage.epochs import Progress
-from storage.quarantine import QuarantineRow
+from storage.quarantine import QuarantineRow, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Outcome:
 
     deferred: to be admitted after this batch is stored. accepted: messages taken, data and
     announcements. channels, parking, kept: the state after it. last_heard: Unix seconds by
-    gateway id.
+    gateway id. verdicts: on messages that came out of quarantine.
     """
 
     announcements: Sequence[AcceptedAnnouncement]
@@ -100,6 +100,7 @@ class Outcome:
     parking: Parking
     kept: Mapping[DeviceKey, tuple[int, int]]
     last_heard: Mapping[int, int]
+    verdicts: Sequence[Verdict] = ()
 
     @property
     def ends_batch(self) -> bool:
@@ -109,4 +110,4 @@ class Outcome:
     @property
     def nothing_to_store(self) -> bool:
         """Whether the database has nothing to do for this batch."""
-        return not (self.announcements or self.signed or self.quarantined)
+        return not (self.announcements or self.signed or self.quarantined or self.verdicts)

@@ -22,29 +22,49 @@ _MICROSECONDS: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """Held readings that can be stored now. ids: their rows in quarantine."""
+    """Held readings tried again.
+
+    ids: rows in quarantine of those that can be stored now, in the order of `origins`. refused:
+    the rows of the others, and why.
+    """
 
     columns: Columns
     contradictions: list[Contradiction]
     ids: list[int]
+    origins: list[Origin]
+    refused: list[tuple[int, RejectionError]]
+
+    def row_of(self, contradiction: Contradiction) -> int:
+        """Return the row in quarantine of a reading whose place is taken."""
+        rows = zip(self.origins, self.ids, strict=True)
+        return next(row for origin, row in rows if origin is contradiction.origin)
 
 
 def readmit(
     held: Iterable[HeldReading], device: DeviceKey, gateway: Gateway, rules: Rules
 ) -> Retried:
-    """Return what of `held` has a datastream by now; the rest stays where it is."""
+    """Return what of `held` can be stored by now; the rest stays where it is."""
     table = ReadingTable()
-    taken = []
+    taken: list[int] = []
+    origins: list[Origin] = []
+    refused: list[tuple[int, RejectionError]] = []
     for reading in held:
         origin = Origin(*device, reading.topic, reading.received_at, gateway)
-        if reading.senml_name in gateway.streams and _take(table, reading, origin, rules):
+        error = _take(table, reading, origin, rules)
+        if error is None:
             taken.append(reading.id)
+            origins.append(origin)
+        else:
+            refused.append((reading.id, error))
     columns, contradictions = table.columns()
-    return Retried(columns, contradictions, taken)
+    return Retried(columns, contradictions, taken, origins, refused)
 
 
-def _take(table: ReadingTable, reading: HeldReading, origin: Origin, rules: Rules) -> bool:
-    """Add a reading to the table; return whether it could be."""
+def _take(
+    table: ReadingTable, reading: HeldReading, origin: Origin, rules: Rules
+) -> RejectionError | None:
+    """Add a reading to the table, or return why it cannot be."""
+    errors: list[RejectionError] = []
     record = Record(
         reading.senml_name,
         reading.unit,
@@ -53,19 +73,15 @@ def _take(table: ReadingTable, reading: HeldReading, origin: Origin, rules: Rule
         None,
         reading.quality,
     )
-    span = table.take(
+    table.take(
         [record],
         origin,
         earliest=rules.earliest * _MICROSECONDS,
         latest=(reading.received_at + MAX_AHEAD_SECONDS) * _MICROSECONDS,
         quality=0,
-        refuse=_stays,
+        refuse=lambda _, error: errors.append(error),
     )
-    return span.readings > 0
-
-
-def _stays(_record: Record, _error: RejectionError) -> None:
-    """Leave a reading in quarantine, under the reason it came there for."""
+    return errors[0] if errors else None
 
 
 def _as_decoded(result: Reported) -> Reported:

@@ -19,6 +19,7 @@ from ingest.intake import Intake
 from ingest.pipeline import Pipeline
 from ingest.recipient_keys import RecipientKeys
 from ingest.registry import Registry
+from ingest.second_chance import SecondChance
 from ingest.settings import IngestSettings
 from ingest.store import Store
 from runtime.metrics import serve_metrics
@@ -71,6 +72,16 @@ async def run(settings: IngestSettings) -> None:
             for intake in intakes.values():
                 intake.greet()
 
+        second_chance = SecondChance(
+            dsn,
+            inbox=inbox,
+            registry=registry,
+            rules=rules,
+            connection=settings.connection_of,
+            owns=lambda _: True,
+            note=pipeline.newest.note,
+        )
+
         async with asyncio.TaskGroup() as tasks:
             for intake in intakes.values():
                 tasks.create_task(intake.run(), name=f"receive {intake.name}")
@@ -79,6 +90,7 @@ async def run(settings: IngestSettings) -> None:
             tasks.create_task(registry.follow(registry_changed), name="follow registry")
             tasks.create_task(recipients.follow(pipeline.use_recipients), name="recipient keys")
             tasks.create_task(flush(pool, pipeline), name="flush")
+            tasks.create_task(second_chance.follow(), name="second chances")
 
 
 async def flush(pool: Pool, pipeline: Pipeline) -> NoReturn:

@@ -78,6 +78,11 @@ class IngestSettings(DatabaseSettings):
     )
     metrics: MetricsSettings = MetricsSettings()
 
+    def connection_of(self, tenant: str) -> str:
+        """Return the name of a connection that serves a council; the first if none does."""
+        serving = (broker.name for broker in self.broker if broker.tenant in ("+", tenant))
+        return next(serving, self.broker[0].name)
+
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         """Say what does not fit together."""
         yield from DatabaseSettings.contradictions(self)

@@ -174,6 +174,7 @@ class Store:
             conn,
             [*outcome.quarantined, *(contradicting_reading(found) for found in contradictions)],
         )
+        await quarantine.settle(conn, outcome.verdicts)
         return Stored(refused, contradictions, described)
 
     def _new_epoch(self, accepted: AcceptedAnnouncement) -> epochs.NewEpoch:

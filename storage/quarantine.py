@@ -4,19 +4,34 @@ Which refusals are kept is `device_protocol.errors.QUARANTINED`; nothing here de
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from storage.database import Connection, query
+from device_protocol.errors import (
+    QUARANTINED,
+    DuplicateError,
+    EpochClosedError,
+    RevokedError,
+    SignerTimeError,
+)
+from storage.database import Connection, connect, query
 
 Reported: TypeAlias = float | bool | str
 """A result as a gateway reported it."""
 
+ASKED: Final = "kerbstone_quarantine"
+"""The channel on which ingest hears that rows are to be tried again."""
+
 _HOUR_SECONDS: Final = 3600
+_BEFORE_REPETITION: Final = [
+    kind.reason for kind in (RevokedError, SignerTimeError, EpochClosedError)
+]
+"""Reasons found before a message is looked for among those taken (envelope, section 8)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +80,28 @@ class RefusalCount:
     n: int
     last_at: int
     last_detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedRow:
+    """A row that a person wants tried again: a whole message, or a reading. tries: before this."""
+
+    id: int
+    tries: int
+    tenant: str
+    device: str
+    topic: str
+    message: bytes | None
+    reading: HeldReading | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a row that was tried again; reason: "" where it is stored."""
+
+    id: int
+    reason: str = ""
+    detail: str = ""
 
 
 async def insert_quarantine(conn: Connection, rows: Sequence[QuarantineRow]) -> None:
@@ -119,6 +156,105 @@ async def held_readings(conn: Connection, device: str, reason: str) -> list[Held
             quality,
         ) in await cursor.fetchall()
     ]
+
+
+async def asked(dsn: str, *, application_name: str) -> AsyncGenerator[None, None]:
+    """Yield at once, then whenever rows were asked for.
+
+    Never ends by itself.
+
+    Raises:
+        psycopg.OperationalError: the server cannot be reached, or was lost.
+    """
+    conn = await connect(dsn, autocommit=True, application_name=application_name)
+    async with conn:
+        await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(ASKED)))
+        yield
+        async for _ in conn.notifies():
+            yield
+
+
+async def announce_asked(conn: Connection) -> None:
+    """Tell ingest at commit that there are rows to try again."""
+    await conn.execute("SELECT pg_notify(%s, '')", (ASKED,))
+
+
+async def asked_devices(conn: Connection) -> list[str]:
+    """Return the gateways of which something is asked for."""
+    cursor = await conn.execute("SELECT DISTINCT device FROM quarantine WHERE state = 'asked'")
+    return [device for (device,) in await cursor.fetchall()]
+
+
+async def asked_rows(
+    conn: Connection, devices: Sequence[str], *, limit: int, under_way: Iterable[int] = ()
+) -> list[AskedRow]:
+    """Return a portion of what is asked for of these gateways, but not those `under_way`."""
+    cursor = await conn.execute(
+        query("asked_quarantine"),
+        {"devices": list(devices), "limit": limit, "under_way": list(under_way)},
+    )
+    return [
+        AskedRow(
+            id=row_id,
+            tries=tries,
+            tenant=tenant,
+            device=device,
+            topic=topic,
+            message=message,
+            reading=None
+            if message is not None or name is None or time is None or result is None
+            else HeldReading(
+                id=row_id,
+                topic=topic,
+                received_at=received_at,
+                senml_name=name,
+                phenomenon_time=time,
+                result=result,
+                unit=unit or "",
+                quality=quality,
+            ),
+        )
+        for (
+            row_id,
+            tries,
+            tenant,
+            device,
+            topic,
+            message,
+            received_at,
+            name,
+            time,
+            result,
+            unit,
+            quality,
+        ) in await cursor.fetchall()
+    ]
+
+
+async def still_asked(conn: Connection, ids: Sequence[int]) -> set[tuple[int, int]]:
+    """Return which of these rows have no verdict yet, each with how often it was tried."""
+    cursor = await conn.execute(
+        "SELECT id, tries FROM quarantine WHERE id = ANY (%s::bigint[]) AND state = 'asked'",
+        (list(ids),),
+    )
+    return set(await cursor.fetchall())
+
+
+async def settle(conn: Connection, verdicts: Sequence[Verdict]) -> None:
+    """Note what became of rows that were tried again, in the transaction that stored them."""
+    if not verdicts:
+        return
+    await conn.execute(
+        query("settle_quarantine"),
+        {
+            "ids": [verdict.id for verdict in verdicts],
+            "reasons": [verdict.reason for verdict in verdicts],
+            "details": [storable_text(verdict.detail) for verdict in verdicts],
+            "kept": sorted(QUARANTINED),
+            "duplicate": DuplicateError.reason,
+            "before_repetition": _BEFORE_REPETITION,
+        },
+    )
 
 
 async def mark_retried(conn: Connection, ids: Sequence[int]) -> None:
