@@ -33,8 +33,10 @@ from device_protocol.receiver import Channel as KnownChannel
 from device_protocol.receiver import (
     OpenedMessage,
     Policy,
+    UnverifiedMessage,
+    accept_data,
+    decrypt_data,
     open_announcement,
-    open_data,
 )
 from device_protocol.senml import CONTENT_FORMAT_SENML_CBOR, Record, decode_cbor
 from device_protocol.topics import Kind, Topic
@@ -139,8 +141,19 @@ class Admission:
         self._verdicts: list[Verdict] = []
         self._expire_parked()
 
-    def take(self, delivery: Delivery) -> None:
-        """Decide about one message."""
+    def decrypt(self, delivery: Delivery) -> UnverifiedMessage | None:
+        """Return a message D whose signature is all that is to be checked before `take`.
+
+        None: `take` alone says what is the matter with it, or it is of another kind.
+        """
+        try:
+            topic = topics.parse(delivery.topic)
+            return self._decrypt(topic, delivery) if topic.kind is Kind.DATA else None
+        except RejectionError:
+            return None
+
+    def take(self, delivery: Delivery, verified: UnverifiedMessage | None = None) -> None:
+        """Decide about one message; `verified` as of `decrypt`, if its signature holds."""
         self.taken += 1
         try:
             topic = topics.parse(delivery.topic)
@@ -149,7 +162,7 @@ class Admission:
             return
         try:
             if topic.kind is Kind.DATA:
-                self._take_data(topic, delivery)
+                self._take_data(topic, delivery, verified)
             elif topic.kind is Kind.ANNOUNCEMENT:
                 self._take_announcement(topic, delivery)
             else:
@@ -221,19 +234,27 @@ class Admission:
 
     # Data (message D)
 
-    def _take_data(self, topic: Topic, delivery: Delivery) -> None:
-        key = (topic.tenant, topic.device, topic.group)
-        known = self._drafts.channel(key)
-        opened = open_data(
+    def _decrypt(self, topic: Topic, delivery: Delivery) -> UnverifiedMessage:
+        known = self._drafts.channel((topic.tenant, topic.device, topic.group))
+        return decrypt_data(
             topic,
             delivery.message,
             retained=delivery.retained,
             devices=self._snapshot.devices,
             epochs=known.epochs,
-            windows=known.windows,
             policy=self._policy,
             now=delivery.received_at,
         )
+
+    def _take_data(
+        self, topic: Topic, delivery: Delivery, verified: UnverifiedMessage | None
+    ) -> None:
+        key = (topic.tenant, topic.device, topic.group)
+        if verified is None:
+            verified = self._decrypt(topic, delivery)
+            verified.verify()
+        windows = self._drafts.channel(key).windows
+        opened = accept_data(verified, windows=windows, policy=self._policy)
         if self._must_wait(topic, opened):
             self._deferred.append(delivery)
             return

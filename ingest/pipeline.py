@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from time import monotonic
 from typing import Final, NoReturn
 
 from device_protocol.errors import NotRecipientError
@@ -26,8 +27,10 @@ from ingest.report import RefusalCounts, report, report_contradictions
 from ingest.snapshot import DeviceKey
 from ingest.state import ReceiverState
 from ingest.store import Store, Stored
+from ingest.verification import Verifier
 
-_SLICE: Final = 5  # messages admitted before other tasks get their turn
+_SLICE: Final = 16  # messages whose signatures are checked together
+_TURN_SECONDS: Final = 0.002  # so long others wait: the database's answers, the brokers' messages
 _EXPIRY_SECONDS: Final = 1.0
 _HOUSEKEEPING_SECONDS: Final = 30
 _MOST_NOT_FOR_US: Final = 1000
@@ -48,6 +51,7 @@ class Pipeline:
         store: Store,
         state: ReceiverState,
         rules: Rules,
+        verifier: Verifier,
         batch_max_messages: int,
         batch_max_wait_seconds: float,
         ask_for_recipients: Callable[[], None],
@@ -58,12 +62,14 @@ class Pipeline:
         self._store = store
         self._state = state
         self._rules = rules
+        self._verifier = verifier
         self._max_messages = batch_max_messages
         self._max_wait_seconds = batch_max_wait_seconds
         self._ask_for_recipients = ask_for_recipients
         self._not_for_us: dict[str, Delivery] = {}
         self._handover: asyncio.Queue[Outcome] = asyncio.Queue(1)  # full: admission waits
         self._kept_house_at = 0
+        self._turn_began = monotonic()
         self.newest = NewestObservations()
         self.counts = RefusalCounts()
         self.last_heard: dict[int, int] = {}
@@ -126,9 +132,15 @@ class Pipeline:
         return admission.outcome()
 
     async def _admit_slice(self, admission: Admission, deliveries: Sequence[Delivery]) -> None:
-        for delivery in deliveries:
-            admission.take(delivery)
-        await asyncio.sleep(0)  # the database's answers and the brokers' messages come in between
+        """Admit these in their order; others get their turn in between."""
+        decrypted = [admission.decrypt(delivery) for delivery in deliveries]
+        unverified = [found for found in decrypted if found is not None]
+        holds = iter(self._verifier.holds(unverified))
+        for delivery, found in zip(deliveries, decrypted, strict=True):
+            admission.take(delivery, found if found is not None and next(holds) else None)
+            if monotonic() - self._turn_began >= _TURN_SECONDS:
+                await asyncio.sleep(0)
+                self._turn_began = monotonic()
 
     async def _settle(self, outcome: Outcome, stored: Stored) -> None:
         """Bring memory up to what the database has decided."""

@@ -22,6 +22,7 @@ from ingest.registry import Registry
 from ingest.second_chance import SecondChance
 from ingest.settings import IngestSettings
 from ingest.store import Store
+from ingest.verification import Verifier
 from runtime.metrics import serve_metrics
 from storage import batches, quarantine
 from storage.database import OUTAGES, Pool, open_pool
@@ -50,6 +51,7 @@ async def run(settings: IngestSettings) -> None:
             open_pool(dsn, max_size=3, application_name="kerbstone ingest")
         )
         store = await opened.enter_async_context(Store(dsn, keys))
+        verifier = opened.enter_context(Verifier())
         registry = Registry(dsn, pool)
         await registry.refresh_until_done()
         intakes = {
@@ -62,6 +64,7 @@ async def run(settings: IngestSettings) -> None:
             store=store,
             state=await store.load(rules.policy.window),
             rules=rules,
+            verifier=verifier,
             batch_max_messages=settings.batch_max_messages,
             batch_max_wait_seconds=settings.batch_max_wait_seconds,
             ask_for_recipients=recipients.ask,
