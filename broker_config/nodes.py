@@ -13,7 +13,7 @@ from dataclasses import dataclass
 REPLICAS = 3
 """Copies of every message: two of three nodes hold it before a publisher hears of it."""
 
-MIN_STORE_BYTES = 16 << 20
+MIN_STORE_BYTES = 1 << 20
 
 _SIZES = (0, 3, 5)  # an even number bears no more losses than the odd one below it
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")

@@ -32,7 +32,7 @@ MAX_UNACKNOWLEDGED = 4000
 """Messages that a reader may hold unacknowledged: its inbox, and two batches under way."""
 
 _FOUND_SECONDS = 30.0  # the nodes find one another and elect a leader
-_ANSWER_SECONDS = 2.0
+_ANSWER_SECONDS = 1.0
 _NO_SUCH_STREAM = 10059
 _NOT_YET = frozenset({10008, 10023, 503})  # no leader, too few peers, or a restart under way
 _NANOSECONDS = 1_000_000_000
