@@ -7,10 +7,14 @@ themselves live in `tests/`.
 
 import argparse
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 
 from command_line.testing.lanes import run_parts
 from command_line.testing.parts import ALL, PARTS, Part, expand
 from command_line.testing.provision import Missing, provision
+
+_CHAOS_SEED = 1  # a whole run is to be the same run again
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +32,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="ARG",
         help="handed on to pytest; repeatable",
     )
+    chaos = parser.add_argument_group("of the part chaos")
+    chaos.add_argument("--minutes", type=float, metavar="N", help="how long (default 1)")
+    chaos.add_argument(
+        "--seed",
+        type=int,
+        metavar="S",
+        help="of the faults; the same again for the same (default 1)",
+    )
+    chaos.add_argument("--workers", type=int, metavar="N", help="of ingest (default 1)")
+    chaos.add_argument("--broker", choices=["mosquitto", "nats"], help="default mosquitto")
+    chaos.add_argument("--edition", choices=["plain", "timescaledb"], help="default plain")
     parser.epilog = (
         "KERBSTONE_TEST_DATABASE=URL runs the database tests against a server of your own. "
         "With CI=true, anything that cannot be run is a failure."
@@ -44,10 +59,35 @@ def run(arguments: argparse.Namespace) -> int:
             f"there are {', '.join([*PARTS, *ALL])}"
         )
         return 2
+    parts = [_as_told(part, arguments) for part in parts]
     missing = provision({need for part in parts for need in part.needs})
     lacking = {part.name: missing[need] for part in parts for need in part.needs if need in missing}
     failed = run_parts([part for part in parts if part.name not in lacking], arguments.pytest)
     return _conclude(failed, [(part, lacking[part.name]) for part in parts if part.name in lacking])
+
+
+def _as_told(part: Part, arguments: argparse.Namespace) -> Part:
+    """Return the part chaos with its options, any other as it is."""
+    if part.name != "chaos":
+        return part
+    words = tuple(_chaos_words(arguments))
+    steps = tuple(replace(step, words=(*step.words, *words)) for step in part.steps)
+    needs = {"embedded_timescaledb"} if arguments.edition == "timescaledb" else set()
+    return replace(part, steps=steps, needs=part.needs | needs)
+
+
+def _chaos_words(arguments: argparse.Namespace) -> Iterator[str]:
+    chosen = {
+        "--minutes": arguments.minutes,
+        "--seed": _CHAOS_SEED if arguments.seed is None else arguments.seed,
+        "--workers": arguments.workers,
+        "--broker": arguments.broker,
+        "--edition": arguments.edition,
+    }
+    for option, value in chosen.items():
+        if value is not None:
+            yield option
+            yield str(value)
 
 
 def _conclude(failed: list[str], not_run: list[tuple[Part, Missing]]) -> int:

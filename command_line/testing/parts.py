@@ -91,6 +91,11 @@ PARTS: Final[dict[str, Part]] = {
             frozenset({"gateway_computer"}),
         ),
         Part(
+            "chaos",
+            (Step("faults, and the accounts of every reading", ("-m", "tests.chaos")),),
+            frozenset({"mosquitto", "embedded_database", "fake_clock"}),
+        ),
+        Part(
             "browser",
             (_pytest("dashboard in Chromium", "tests/browser"),),
             _DATABASES | {"chromium"},

@@ -64,6 +64,11 @@ def find_chromium() -> str | None:
     return next(filter(None, map(shutil.which, CHROMIUM_COMMANDS)), None)
 
 
+def find_faketime() -> Path | None:
+    """Return the library that sets the clock of a process that is started with it."""
+    return next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+
+
 def _progress(line: str) -> None:
     say(f"  {line}")
 
@@ -139,6 +144,13 @@ def _packet_capture() -> Missing | None:
     return None
 
 
+def _fake_clock() -> Missing | None:
+    """Get the library that gives one process a clock of its own."""
+    if find_faketime() is not None or _install("libfaketime", "libfaketime"):
+        return None
+    return Missing("no libfaketime", "sudo apt install libfaketime")
+
+
 def _gateway_computer() -> Missing | None:
     """Get what a computer to install gateways on is made of: Debian's Python, root's rights."""
     system_python = Path("/usr/bin/python3")
@@ -181,4 +193,5 @@ _PROVIDERS: Final[dict[str, Callable[[], Missing | None]]] = {
     "strace": lambda: _programs({"strace": ("strace",)}),
     "packet_capture": _packet_capture,
     "gateway_computer": _gateway_computer,
+    "fake_clock": _fake_clock,
 }
