@@ -1,4 +1,4 @@
-"""`kerbstone bench ingest|edge|storm|offline|enrol|epoch`: measure, print, keep the result."""
+"""`kerbstone bench …`: measure, print, keep the result; and draw a picture of one."""
 
 import argparse
 import asyncio
@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from broker_config.embedded import BrokerError
+from command_line.process import USAGE_ERROR
 from command_line.progress import say
 from storage.programs import EmbeddedDatabaseError
 
 RESULTS: Final = Path(__file__).parents[1] / "bench" / "results"
+PICTURE: Final = Path(__file__).parents[1] / "docs" / "images" / "performance.svg"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +72,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     enrol = actions.add_parser("enrol", help="gateways that enrol and send a first reading")
     enrol.add_argument("--gateways", type=int, default=500, help="how many (default 500)")
     epoch = actions.add_parser("epoch", help="bytes and time of an announcement, by suite")
+    picture = actions.add_parser("picture", help="draw what `bench ingest` measured, SVG")
+    picture.add_argument(
+        "--result", type=Path, metavar="FILE", help="of bench/results (default: the newest)"
+    )
+    picture.add_argument(
+        "--to", type=Path, default=PICTURE, metavar="FILE", help="default: the one in the docs"
+    )
     for action in (ingest, edge, offline, enrol):
         action.add_argument(
             "--broker", choices=["mosquitto", "nats"], default="", help="default: the best here"
@@ -81,6 +90,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure; 1 when the measurement is void."""
+    if arguments.action == "picture":
+        return _picture(arguments)
     # Here and below, not above: each needs the code of what it measures.
     from bench.errors import BenchError  # noqa: PLC0415
     from command_line.demo.session import DemoError  # noqa: PLC0415
@@ -105,6 +116,23 @@ def run(arguments: argparse.Namespace) -> int:
         path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         say(f"Kept in {path}")
     print(json.dumps(result, indent=2) if arguments.json else "\n".join(_lines(result)))
+    return 0
+
+
+def _picture(arguments: argparse.Namespace) -> int:
+    from bench.picture import draw  # noqa: PLC0415
+
+    kept = sorted(RESULTS.glob("ingest-*.json"))
+    file = arguments.result or (kept[-1] if kept else None)
+    try:
+        if file is None:
+            raise FileNotFoundError(f"no result in {RESULTS}: run `kerbstone bench ingest` first")
+        picture = draw(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, LookupError) as error:
+        print(f"kerbstone bench: {file or ''}: no result to draw: {error!r}", file=sys.stderr)
+        return USAGE_ERROR
+    arguments.to.write_text(picture, encoding="utf-8")
+    say(f"Drawn in {arguments.to}")
     return 0
 
 
