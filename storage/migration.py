@@ -53,8 +53,10 @@ class Applied:
     sha256: bytes
 
 
-async def migrate(dsn: str, *, directory: Path = MIGRATIONS) -> list[str]:
+async def migrate(dsn: str, *, directory: Path = MIGRATIONS, until: str | None = None) -> list[str]:
     """Apply what is missing; return the names applied, in order.
+
+    until: the last to apply, by `base_name`; None for all.
 
     Safe to call from several processes at once: one works, the others wait and find it done.
 
@@ -69,6 +71,8 @@ async def migrate(dsn: str, *, directory: Path = MIGRATIONS) -> list[str]:
         await conn.execute(_RECORD)
         known = read_migrations(directory, await detect(conn))
         missing = find_missing(known, await _applied(conn))
+        if until is not None:
+            missing = [each for each in missing if base_name(each.name) <= until]
         for migration in missing:
             await _apply(conn, migration)
         return [migration.name for migration in missing]
@@ -104,6 +108,16 @@ def find_missing(known: list[Migration], applied: list[Applied]) -> list[Migrati
             f"migration {missing[0].name} sorts before {late[0]}, which is already applied"
         )
     return missing
+
+
+def base_name(name: str) -> str:
+    """Return a migration's name without the edition that it is for."""
+    return name.partition(".")[0]
+
+
+async def base_names(conn: Connection) -> list[str]:
+    """Return the base names of what a database has had, in order."""
+    return [base_name(step.name) for step in await _applied(conn)]
 
 
 async def _applied(conn: Connection) -> list[Applied]:

@@ -105,13 +105,30 @@ async def _drop_months(conn: Connection, floor: datetime) -> int:
         for month in old:
             table = sql.Identifier(partition_name(month))
             await conn.execute(sql.SQL("DROP TABLE {}").format(table))
-        await conn.execute(
-            sql.SQL(
-                "ALTER TABLE observation"
-                " ATTACH PARTITION observation_older FOR VALUES FROM (MINVALUE) TO ({})"
-            ).format(literal(floor.date()))
-        )
+        await _attach_older(conn, floor)
     else:
         old = []
     await conn.execute("DELETE FROM observation_older WHERE time < %s", (floor,))
     return len(old)
+
+
+async def move_floor(conn: Connection, floor: datetime) -> None:
+    """Let the oldest partition, on plain PostgreSQL, end at a month; before there are any others.
+
+    For a database that is restored: the months before its floor were dropped, and what came late
+    for them has a place there.
+    """
+    async with conn.transaction():
+        await lock_partitions(conn)
+        await conn.execute("ALTER TABLE observation DETACH PARTITION observation_older")
+        await _attach_older(conn, floor)
+        await conn.execute(query("raise_observation_floor"), {"floor": floor})
+
+
+async def _attach_older(conn: Connection, floor: datetime) -> None:
+    await conn.execute(
+        sql.SQL(
+            "ALTER TABLE observation"
+            " ATTACH PARTITION observation_older FOR VALUES FROM (MINVALUE) TO ({})"
+        ).format(literal(floor.date()))
+    )
