@@ -22,10 +22,12 @@ from ingest.refusals import contradicting_reading
 from ingest.retry import REASON, readmit
 from ingest.snapshot import DeviceKey, Gateway
 from ingest.state import Channel, ChannelKey, ReceiverState, Tally, is_settled
+from ingest.watch import DatabaseFailures
 from runtime.backoff import FullJitter
 from storage import batches, descriptions, epochs, quarantine
 from storage.database import OUTAGES, Connection, connect
 from storage.descriptions import Described, Describer
+from storage.optimism import Optimism
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,8 @@ class Store:
         self._conn: Connection | None = None
         self._unsettled: tuple[int, Stored] | None = None
         self._failing = False
+        self.failures = DatabaseFailures()
+        self._optimism = Optimism()
 
     async def __aenter__(self) -> Self:
         return self
@@ -131,6 +135,7 @@ class Store:
 
     async def _lost(self, error: BaseException) -> None:
         DATABASE_UP.set(0)
+        self.failures.failed(error)
         if not self._failing:
             log.warning("database away, batch waits", extra={"error": str(error).strip()})
         self._failing = True
@@ -138,6 +143,7 @@ class Store:
 
     def _answered(self) -> None:
         DATABASE_UP.set(1)
+        self.failures.answered()
         if self._failing:
             log.info("database back")
         self._failing = False
@@ -167,7 +173,7 @@ class Store:
             conn, [self._new_epoch(accepted) for accepted in outcome.announcements]
         )
         described = [await _describe(conn, accepted) for accepted in outcome.descriptions]
-        contradictions = await _store_columns(conn, outcome.columns)
+        contradictions = await _store_columns(conn, outcome.columns, self._optimism)
         await batches.insert_signed_batches(conn, outcome.signed)
         await epochs.advance_epochs(conn, outcome.progress)
         await quarantine.insert_quarantine(
@@ -232,10 +238,12 @@ async def _retry_held(
     return Stored(contradictions=contradictions, retried=retried.columns)
 
 
-async def _store_columns(conn: Connection, columns: Columns) -> list[Contradiction]:
+async def _store_columns(
+    conn: Connection, columns: Columns, optimism: Optimism | None = None
+) -> list[Contradiction]:
     """Store observations and return those whose place is taken."""
     conflicts = await batches.store_observations(
-        conn, columns.observations, list(columns.extras.values())
+        conn, columns.observations, list(columns.extras.values()), optimism
     )
     return [
         columns.contradiction(conflict.datastream_id, conflict.time, conflict.stored)

@@ -1,21 +1,26 @@
 """What one batch of messages leaves behind: observations, signed batches, latest values.
 
-Observations go by binary COPY, built with NumPy, into a staging table of the connection and from
-there into `observation`, which ignores what it already holds. Everything here runs inside the
-caller's transaction, except that `latest` has its own.
+Observations go by binary COPY straight into `observation` while none of them is expected to be
+there already; else, and when that fails, into a staging table of the connection and from there
+into `observation`, which ignores what it holds. Everything here runs inside the caller's
+transaction, except that `latest` has its own.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Final, TypeAlias
+from operator import attrgetter
+from typing import Final, LiteralString, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
 
+from storage import binary_copy
 from storage.database import Connection, query
+from storage.optimism import Optimism
 from storage.partitions import ensure_months
 from storage.quarantine import Reported
 
@@ -24,21 +29,19 @@ LATEST_CHANNEL: Final = "kerbstone"
 Result: TypeAlias = bool | str | None
 """A result that is not a number; None where the value says it all."""
 
-_COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
-_COPY_TRAILER: Final = b"\xff\xff"
-_POSTGRES_EPOCH_MICROSECONDS: Final = 946_684_800_000_000  # 2000-01-01 in Unix microseconds
-_ROW: Final = np.dtype(
-    [
-        ("fields", ">i2"),
-        ("id_bytes", ">i4"),
-        ("id", ">i4"),
-        ("time_bytes", ">i4"),
-        ("time", ">i8"),
-        ("value_bytes", ">i4"),
-        ("value", ">f8"),
-    ]
+_SECOND: Final = 1_000_000  # in microseconds
+_SIGNED_FIELDS: Final = attrgetter(
+    "epoch_id",
+    "seq",
+    "message_hash",
+    "gateway_id",
+    "signer_kid",
+    "content_format",
+    "signed",
+    "readings",
+    "first_time",
+    "last_time",
 )
-_NULL_ROW: Final = np.dtype(_ROW.descr[:-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,30 +128,78 @@ async def make_room(conn: Connection, observations: Observations) -> None:
 
 
 async def store_observations(
-    conn: Connection, observations: Observations, extras: Sequence[Extra]
+    conn: Connection,
+    observations: Observations,
+    extras: Sequence[Extra],
+    optimism: Optimism | None = None,
 ) -> list[Conflict]:
     """Store observations and log their hours for the rollups; return those that contradict.
 
-    Exact repetitions are ignored. Of a contradiction the stored result stays. Needs `prepare`.
+    Exact repetitions are ignored. Of a contradiction the stored result stays. `optimism` decides
+    whether to try them straight, and learns what came of it; without it they are staged. Needs
+    `prepare`.
     """
     if not len(observations):
         return []
-    async with conn.cursor() as cursor:
-        async with cursor.copy(query("copy_staging")) as copy:
-            await copy.write(copy_payload(observations))
-        await cursor.execute(
-            query("store_staged"),
-            {
-                "datastream_ids": [extra.datastream_id for extra in extras],
-                "times": [_datetime(extra.time) for extra in extras],
-                "qualities": [extra.quality for extra in extras],
-                "results": [_json(extra.result) for extra in extras],
-            },
-        )
-        inserted = await cursor.fetchone()
-    if inserted == (len(observations),):
+    if optimism is not None and optimism.justified():
+        if await _store_straight(conn, observations, extras):
+            return []
+        optimism.failed(len(observations))
+    inserted = await _store_staged(conn, observations, extras)
+    if optimism is not None:
+        optimism.staged(len(observations), repetitions=inserted < len(observations))
+    if inserted == len(observations):
         return []
     return await _conflicts(conn, observations, extras)
+
+
+async def _store_straight(
+    conn: Connection, observations: Observations, extras: Sequence[Extra]
+) -> bool:
+    """Store observations none of which is there yet; else undo it all and return False.
+
+    Where another transaction is about to store one of them, this waits for its end. Keys come
+    sorted, so that two such writers rarely wait for each other; when they do, the server ends one
+    with an error that counts among the outages.
+    """
+    ids, times = observations.datastream_ids, observations.times
+    try:
+        async with conn.transaction():  # inside the caller's: a savepoint
+            await _copy(conn, query("copy_observations"), copy_payload(observations))
+            if extras:
+                await _copy(conn, query("copy_extras"), binary_copy.extras(map(_extra_row, extras)))
+    except UniqueViolation:
+        return False
+    await _copy(conn, query("copy_rollup_log"), binary_copy.touched_hours(ids, times))
+    return True
+
+
+async def _store_staged(
+    conn: Connection, observations: Observations, extras: Sequence[Extra]
+) -> int:
+    """Store those observations that are not there yet; return how many."""
+    await _copy(conn, query("copy_staging"), copy_payload(observations))
+    cursor = await conn.execute(
+        query("store_staged"),
+        {
+            "datastream_ids": [extra.datastream_id for extra in extras],
+            "times": [_datetime(extra.time) for extra in extras],
+            "qualities": [extra.quality for extra in extras],
+            "results": [_json(extra.result) for extra in extras],
+        },
+    )
+    [(inserted,)] = await cursor.fetchall()
+    return int(inserted)
+
+
+async def _copy(conn: Connection, statement: LiteralString, payload: bytes) -> None:
+    async with conn.cursor() as cursor, cursor.copy(statement) as copy:
+        await copy.write(payload)
+
+
+def _extra_row(extra: Extra) -> binary_copy.ExtraRow:
+    result = None if extra.result is None else json.dumps(extra.result)
+    return extra.datastream_id, extra.time, extra.quality, result
 
 
 async def _conflicts(
@@ -176,52 +227,16 @@ async def _conflicts(
 
 def copy_payload(observations: Observations) -> bytes:
     """Return observations as a binary COPY of (datastream_id, time, value); NaN becomes null."""
-    null = np.isnan(observations.values)
-    numeric = _rows(observations, ~null, _ROW)
-    numeric["value_bytes"] = 8
-    numeric["value"] = observations.values[~null]
-    absent = _rows(observations, null, _NULL_ROW)
-    absent["value_bytes"] = -1
-    return b"".join((_COPY_HEADER, numeric.tobytes(), absent.tobytes(), _COPY_TRAILER))
-
-
-def _rows(
-    observations: Observations, which: npt.NDArray[np.bool_], row: np.dtype[np.void]
-) -> npt.NDArray[np.void]:
-    rows = np.empty(int(which.sum()), row)
-    rows["fields"] = 3
-    rows["id_bytes"] = 4
-    rows["id"] = observations.datastream_ids[which]
-    rows["time_bytes"] = 8
-    rows["time"] = observations.times[which] - _POSTGRES_EPOCH_MICROSECONDS
-    return rows
+    return binary_copy.observations(
+        observations.datastream_ids, observations.times, observations.values
+    )
 
 
 async def insert_signed_batches(conn: Connection, batches: Sequence[SignedBatch]) -> None:
     """Keep the signed part of messages: evidence, and the replay window of their epochs."""
-    if not batches:
-        return
-    async with conn.cursor() as cursor, cursor.copy(query("copy_signed_batch")) as copy:
-        copy.set_types(
-            ["bytea", "int8", "bytea", "int4", "bytea", "int4", "bytea", "int4"]
-            + ["timestamptz"] * 3
-        )
-        for batch in batches:
-            await copy.write_row(
-                (
-                    batch.epoch_id,
-                    batch.seq,
-                    batch.message_hash,
-                    batch.gateway_id,
-                    batch.signer_kid,
-                    batch.content_format,
-                    batch.signed,
-                    batch.readings,
-                    None if batch.first_time is None else _datetime(batch.first_time),
-                    None if batch.last_time is None else _datetime(batch.last_time),
-                    datetime.fromtimestamp(batch.received_at, UTC),
-                )
-            )
+    if batches:
+        rows = ((*_SIGNED_FIELDS(batch), batch.received_at * _SECOND) for batch in batches)
+        await _copy(conn, query("copy_signed_batch"), binary_copy.signed_batches(rows))
 
 
 async def transaction_id(conn: Connection) -> int:

@@ -1,0 +1,1 @@
+COPY observation (datastream_id, time, value) FROM STDIN (FORMAT binary)

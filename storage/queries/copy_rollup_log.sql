@@ -1,0 +1,1 @@
+COPY rollup_log (bucket, datastream_id) FROM STDIN (FORMAT binary)
