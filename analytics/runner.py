@@ -13,6 +13,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from analytics.condition import Measure
 from analytics.settings import AnalyticsSettings
 from runtime.backoff import FullJitter
 from runtime.metrics import serve_metrics
@@ -70,13 +71,16 @@ async def _keep_store(settings: AnalyticsSettings, backoff: FullJitter) -> None:
         settings.database, autocommit=True, application_name="kerbstone analytics"
     ) as conn:
         housekeeping_due = 0.0
+        measure = Measure()
         while True:
+            await measure.when_due(conn)  # before the work: while that lasts, its backlog shows
             await _refresh(conn)  # first: housekeeping may fail for as long as a reader blocks it
             if time.monotonic() >= housekeeping_due:
                 await _keep_house(conn, settings)
                 housekeeping_due = time.monotonic() + HOUSEKEEPING_SECONDS
             backoff.reset()
             OUTAGE.set(0)
+            await measure.beat(conn)
             await asyncio.sleep(settings.refresh_seconds)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 
+from api.centre_board import ProcessRow, process_rows, quarantine_text, store_faults
 from api.state import Service, service
 from api.templating import page
 from api.times import (
@@ -21,6 +22,8 @@ from api.times import (
     time_text,
 )
 from api.words import HARMLESS_REASONS, reason_text
+from storage.condition import store_condition
+from storage.heartbeat import heartbeats
 from storage.overview import bounded_read
 from storage.status_board import (
     GAP_DAYS,
@@ -76,6 +79,14 @@ class GatewayRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CentreRow:
+    """A process of the centre, with when it was last heard."""
+
+    process: ProcessRow
+    heard: Moment
+
+
+@dataclass(frozen=True, slots=True)
 class GapRow:
     """Messages missing in one epoch."""
 
@@ -120,11 +131,17 @@ async def status(*, centre: Annotated[Service, Depends(service)]) -> Response:
         refusals = await refusals_by_reason(conn)
         kept = await recently_quarantined(conn)
         conflicts = await open_conflicts(conn)
+        heard = await heartbeats(conn)
+        store = await store_condition(conn)
     now = datetime.now(UTC)
+    processes = process_rows(heard, now)
     rows = [gateway_row(state, now) for state in states]
     counts = [_refusal_row(one, now) for one in refusals]
     context = {
         "active": "status",
+        "processes": [CentreRow(one, moment(one.heard_at, now)) for one in processes],
+        "faults": [fault for one in processes for fault in one.faults] + store_faults(store),
+        "quarantine_held": quarantine_text(store),
         "gateways": rows,
         "summary": summary(rows),
         "gaps": [

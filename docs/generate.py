@@ -60,7 +60,7 @@ TOML_EXAMPLE: Final = re.compile(r"^```toml\n(.*?)^```$", re.DOTALL | re.MULTILI
 METRIC_MODULES: Final[Mapping[str, Sequence[str]]] = {
     "ingest": ("ingest.metrics",),
     "api": ("api.metrics", "api.live"),
-    "analytics": ("analytics.runner",),
+    "analytics": ("analytics.runner", "analytics.condition"),
     "enrolment": ("enrolment.metrics",),
 }
 """Where each central process makes its metrics; the agent's are made when they are asked for."""

@@ -27,6 +27,19 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def size_bytes(self) -> int:
+        """What all waiting messages take."""
+        return self._bytes
+
+    @property
+    def oldest(self) -> int | None:
+        """When the oldest delivery was received, Unix seconds; safe to ask on any thread."""
+        try:
+            return self._waiting[0].received_at
+        except IndexError:
+            return None
+
     def put(self, delivery: Delivery) -> None:
         """Take in a delivery, whatever the limits."""
         self._waiting.append(delivery)

@@ -76,6 +76,11 @@ class Intake:
         """The name of this connection in deliveries, logs and metrics."""
         return self._settings.name
 
+    @property
+    def outgoing(self) -> int:
+        """How many messages wait to be sent."""
+        return len(self._outgoing)
+
     def acknowledge(self, supersedes: Hashable, topic: str, message: bytes) -> None:
         """Send a message A as soon as may be; it replaces an unsent one of the same key."""
         self._publish(("acknowledgement", supersedes), Publication(topic, message))

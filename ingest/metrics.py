@@ -31,6 +31,26 @@ MISSING_MESSAGES = Gauge(
 DATABASE_UP = Gauge("ingest_database_up", "1 while the database answers the store")
 BROKER_UP = Gauge("ingest_broker_connected", "1 while connected and subscribed", ["connection"])
 PAUSES = Counter("ingest_pauses_total", "Times reading paused for a full inbox", ["connection"])
+INBOX_BYTES = Gauge("ingest_inbox_bytes", "Bytes of messages received and not yet admitted")
+INBOX_PAUSED = Gauge(
+    "ingest_inbox_full", "1 while nothing is read from the brokers because the inbox is full"
+)
+OLDEST_AGE = Gauge(
+    "ingest_oldest_message_age_seconds",
+    "How long the oldest message has waited to be stored, 0 if none waits",
+)
+BATCHES_UNDER_WAY = Gauge("ingest_batches_under_way", "Batches admitted and not yet committed")
+LAST_COMMIT = Gauge("ingest_last_commit_timestamp_seconds", "When the last batch was committed")
+DATABASE_FAILURES = Counter(
+    "ingest_database_failures_total", "Attempts to store that the database failed", ["reason"]
+)
+DATABASE_FAILING = Gauge(
+    "ingest_database_failing", "1 while the database fails the store for this reason", ["reason"]
+)
+OUTGOING = Gauge(
+    "ingest_outgoing_messages", "Messages A, R and C that a connection has yet to send", ["connection"]
+)
+WORKER = Gauge("ingest_worker_info", "1, which part of ingest this is", ["share", "worker"])
 UNREADABLE = Counter(
     "ingest_unreadable_topics_total", "Messages dropped because their topic is not UTF-8"
 )

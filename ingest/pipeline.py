@@ -27,6 +27,7 @@ from ingest.report import RefusalCounts, report, report_contradictions
 from ingest.snapshot import DeviceKey
 from ingest.state import ReceiverState
 from ingest.store import Store, Stored
+from ingest.watch import Progress
 from ingest.verification import Verifier
 
 _SLICE: Final = 16  # messages whose signatures are checked together
@@ -39,7 +40,7 @@ _MOST_NOT_FOR_US: Final = 1000
 class Pipeline:
     """Admits, stores, and lets acknowledgements go.
 
-    newest, counts, last_heard: what gathers for the next flush.
+    newest, counts, last_heard: what gathers for the next flush. progress: what is under way.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Pipeline:
         self._handover: asyncio.Queue[Outcome] = asyncio.Queue(1)  # full: admission waits
         self._kept_house_at = 0
         self._turn_began = monotonic()
+        self.progress = Progress()
         self.newest = NewestObservations()
         self.counts = RefusalCounts()
         self.last_heard: dict[int, int] = {}
@@ -80,6 +82,7 @@ class Pipeline:
         while True:
             outcome = await self._next_batch(deferred)
             self._state.apply(outcome.channels, outcome.parking, outcome.kept)
+            self.progress.begun(outcome, int(time.time()))
             await self._handover.put(outcome)
             deferred = outcome.deferred
             if outcome.ends_batch:
@@ -90,6 +93,7 @@ class Pipeline:
         while True:
             outcome = await self._handover.get()
             stored = await self._store.write(outcome)
+            self.progress.stored()
             await self._settle(outcome, stored)
             due = [
                 answer

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, NoReturn
 
 from device_protocol import suites
@@ -22,6 +23,7 @@ from ingest.registry import Registry
 from ingest.second_chance import SecondChance
 from ingest.settings import IngestSettings
 from ingest.store import Store
+from ingest.watch import Watch
 from ingest.verification import Verifier
 from runtime.metrics import serve_metrics
 from storage import batches, quarantine
@@ -84,6 +86,12 @@ async def run(settings: IngestSettings) -> None:
             owns=lambda _: True,
             note=pipeline.newest.note,
         )
+        watch = Watch(
+            inbox,
+            pipeline.progress,
+            store.failures,
+            {name: partial(getattr, intake, "outgoing") for name, intake in intakes.items()},
+        )
 
         async with asyncio.TaskGroup() as tasks:
             for intake in intakes.values():
@@ -94,6 +102,7 @@ async def run(settings: IngestSettings) -> None:
             tasks.create_task(recipients.follow(pipeline.use_recipients), name="recipient keys")
             tasks.create_task(flush(pool, pipeline), name="flush")
             tasks.create_task(second_chance.follow(), name="second chances")
+            tasks.create_task(watch.beat(pool), name="heartbeat")
 
 
 async def flush(pool: Pool, pipeline: Pipeline) -> NoReturn:

@@ -17,8 +17,9 @@ from psycopg_pool import AsyncConnectionPool
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
 
-OUTAGES: Final = (OSError, psycopg.OperationalError)
-"""What a lost, restarting or unreachable server raises: wait, then try again."""
+OUTAGES: Final = (OSError, psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
+"""What a lost, restarting or unreachable server raises, or one that has no room, or that became
+a replica: wait, then try again."""
 
 LACKS: Final = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
 """What a database raises that was never migrated, or not since an upgrade."""
