@@ -61,8 +61,10 @@ _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND = 1_000_000
-_EARLIEST = (1 << 28) * _SECOND  # RFC 8428, section 4.5.3: smaller times are relative to now
-_LATEST = 253_402_300_800 * _SECOND  # the year 10000
+EARLIEST_MICROSECONDS = (1 << 28) * _SECOND
+"""RFC 8428, section 4.5.3: smaller times are relative to now, and refused here."""
+LATEST_MICROSECONDS = 253_402_300_800 * _SECOND
+"""The year 10000, which no time reaches."""
 _EXACT = 1 << 53  # whole numbers up to here are the same as integer and as float
 
 
@@ -253,7 +255,7 @@ def _resolve(entries: Sequence[Entry]) -> list[Record]:
             name = names[entry.get(_N, "")] = _full_name(base.name, entry.get(_N, ""))
         time = entry.get(_T, 0)
         time = base.time + (time * _SECOND if type(time) is int else _microseconds(time, "t"))
-        if not _EARLIEST <= time < _LATEST:
+        if not EARLIEST_MICROSECONDS <= time < LATEST_MICROSECONDS:
             raise ReadingTimeError("a time relative to now, or after the year 9999")
         value = entry.get(_V)
         if type(value) is not float or base.value or not isfinite(value):
@@ -333,6 +335,6 @@ def _microseconds(seconds: object, label: str) -> int:
     if type(seconds) is int:
         return seconds * _SECOND
     scaled = _finite(seconds, label) * _SECOND
-    if not -_LATEST < scaled < _LATEST:
+    if not -LATEST_MICROSECONDS < scaled < LATEST_MICROSECONDS:
         raise ReadingTimeError(f"{label} is {scaled / _SECOND} s")
     return round(scaled)

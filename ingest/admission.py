@@ -40,6 +40,7 @@ from device_protocol.receiver import (
 )
 from device_protocol.senml import CONTENT_FORMAT_SENML_CBOR, Record, decode_cbor
 from device_protocol.topics import Kind, Topic
+from ingest import packs
 from ingest.delivery import Delivery
 from ingest.descriptions import check_description
 from ingest.drafts import Drafts
@@ -290,6 +291,12 @@ class Admission:
         raise ContentFormatError(f"content format {opened.content_format} is not read here")
 
     def _take_readings(self, payload: bytes, origin: Origin, clock: int) -> Span:
+        earliest = self._rules.earliest * _MICROSECONDS
+        latest = (origin.received_at + MAX_AHEAD_SECONDS) * _MICROSECONDS
+        quality = Quality.CLOCK_UNSYNCHRONISED if clock == CLOCK_NONE else 0
+        readings = packs.read(payload, origin.gateway, earliest=earliest, latest=latest)
+        if readings is not None:
+            return self._table.take_pack(readings, origin, quality=quality)
         refused: list[RejectionError] = []
 
         def refuse(record: Record, error: RejectionError) -> None:
@@ -300,9 +307,9 @@ class Admission:
         span = self._table.take(
             decode_cbor(payload),
             origin,
-            earliest=self._rules.earliest * _MICROSECONDS,
-            latest=(origin.received_at + MAX_AHEAD_SECONDS) * _MICROSECONDS,
-            quality=Quality.CLOCK_UNSYNCHRONISED if clock == CLOCK_NONE else 0,
+            earliest=earliest,
+            latest=latest,
+            quality=quality,
             refuse=refuse,
         )
         self._count_readings(origin, refused)

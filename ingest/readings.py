@@ -23,6 +23,7 @@ from device_protocol.errors import (
 from device_protocol.reading import Quality
 from device_protocol.senml import Record
 from device_protocol.unit_table import BOOLEAN_UNIT
+from ingest.packs import Readings
 from ingest.snapshot import Gateway, Stream
 from standards_mapping.units import converter
 from storage.batches import Extra, Observations, Result
@@ -31,6 +32,7 @@ from storage.quarantine import Reported
 Refuse = Callable[[Record, RejectionError], None]
 
 _DIMENSIONLESS = "1"
+_MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +91,24 @@ class Columns:
 
 
 class ReadingTable:
-    """Collects the readings of a batch, message by message."""
+    """Collects the readings of a batch, message by message.
+
+    Times are kept as gateways write them, as seconds after a start that many readings share: so
+    all of the batch are worked out together, at its end.
+    """
 
     def __init__(self) -> None:
         self._ids: list[int] = []
-        self._times: list[int] = []
+        self._starts: list[int] = []  # Unix microseconds
+        self._started: list[int] = []  # how many readings share each start
+        self._seconds: list[float] = []
         self._values: list[float] = []
         self._origins: list[Origin] = []
         self._counts: list[int] = []
         self._extras: dict[int, tuple[int, Result]] = {}  # by row: quality, result
 
     def __len__(self) -> int:
-        return len(self._times)
+        return len(self._ids)
 
     def take(
         self,
@@ -117,62 +125,53 @@ class ReadingTable:
         earliest, latest: the allowed times, Unix microseconds. quality: flags for all of them,
         beside their own.
         """
-        start = len(self._times)
+        start = len(self._ids)
         find = origin.gateway.streams.get
-        add_id, add_time, add_value = self._ids.append, self._times.append, self._values.append
-        times, extras = self._times, self._extras
+        times: list[int] = []
         for record in records:
-            stream = find(record.name)
-            time, value = record.time_microseconds, record.value
-            if (  # the usual reading; anything else takes the slower way below
-                stream is not None
-                and type(value) is float
-                and record.unit == stream.senml_unit
-                and earliest <= time <= latest
-                and stream.minimum <= value <= stream.maximum
-            ):
-                if record.quality:
-                    extras[len(times)] = (record.quality, None)
-                add_id(stream.datastream_id)
-                add_time(time)
-                add_value(value)
-                continue
             try:
-                self._observe(record, stream, earliest, latest)
+                stream, value, result = _observe(record, find(record.name), earliest, latest)
             except RejectionError as error:
                 refuse(record, error)
-        if quality:
-            self._flag(start, quality)
-        return self._close(origin, start)
+                continue
+            if result is not None or record.quality:
+                self._extras[len(self._ids)] = (record.quality, result)
+            self._ids.append(stream.datastream_id)
+            self._values.append(value)
+            times.append(record.time_microseconds)
+        self._starts += times
+        self._started += [1] * len(times)
+        self._seconds += [0.0] * len(times)
+        self._close(origin, start, quality)
+        return Span(len(times), min(times), max(times)) if times else Span(0)
 
-    def _observe(self, record: Record, stream: Stream | None, earliest: int, latest: int) -> None:
-        if stream is None:
-            raise UnknownDatastreamError(f"{record.name!r} is no datastream of this gateway")
-        if not earliest <= record.time_microseconds <= latest:
-            raise ReadingTimeError(
-                f"time {record.time_microseconds / 1e6:.0f} s, allowed"
-                f" {earliest / 1e6:.0f} to {latest / 1e6:.0f}"
-            )
-        value, result = _observed(record, stream)
-        if result is not None or record.quality:
-            self._extras[len(self._times)] = (record.quality, result)
-        self._ids.append(stream.datastream_id)
-        self._times.append(record.time_microseconds)
-        self._values.append(value)
+    def take_pack(self, readings: Readings, origin: Origin, *, quality: int) -> Span:
+        """Add a message's readings that `packs` has found fit to be stored as they are.
 
-    def _flag(self, start: int, quality: int) -> None:
-        for row in range(start, len(self._times)):
-            before, result = self._extras.get(row, (0, None))
-            self._extras[row] = (before | quality, result)
+        quality: flags for all of them, beside their own.
+        """
+        start, count = len(self._ids), len(readings.values)
+        self._ids += readings.datastream_ids
+        self._starts.append(readings.start)
+        self._started.append(count)
+        self._seconds += readings.seconds
+        self._values += readings.values
+        for position, flags in readings.qualities.items():
+            self._extras[start + position] = (flags, None)
+        self._close(origin, start, quality)
+        return Span(count, readings.first, readings.last)
 
-    def _close(self, origin: Origin, start: int) -> Span:
-        count = len(self._times) - start
-        if not count:
-            return Span(0)
+    def _close(self, origin: Origin, start: int, quality: int) -> None:
+        """Note that all readings from this row on came in one message, flagged so."""
+        end = len(self._ids)
+        if start == end:
+            return
         self._origins.append(origin)
-        self._counts.append(count)
-        times = self._times[start:]
-        return Span(count, min(times), max(times))
+        self._counts.append(end - start)
+        if quality:
+            for row in range(start, end):
+                before, result = self._extras.get(row, (0, None))
+                self._extras[row] = (before | quality, result)
 
     def columns(self) -> tuple[Columns, list[Contradiction]]:
         """Return the batch's observations, and those that contradict an earlier one in it.
@@ -180,28 +179,39 @@ class ReadingTable:
         Of one datastream and time the reading that came first is kept; repetitions go unsaid.
         """
         ids = np.array(self._ids, np.int32)
-        times = np.array(self._times, np.int64)
+        times = self._times()
+        values = np.array(self._values, np.float64)
+        sources = np.repeat(np.arange(len(self._counts), dtype=np.int32), self._counts)
         order = np.lexsort((times, ids))  # stable: first come, first of its key
         repeated = np.zeros(len(order), np.bool_)
         repeated[1:] = (np.diff(ids[order]) == 0) & (np.diff(times[order]) == 0)
-        contradictions = self._contradictions(order, repeated) if repeated.any() else []
-        rows = order[~repeated]
-        observations = Observations(
-            ids[rows], times[rows], np.array(self._values, np.float64)[rows]
-        )
+        contradictions = []
+        rows = order
+        if repeated.any():
+            contradictions = self._contradictions(order, repeated, times, sources)
+            rows = order[~repeated]
         columns = Columns(
-            observations, self._sources()[rows], tuple(self._origins), self._kept_extras(rows)
+            Observations(ids[rows], times[rows], values[rows]),
+            sources[rows],
+            tuple(self._origins),
+            self._kept_extras(rows, times),
         )
         return columns, contradictions
 
-    def _sources(self) -> npt.NDArray[np.int32]:
-        return np.repeat(np.arange(len(self._counts), dtype=np.int32), self._counts)
+    def _times(self) -> npt.NDArray[np.int64]:
+        """Return all times in Unix microseconds, rounded as `senml` rounds them: halves to even."""
+        starts = np.repeat(np.array(self._starts, np.int64), self._started)
+        after = np.rint(np.array(self._seconds, np.float64) * _MICROSECONDS)
+        return starts + after.astype(np.int64)
 
     def _contradictions(
-        self, order: npt.NDArray[np.int64], repeated: npt.NDArray[np.bool_]
+        self,
+        order: npt.NDArray[np.int64],
+        repeated: npt.NDArray[np.bool_],
+        times: npt.NDArray[np.int64],
+        sources: npt.NDArray[np.int32],
     ) -> list[Contradiction]:
         """Return, of the repeated rows in this order, those unlike the first of their key."""
-        sources = self._sources()
         firsts = np.maximum.accumulate(np.where(repeated, 0, np.arange(len(order))))
         found = []
         for position in np.flatnonzero(repeated):
@@ -211,7 +221,7 @@ class ReadingTable:
                     Contradiction(
                         self._origins[sources[row]],
                         self._ids[row],
-                        self._times[row],
+                        int(times[row]),
                         self._reported(row),
                         self._reported(first),
                     )
@@ -222,17 +232,43 @@ class ReadingTable:
         _, result = self._extras.get(row, (0, None))
         return self._values[row] if result is None else result
 
-    def _kept_extras(self, rows: npt.NDArray[np.int64]) -> dict[tuple[int, int], Extra]:
+    def _kept_extras(
+        self, rows: npt.NDArray[np.int64], times: npt.NDArray[np.int64]
+    ) -> dict[tuple[int, int], Extra]:
         if not self._extras:
             return {}
         kept = set(rows.tolist())
-        return {
-            (self._ids[row], self._times[row]): Extra(
-                self._ids[row], self._times[row], quality, result
-            )
-            for row, (quality, result) in self._extras.items()
-            if row in kept
-        }
+        found = {}
+        for row, (quality, result) in self._extras.items():
+            if row in kept:
+                key = (self._ids[row], int(times[row]))
+                found[key] = Extra(*key, quality, result)
+        return found
+
+
+def _observe(
+    record: Record, stream: Stream | None, earliest: int, latest: int
+) -> tuple[Stream, float, Result]:
+    """Return where a reading belongs and what to store, as `_observed` does.
+
+    Raises:
+        RejectionError: it cannot be stored.
+    """
+    if stream is None:
+        raise UnknownDatastreamError(f"{record.name!r} is no datastream of this gateway")
+    if not earliest <= record.time_microseconds <= latest:
+        raise ReadingTimeError(
+            f"time {record.time_microseconds / 1e6:.0f} s, allowed"
+            f" {earliest / 1e6:.0f} to {latest / 1e6:.0f}"
+        )
+    value = record.value
+    if (  # the usual reading, whose unit needs no look at the tables
+        type(value) is float
+        and record.unit == stream.senml_unit
+        and stream.minimum <= value <= stream.maximum
+    ):
+        return stream, value, None
+    return stream, *_observed(record, stream)
 
 
 def _observed(record: Record, stream: Stream) -> tuple[float, Result]:

@@ -8,6 +8,7 @@ from typing import Self, TypeVar
 from device_protocol.keys import VerifyingKey
 from device_protocol.receiver import Device, Signer
 from device_protocol.unit_table import BOOLEAN_UNIT, senml_symbol
+from ingest.habits import Habits
 from storage.registry import GatewayRow, StreamRow
 
 T = TypeVar("T")
@@ -39,12 +40,16 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A gateway and its datastreams by SenML name (sensor URN, a colon, short name)."""
+    """A gateway and its datastreams by SenML name (sensor URN, a colon, short name).
+
+    habits: what `packs` remembers of its packs; nothing that matters beside speed.
+    """
 
     id: int
     council_id: int
     description_sha256: bytes = b""
     streams: Mapping[str, Stream] = field(default_factory=dict)
+    habits: Habits = field(default_factory=Habits, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
