@@ -39,6 +39,7 @@ class Progress:
     def __init__(self) -> None:
         self._under_way: deque[int] = deque()
         self.last_commit: float | None = None
+        LAST_COMMIT.set_to_current_time()
 
     def __len__(self) -> int:
         return len(self._under_way)
