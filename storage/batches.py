@@ -165,12 +165,12 @@ async def _store_straight(
     ids, times = observations.datastream_ids, observations.times
     try:
         async with conn.transaction():  # inside the caller's: a savepoint
-            await _copy(conn, query("copy_observations"), copy_payload(observations))
+            await copy(conn, query("copy_observations"), copy_payload(observations))
             if extras:
-                await _copy(conn, query("copy_extras"), binary_copy.extras(map(_extra_row, extras)))
+                await copy(conn, query("copy_extras"), binary_copy.extras(map(_extra_row, extras)))
     except UniqueViolation:
         return False
-    await _copy(conn, query("copy_rollup_log"), binary_copy.touched_hours(ids, times))
+    await copy(conn, query("copy_rollup_log"), binary_copy.touched_hours(ids, times))
     return True
 
 
@@ -178,7 +178,7 @@ async def _store_staged(
     conn: Connection, observations: Observations, extras: Sequence[Extra]
 ) -> int:
     """Store those observations that are not there yet; return how many."""
-    await _copy(conn, query("copy_staging"), copy_payload(observations))
+    await copy(conn, query("copy_staging"), copy_payload(observations))
     cursor = await conn.execute(
         query("store_staged"),
         {
@@ -192,9 +192,10 @@ async def _store_staged(
     return int(inserted)
 
 
-async def _copy(conn: Connection, statement: LiteralString, payload: bytes) -> None:
-    async with conn.cursor() as cursor, cursor.copy(statement) as copy:
-        await copy.write(payload)
+async def copy(conn: Connection, statement: LiteralString, payload: bytes) -> None:
+    """Send the payload of a COPY … FROM STDIN."""
+    async with conn.cursor() as cursor, cursor.copy(statement) as writer:
+        await writer.write(payload)
 
 
 def _extra_row(extra: Extra) -> binary_copy.ExtraRow:
@@ -236,7 +237,7 @@ async def insert_signed_batches(conn: Connection, batches: Sequence[SignedBatch]
     """Keep the signed part of messages: evidence, and the replay window of their epochs."""
     if batches:
         rows = ((*_SIGNED_FIELDS(batch), batch.received_at * _SECOND) for batch in batches)
-        await _copy(conn, query("copy_signed_batch"), binary_copy.signed_batches(rows))
+        await copy(conn, query("copy_signed_batch"), binary_copy.signed_batches(rows))
 
 
 async def transaction_id(conn: Connection) -> int:
