@@ -9,7 +9,6 @@ agree, or a gateway did not come back.
 import argparse
 import asyncio
 import contextlib
-import os
 import secrets
 import shutil
 import sys
@@ -261,5 +260,4 @@ def _reasons(found: Counter[str]) -> str:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONWARNINGS", "default")
     sys.exit(main())

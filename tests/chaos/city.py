@@ -286,6 +286,7 @@ def _clock_environment(run: Running) -> dict[str, str]:
         "FAKETIME_TIMESTAMP_FILE": str(run.clock_file),
         "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # with it, threads that wait for each other spin
     }
 
 

@@ -120,8 +120,9 @@ class Breaker:
         await self._mend_database()
 
     def _note(self, what: str) -> None:
+        if what not in self.revived:  # else one that never comes up would fill the screen
+            say(f"  {what}; started again")
         self.revived.append(what)
-        say(f"  {what}; started again")
 
     def _kill(self, fault: Fault) -> None:
         if fault.target in self._city.processes:
@@ -199,7 +200,7 @@ async def _tried(work: Callable[[], Awaitable[None]], *failures: type[Exception]
         except failures as error:
             if str(error) != last:
                 last = str(error)
-                say(f"  not started yet: {last.splitlines()[0]}")
+                say(f"  not started yet: {last.splitlines()[-1]}")
             await asyncio.sleep(1)
         else:
             return

@@ -102,6 +102,9 @@ class Link:
             self._server.close()
         for pair in tuple(self._pairs):
             pair.reset()
+            for writer in pair.writers:
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
 
     async def _bend(self, weather: Weather) -> None:
         self._weather = replace(weather)
