@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from api.templating import page
 from api.view import ViewError
+from storage.analysis import TooBigError
 from storage.database import OUTAGES
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,10 @@ def install(app: FastAPI, pages: Environment) -> None:
         headers = {"Retry-After": str(RETRY_SECONDS)}
         return await answer(pages, request, HTTPStatus.SERVICE_UNAVAILABLE, _UNAVAILABLE, headers)
 
+    async def too_big(request: Request, error: Exception) -> Response:
+        log.warning("question too big", extra={"path": request.url.path, "error": str(error)})
+        return await answer(pages, request, HTTPStatus.SERVICE_UNAVAILABLE, str(error), {})
+
     async def fault(request: Request, error: Exception) -> Response:
         log.error("request failed", extra={"path": request.url.path}, exc_info=error)
         return await answer(pages, request, HTTPStatus.INTERNAL_SERVER_ERROR, _FAULT, {})
@@ -68,6 +73,7 @@ def install(app: FastAPI, pages: Environment) -> None:
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(ViewError, wrong_view)
+    app.add_exception_handler(TooBigError, too_big)
     for kind in OUTAGES:
         app.add_exception_handler(kind, outage)
     app.add_exception_handler(Exception, fault)

@@ -1,0 +1,16 @@
+-- Hours of whole groups of datastreams: the sums of their hours added up. `numbers` says which group a datastream is of,
+-- by its id: looked up there instead of joined, several workers can share one pass over the hours. Where few datastreams
+-- are asked for, their key finds them. An hour of which a datastream waits to be recomputed is added up apart.
+SELECT (%(numbers)s::int[])[datastream_id] AS number, bucket, count(*) AS datastreams, sum(n)::bigint AS n,
+       sum(sum) AS sum, sum(sum2) AS sum2, min(min) AS min, max(max) AS max
+  FROM rollup_1h
+ WHERE datastream_id = ANY (%(ids)s::int[])
+   AND bucket >= %(start)s
+   AND bucket < %(end)s
+   AND bucket <> ALL (%(pending)s::timestamptz[])
+ GROUP BY 1, bucket
+ UNION ALL
+SELECT (%(numbers)s::int[])[datastream_id], bucket, count(*), sum(n)::bigint, sum(sum), sum(sum2), min(min), max(max)
+  FROM ({touched}) AS touched
+ GROUP BY 1, bucket
+ ORDER BY number, bucket
