@@ -88,15 +88,19 @@ class Region:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    @contextlib.asynccontextmanager
-    async def gateway(self, device: str = DEVICE) -> AsyncIterator[MqttGateway]:
-        """Connect a registered gateway under its own certificate."""
-        simulated = SimulatedGateway(
+    def simulated(self, device: str = DEVICE) -> SimulatedGateway:
+        """Return a registered gateway that seals with its own key."""
+        return SimulatedGateway(
             self.city.tenant_of(device),
             device,
             [public(self.recipient)],
             signer=SigningKey.from_private(read_key(self.city.gateways[device].credential.key)),
         )
+
+    @contextlib.asynccontextmanager
+    async def gateway(self, device: str = DEVICE) -> AsyncIterator[MqttGateway]:
+        """Connect a registered gateway under its own certificate."""
+        simulated = self.simulated(device)
         client = self.city.gateway_client(device)
         async with MqttGateway.connected(simulated, client) as connected:
             yield connected
