@@ -185,7 +185,11 @@ def _decode_map(
     previous = b""
     for _ in range(size):
         start = at
-        key, at = _decode(data, at, levels, floats)
+        key: object = data[at]
+        if data[at] < 24:  # noqa: PLR2004 - the commonest keys are their own encoding
+            at += 1
+        else:
+            key, at = _decode(data, at, levels, floats)
         encoded = data[start:at]
         if encoded <= previous:
             raise EncodingError("map keys are duplicate or out of order")

@@ -7,6 +7,7 @@ subscribe and to `broker_config`.
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from device_protocol.errors import TopicError, VersionError
 
@@ -47,8 +48,11 @@ class Topic:
     group: str
 
 
+@lru_cache(maxsize=4096)
 def parse(topic: str, *, prefix: str = "") -> Topic:
     """Take a topic apart, after stripping the prefix a bridge has put before it.
+
+    What was taken apart is remembered: a receiver sees few topics, each with every message.
 
     Raises:
         TopicError: not of the form in section 2, or without the prefix.

@@ -5,7 +5,6 @@ stays as it is.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from device_protocol.acknowledgement import Acknowledgement
@@ -61,7 +60,7 @@ class Drafts:
             channel.windows[epoch_id] = channel.windows[epoch_id].copy()
         channel.windows[epoch_id].add(opened.seq, opened.digest)
         tally = channel.tallies[epoch_id]
-        channel.tallies[epoch_id] = replace(tally, received=tally.received + 1)
+        channel.tallies[epoch_id] = Tally(tally.clock, tally.received + 1, tally.final_seq)
         if tally.final_seq is not None:
             channel.settle(epoch_id)
         return channel

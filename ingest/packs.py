@@ -171,7 +171,7 @@ def _span(
     start: int, seconds: Sequence[float], earliest: int, latest: int
 ) -> tuple[int, int] | None:
     """Return the first and the last time; None unless all are finite and allowed."""
-    if not all(map(isfinite, seconds)):  # with NaN among them there is no least
+    if not isfinite(sum(seconds)):  # with NaN among them there is no least
         return None
     first = start + round(min(seconds) * _SECOND)
     last = start + round(max(seconds) * _SECOND)
