@@ -27,7 +27,7 @@ from command_line.testing.provision import find_faketime
 from edge_agent.health.status import read_status
 from edge_agent.settings import AgentSettings
 from runtime.settings import load
-from tests.chaos import ledger
+from tests.chaos import ledger, replaying
 from tests.chaos.accounts import Account, account
 from tests.chaos.city import Options, Running, running
 from tests.chaos.disks import in_own_namespace, may_mount
@@ -38,6 +38,7 @@ from tests.chaos.schedule import Fault, Kind, Stage, schedule
 
 _SAY_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.5
+_REPLAY_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,8 @@ async def _campaign(
                 quiet = _now()
                 back = await _until_settled(city, 40 + 8 * arguments.minutes)
                 quiet = _now() - quiet
+                if not back:
+                    back = await _replayed(city)
                 watching.cancel()
                 saying.cancel()
             return await _judge(city, breaker, back, quiet)
@@ -165,9 +168,13 @@ def _now() -> float:
 
 async def _until_settled(city: Running, seconds: float) -> list[str]:
     """Wait until all spools are empty and all hours summarised; return what was not in time."""
-    deadline = _now() + seconds
+    deadline, since = _now() + seconds, time.time()
     while True:
-        waiting = [f"gateway {key} has {n} readings left" for key, n in _depths(city).items() if n]
+        waiting = [
+            f"gateway {key} has {n} readings left"
+            for key, n in _depths(city, since).items()
+            if n != 0
+        ]
         if not waiting and (hours := await asyncio.to_thread(ledger.rollups_wait, city.dsn)):
             waiting = [f"{hours} hours are not summarised"]
         if not waiting or _now() > deadline:
@@ -175,12 +182,27 @@ async def _until_settled(city: Running, seconds: float) -> list[str]:
         await asyncio.sleep(_POLL_SECONDS)
 
 
-def _depths(city: Running) -> dict[int, int]:
-    """Return how many readings wait in each gateway's spool, as its agent last said."""
-    found = {}
+async def _replayed(city: Running) -> list[str]:
+    """Publish again what was recorded; return what did not settle afterwards."""
+    say("Recording messages on the way")
+    recorded = await replaying.record(city)
+    if late := await _until_settled(city, _REPLAY_SECONDS):
+        return late
+    say(f"Publishing {len(recorded)} of them again")
+    await replaying.replay(city, recorded)
+    return await _until_settled(city, _REPLAY_SECONDS)
+
+
+def _depths(city: Running, since: float = 0.0) -> dict[int, int | None]:
+    """Return how many readings wait in each gateway's spool; None of who has not said so since.
+
+    since: Unix seconds.
+    """
+    found: dict[int, int | None] = {}
     for key, file in city.agent_settings.items():
         facts = read_status(load(AgentSettings, file)).facts
-        found[key] = int(facts["spool"]["readings"]) if facts else 0
+        is_fresh = facts is not None and facts["written_at"] >= since
+        found[key] = int(facts["spool"]["readings"]) if facts and is_fresh else None
     return found
 
 
@@ -209,7 +231,7 @@ async def _tell(city: Running, breaker: Breaker) -> None:
         now = ", ".join(map(str, breaker.now)) or "no fault"
         say(
             f"{time.monotonic() - begun:5.0f} s  told {told:,}  stored {stored}  "
-            f"spooled {sum(_depths(city).values()):,}  | {now}"
+            f"spooled {sum(n or 0 for n in _depths(city).values()):,}  | {now}"
         )
 
 

@@ -58,6 +58,7 @@ class Options:
 class Running:
     """A city that runs.
 
+    ingest_settings, agent_settings: their files, the latter by the gateway's number.
     processes: by name: "ingest", "analytics", "enrolment", "gateway 0". dsn: straight to the
     database. disks: by the target of a fault. spools: the file of each gateway.
     """
@@ -68,6 +69,7 @@ class Running:
     broker: EmbeddedBroker
     dsn: str
     sensors: list[Sensor]
+    ingest_settings: Path
     processes: dict[str, Supervised] = field(default_factory=dict)
     disks: dict[str, SmallDisk] = field(default_factory=dict)
     agent_settings: dict[int, Path] = field(default_factory=dict)
@@ -117,7 +119,16 @@ async def running(options: Options) -> AsyncIterator[Running]:
         broker = await provisioning.start_embedded_broker(founded, options.broker)
         stack.callback(broker.stop)
         _lead_ingest_over_a_link(founded, network, options)
-        run = Running(options, network, database, broker, database.dsn, sensors, disks=disks)
+        run = Running(
+            options,
+            network,
+            database,
+            broker,
+            database.dsn,
+            sensors,
+            founded.directory.ingest_settings,
+            disks=disks,
+        )
         stack.callback(_stop_all, run)
         await _start_processes(run, founded)
         yield run

@@ -38,14 +38,26 @@ class Pushing:
                     tasks.create_task(self._push(sensor), name=f"sensor {sensor.number}")
 
     async def _push(self, sensor: Sensor) -> None:
-        async with contextlib.AsyncExitStack() as stack:
-            line = stack.enter_context(contextlib.closing(_Line(sensor)))
+        with contextlib.closing(_Line(sensor)) as line:
             while not self.stopped.is_set():
                 due = (time.monotonic() - self._begun) * self.posts_per_second
                 if len(sensor.posts) >= due:
                     await asyncio.sleep((len(sensor.posts) + 1 - due) / self.posts_per_second)
                     continue
                 await _deliver(line, sensor, sensor.new_post(int(time.time() * 1000)))
+
+
+async def push_each(sensors: list[Sensor], posts: int) -> None:
+    """Let every sensor push so many posts more."""
+
+    async def push(sensor: Sensor) -> None:
+        with contextlib.closing(_Line(sensor)) as line:
+            for _ in range(posts):
+                await _deliver(line, sensor, sensor.new_post(int(time.time() * 1000)))
+
+    async with asyncio.TaskGroup() as tasks:
+        for sensor in sensors:
+            tasks.create_task(push(sensor), name=f"sensor {sensor.number}")
 
 
 async def _deliver(line: "_Line", sensor: Sensor, index: int) -> None:

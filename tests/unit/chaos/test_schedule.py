@@ -4,6 +4,7 @@ from itertools import combinations
 
 import pytest
 
+from command_line.testing import _CHAOS_SEED
 from tests.chaos.schedule import DECK, GATEWAY, Fault, Kind, Stage, schedule
 
 STAGE = Stage(gateways=4)
@@ -76,3 +77,8 @@ def test_a_fault_says_what_it_does() -> None:
     assert str(Fault(1, Kind.SLOW, "database", 2, 5000)) == "database network slow, 5 kB/s"
     assert str(Fault(1, Kind.CLOCK, "gateway 0", 2, -600)) == "gateway 0 clock jumps by -600 s"
     assert str(Fault(1, Kind.KILL, "broker", 2)) == "broker killed"
+
+
+def test_the_run_of_every_day_brings_every_kind_of_fault_within_its_minute() -> None:
+    faults = schedule(_CHAOS_SEED, 1, STAGE)
+    assert {(fault.target.split()[0], fault.kind) for fault in faults} == set(DECK)
