@@ -40,6 +40,9 @@ COMMANDS: Final[dict[str, Command]] = {
         "command_line.enrolment", "the certificate service: enrols gateways, holds the keys"
     ),
     "analytics": Command("command_line.analytics", "hourly rollups and housekeeping"),
+    "data": Command(
+        "command_line.data", "data at rest: export, verify, back up, restore, preview retention"
+    ),
     "database": Command("command_line.database", "migrate a database; show its edition"),
     "quarantine": Command(
         "command_line.quarantine", "look at what was kept aside; have it tried again, or give it up"

@@ -189,7 +189,8 @@ async def close_open_epochs(conn: Connection) -> int:
     """Close every epoch now; return how many were open.
 
     Run after a restore from backup and before the first message: an old snapshot of the replay
-    state would otherwise take messages a second time (envelope, section 8).
+    state would otherwise take messages a second time (envelope, section 8). They end in the past,
+    so that they are closed for an ingest, too, whose clock is behind the database's.
     """
-    cursor = await conn.execute("UPDATE epoch SET closes_at = now() WHERE closes_at > now()")
+    cursor = await conn.execute("UPDATE epoch SET closes_at = received_at WHERE closes_at > now()")
     return cursor.rowcount

@@ -81,6 +81,9 @@ async def expire(conn: Connection, before: datetime) -> Expired:
         await conn.execute(query("raise_observation_floor"), {"floor": floor})
     async with conn.transaction():
         rows = 0
+        await conn.execute(
+            "DELETE FROM changed_day WHERE day < (%s AT TIME ZONE 'UTC')::date", (floor,)
+        )
         for name in ("expire_extras", "expire_evidence", "expire_quarantine", "expire_refusals"):
             rows += (await conn.execute(query(name), {"floor": floor})).rowcount
     return Expired(tables, rows)

@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT FROM rollup_log WHERE bucket < %(today)s)
