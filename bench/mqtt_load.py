@@ -51,9 +51,14 @@ class LoadConnection:
         variable = (
             _text("MQTT") + bytes((4, _CLEAN_SESSION)) + struct.pack(">H", _KEEP_ALIVE_SECONDS)
         )
-        writer.write(_packet(_CONNECT, variable + _text(client_id)))
-        kind, body = await connection._packet()
+        try:
+            writer.write(_packet(_CONNECT, variable + _text(client_id)))
+            kind, body = await connection._packet()
+        except BaseException:
+            writer.close()
+            raise
         if kind != _CONNACK or body[1]:
+            writer.close()
             raise LoadError(f"connection of {client_id} refused: {body.hex()}")
         return connection
 

@@ -25,8 +25,12 @@ from broker_config.errors import BrokerError
 from broker_config.network import KEEPER, TOPIC_ROOT, Network
 from broker_config.nodes import REPLICAS
 
-ACK_WAIT_SECONDS = 15
-"""After so long what a reader took and did not acknowledge is delivered again, to any reader."""
+ACK_WAIT_SECONDS = 5
+"""After so long what a reader took and did not acknowledge is delivered again, to any reader.
+
+Until then the gateways of a worker that died may wait with a full window; what a slow database
+makes come twice is recognised as a duplicate, which costs little.
+"""
 
 MAX_UNACKNOWLEDGED = 4000
 """Messages that a reader may hold unacknowledged: its inbox, and two batches under way."""

@@ -12,7 +12,10 @@ from ingest.delivery import Delivery
 
 
 class Inbox:
-    """Deliveries in the order they came; max_messages and max_bytes are where pausing begins."""
+    """Deliveries in the order they came; max_messages and max_bytes are where pausing begins.
+
+    taken: how many were ever taken out, which is the position of the last of them.
+    """
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
         self._max_messages = max_messages
@@ -20,6 +23,8 @@ class Inbox:
         self._waiting: deque[Delivery] = deque()
         self._bytes = 0
         self._arrived = asyncio.Event()
+        self._put = 0
+        self.taken = 0
         self.full = asyncio.Event()
         self.room = asyncio.Event()
         self.room.set()
@@ -40,19 +45,22 @@ class Inbox:
         except IndexError:
             return None
 
-    def put(self, delivery: Delivery) -> None:
-        """Take in a delivery, whatever the limits."""
+    def put(self, delivery: Delivery) -> int:
+        """Take in a delivery, whatever the limits; return its position, counted from one."""
         self._waiting.append(delivery)
+        self._put += 1
         self._bytes += len(delivery.message)
         self._arrived.set()
         if len(self._waiting) >= self._max_messages or self._bytes >= self._max_bytes:
             self.room.clear()
             self.full.set()
+        return self._put
 
     def take(self, most: int) -> list[Delivery]:
         """Return up to `most` of the oldest deliveries, none if there are none."""
         taken = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
         self._bytes -= sum(len(delivery.message) for delivery in taken)
+        self.taken += len(taken)
         if not self._waiting:
             self._arrived.clear()
         if 2 * len(self._waiting) <= self._max_messages and 2 * self._bytes <= self._max_bytes:

@@ -86,6 +86,12 @@ class Intake:
         self._publish(("acknowledgement", supersedes), Publication(topic, message))
         ACKNOWLEDGEMENTS.inc()
 
+    def settle(self, position: int) -> None:
+        """Hear that everything up to this position of the inbox is committed or refused.
+
+        By MQTT the broker was told when it was read; a stream is told now.
+        """
+
     def greet(self) -> None:
         """Publish, retained, what this connection has not carried yet."""
         for topic, message in self._greetings(self._settings.tenant).items():
@@ -137,9 +143,10 @@ class Intake:
             certificate_file=settings.certificate_file,
             key_file=settings.key_file,
         )
+        host, port = self._address()
         return PublicationStream(
-            settings.host,
-            settings.port,
+            host,
+            port,
             identifier=settings.client_id,
             tls_context=tls,
             keepalive=settings.keepalive_seconds,
@@ -148,6 +155,10 @@ class Intake:
             may_read=self._inbox.room.is_set,
             **_session_options(settings),
         )
+
+    def _address(self) -> tuple[str, int]:
+        """Return where to connect this time."""
+        return self._settings.host, self._settings.port
 
     def _take(self, incoming: Incoming) -> None:
         try:

@@ -30,6 +30,17 @@ MISSING_MESSAGES = Gauge(
 )
 DATABASE_UP = Gauge("ingest_database_up", "1 while the database answers the store")
 BROKER_UP = Gauge("ingest_broker_connected", "1 while connected and subscribed", ["connection"])
+STREAM_UP = Gauge(
+    "ingest_stream_connected", "1 while a council's stream on a NATS cluster is read", ["connection"]
+)
+STREAM_WAITING = Gauge(
+    "ingest_stream_waiting_messages", "Messages in that stream that wait to be read", ["connection"]
+)
+CONSUMER_MISSING = Gauge(
+    "ingest_consumer_missing",
+    "1 while nothing keeps what a council's gateways publish: make its consumer at once",
+    ["connection"],
+)
 PAUSES = Counter("ingest_pauses_total", "Times reading paused for a full inbox", ["connection"])
 INBOX_BYTES = Gauge("ingest_inbox_bytes", "Bytes of messages received and not yet admitted")
 INBOX_PAUSED = Gauge(

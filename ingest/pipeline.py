@@ -68,7 +68,7 @@ class Pipeline:
         self._max_wait_seconds = batch_max_wait_seconds
         self._ask_for_recipients = ask_for_recipients
         self._not_for_us: dict[str, Delivery] = {}
-        self._handover: asyncio.Queue[Outcome] = asyncio.Queue(1)  # full: admission waits
+        self._handover: asyncio.Queue[tuple[Outcome, int]] = asyncio.Queue(1)  # full: we wait
         self._kept_house_at = 0
         self._turn_began = monotonic()
         self.progress = Progress()
@@ -83,7 +83,7 @@ class Pipeline:
             outcome = await self._next_batch(deferred)
             self._state.apply(outcome.channels, outcome.parking, outcome.kept)
             self.progress.begun(outcome, int(time.time()))
-            await self._handover.put(outcome)
+            await self._handover.put((outcome, self._inbox.taken))
             deferred = outcome.deferred
             if outcome.ends_batch:
                 await self._handover.join()
@@ -91,7 +91,7 @@ class Pipeline:
     async def store(self) -> NoReturn:
         """Write outcomes in their order; after COMMIT, and only then, answer the gateways."""
         while True:
-            outcome = await self._handover.get()
+            outcome, position = await self._handover.get()
             stored = await self._store.write(outcome)
             self.progress.stored()
             await self._settle(outcome, stored)
@@ -101,6 +101,8 @@ class Pipeline:
                 if answer.epoch_id not in stored.refused_epochs
             ]
             send_acknowledgements(due, self._intakes)
+            for intake in self._intakes.values():
+                intake.settle(position)
             self._handover.task_done()
 
     def use_recipients(self, recipients: Mapping[bytes, RecipientKey]) -> None:

@@ -6,6 +6,7 @@ what may wait a second is written.
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +18,7 @@ from ingest.admission import Rules
 from ingest.epoch_keys import EpochKeys
 from ingest.inbox import Inbox
 from ingest.intake import Intake
+from ingest.nats_intake import NatsIntake
 from ingest.pipeline import Pipeline
 from ingest.recipient_keys import RecipientKeys
 from ingest.registry import Registry
@@ -32,6 +34,7 @@ from storage.database import OUTAGES, Pool, open_pool
 log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS: Final = 1.0
+_RECEIVES: Final[Mapping[str, type[Intake]]] = {"mqtt": Intake, "jetstream": NatsIntake}
 
 
 async def run(settings: IngestSettings) -> None:
@@ -57,7 +60,8 @@ async def run(settings: IngestSettings) -> None:
         registry = Registry(dsn, pool)
         await registry.refresh_until_done()
         intakes = {
-            broker.name: Intake(broker, inbox, registry.retained) for broker in settings.broker
+            broker.name: _RECEIVES[broker.receive](broker, inbox, registry.retained)
+            for broker in settings.broker
         }
         pipeline = Pipeline(
             inbox=inbox,

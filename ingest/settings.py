@@ -12,12 +12,37 @@ from storage.settings import DatabaseSettings, KeyPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """One node of a NATS cluster."""
+
+    host: str = setting("Name of the node as in its certificate.")
+    port: int = setting("TCP port of its listener for MQTT.", minimum=1, maximum=65535)
+    native_port: int = setting(
+        "TCP port of its listener for NATS' own protocol.", minimum=1, maximum=65535
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerSettings:
-    """One connection to a broker."""
+    """One connection to a broker, or to a cluster of them."""
 
     name: str = setting("Unique name, for logs and metrics.")
-    host: str = setting("Name of the broker as in its certificate.")
-    port: int = setting("TCP port of its listener for services.", minimum=1, maximum=65535)
+    receive: Literal["mqtt", "jetstream"] = setting(
+        "How messages come: by MQTT, or out of a NATS cluster's stream.", default="mqtt"
+    )
+    node: tuple[NodeSettings, ...] = ()
+    consumer: str = setting(
+        "jetstream: the durable consumer, called as the service in the network description.",
+        default="ingest",
+        pattern=r"[a-z0-9][a-z0-9-]{0,31}",
+    )
+    host: str = setting("Name of the broker as in its certificate; not for a cluster.", default="")
+    port: int = setting(
+        "TCP port of its listener for services; not for a cluster.",
+        default=0,
+        minimum=0,
+        maximum=65535,
+    )
     mqtt_version: Literal["5", "3.1.1"] = setting("5 where the broker speaks it.", default="5")
     client_id: str = setting(
         "MQTT client id; the broker keeps the session of that name.", pattern=r".+"
@@ -37,6 +62,23 @@ class BrokerSettings:
         default=1_209_600,
         minimum=60,
     )
+
+    def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
+        """Say what of one broker and of a cluster does not go together."""
+        if self.receive == "mqtt":
+            if not (self.host and self.port):
+                yield ("host",), "give host and port of the broker"
+            if self.node:
+                yield ("node",), 'are a cluster\'s: set receive = "jetstream"'
+            return
+        if not self.node:
+            yield ("node",), "describe the nodes of the cluster in [[broker.node]]"
+        if self.host or self.port:
+            yield ("host",), "a cluster is reached at its nodes: leave host and port out"
+        if self.mqtt_version != "3.1.1":
+            yield ("mqtt_version",), 'NATS speaks "3.1.1"'
+        if self.tenant == "+":
+            yield ("tenant",), "each council has a stream of its own: name the council"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
