@@ -110,9 +110,11 @@ async def prepare(conn: Connection) -> None:
     """Make the staging table of this connection; once, before the first `store_observations`.
 
     The server is also told to notice within a minute if we vanish: until then it would keep our
-    last transaction open, and `is_committed` without an answer.
+    last transaction open, and `is_committed` without an answer. Where it can, it is to compress
+    evidence the quicker way (lz4: half the work for a sixth more bytes).
     """
     await conn.execute(query("create_staging"))
+    await conn.execute(query("compress_quickly"))
     await conn.execute("SET tcp_keepalives_idle = 30")
     await conn.execute("SET tcp_keepalives_interval = 10")
     await conn.execute("SET tcp_keepalives_count = 3")

@@ -9,9 +9,10 @@ import numpy as np
 import psycopg
 import pytest
 
-from storage import batches
-from storage.batches import Conflict, Extra, Observations, Result
+from storage import batches, epochs
+from storage.batches import Conflict, Extra, Observations, Result, SignedBatch
 from storage.database import OUTAGES, Connection, connect
+from storage.epochs import NewEpoch, Progress
 from storage.optimism import STORED_PER_DEAD, Optimism
 from storage.rollups import hourly, refresh_rollups
 from tests.integration.datastreams import add_datastream
@@ -241,3 +242,78 @@ async def test_rollups_are_exact_with_late_and_repeated_data(conn: Connection) -
         assert rollup.summary.n == 60
         assert rollup.summary.sum == sum(expected)
         assert (rollup.summary.minimum, rollup.summary.maximum) == (min(expected), max(expected))
+
+
+async def test_evidence_is_compressed_the_quicker_way_where_the_server_can(
+    conn: Connection,
+) -> None:
+    """Packs of readings are alike enough to shrink; what comes back is what was signed."""
+    [(able,)] = await rows(
+        conn,
+        "SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression'",
+    )
+    await add_datastream(conn)
+    [(gateway_id,)] = await rows(conn, "SELECT id FROM gateway")
+    assert isinstance(gateway_id, int)
+    await epochs.insert_epochs(conn, [new_epoch(gateway_id)])
+    signed = bytes(range(50)) * 80
+    await batches.insert_signed_batches(conn, [signed_batch(gateway_id, signed)])
+    assert await rows(conn, "SELECT signed, pg_column_compression(signed) FROM signed_batch") == [
+        (signed, "lz4" if able else "pglz")
+    ]
+
+
+async def test_epochs_that_advance_with_every_batch_leave_their_indexes_alone(
+    conn: Connection,
+) -> None:
+    """Heap-only updates: the page has room for them (PostgreSQL, section 65.7)."""
+    await add_datastream(conn)
+    [(gateway_id,)] = await rows(conn, "SELECT id FROM gateway")
+    assert isinstance(gateway_id, int)
+    news = [new_epoch(gateway_id, number) for number in range(1, 101)]
+    await epochs.insert_epochs(conn, news)
+    for seq in range(1, 4):
+        await epochs.advance_epochs(conn, [progress(new.epoch_id, seq) for new in news])
+    await conn.execute("SELECT pg_stat_force_next_flush()")
+    updates = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'epoch'"
+    [(updated, in_place)] = await rows(conn, updates)
+    assert updated == 300
+    assert isinstance(in_place, int)
+    assert in_place >= 200
+    assert await rows(conn, "SELECT DISTINCT highest_seq FROM epoch") == [(3,)]
+
+
+def new_epoch(gateway_id: int, counter: int = 1) -> NewEpoch:
+    return NewEpoch(
+        epoch_id=counter.to_bytes(8, "big"),
+        gateway_id=gateway_id,
+        group="main",
+        counter=counter,
+        announcement_sha256=bytes(32),
+        content_algorithm=24,
+        sealed_key=bytes(73),
+        received_at=0,
+        closes_at=9,
+        key_set_version=1,
+        previous=None,
+    )
+
+
+def progress(epoch_id: bytes, seq: int) -> Progress:
+    return Progress(epoch_id=epoch_id, highest_seq=seq, contiguous_seq=seq, received_messages=seq)
+
+
+def signed_batch(gateway_id: int, signed: bytes) -> SignedBatch:
+    return SignedBatch(
+        epoch_id=(1).to_bytes(8, "big"),
+        seq=1,
+        message_hash=bytes(8),
+        gateway_id=gateway_id,
+        signer_kid=bytes(8),
+        content_format=112,
+        signed=signed,
+        readings=0,
+        first_time=None,
+        last_time=None,
+        received_at=0,
+    )

@@ -64,6 +64,24 @@ async def test_many_writers_may_need_the_same_new_month(dsn: str) -> None:
         assert len(await times(conn)) == 8 * 12
 
 
+async def test_making_a_month_stalls_no_writer_and_no_writer_stalls_it(
+    connection: Connection, dsn: str
+) -> None:
+    """Each side has its transaction open while the other works; waiting would be an error."""
+    await ensure_partitions(connection, at(2024), at(2024))
+    await store(connection, (1, at(2024), 1.0))
+    async with await connect(dsn, autocommit=True, application_name="test") as other:
+        for conn in (connection, other):
+            await conn.execute("SET lock_timeout = '1s'")
+        async with connection.transaction():
+            await store(connection, (2, at(2024), 1.0))
+            async with other.transaction():
+                await ensure_partitions(other, at(2024, 2), at(2024, 2))
+                await store(connection, (3, at(2024), 1.0))
+            await store(other, (4, at(2024), 1.0), (4, at(2024, 2), 1.0))
+    assert len(await times(connection)) == 5
+
+
 async def test_a_known_month_costs_no_statement(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
