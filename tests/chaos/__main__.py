@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -70,6 +71,7 @@ def main() -> int:
         say(f"LEFT OUT: {kind.value}: {why}")
     root = Path(tempfile.mkdtemp(prefix="kerbstone-chaos-"))
     root.chmod(0o711)  # the database runs as another user
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         verdict = asyncio.run(_campaign(arguments, _options(arguments, root, left_out), faults))
     except KeyboardInterrupt:
@@ -158,7 +160,7 @@ async def _campaign(
                 saying.cancel()
             return await _judge(city, breaker, back, quiet)
         finally:
-            await breaker.mend_all()
+            await breaker.let_go()
             _keep_server_log(city)
 
 

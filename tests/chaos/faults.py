@@ -21,6 +21,7 @@ from tests.chaos.schedule import BROKER, DATABASE, Fault, Kind
 from tests.simulators.bent_network import Bend, Weather
 
 _LOOK_SECONDS: Final = 0.5
+_START_SECONDS: Final = 120.0
 _BENDS: Final = {
     Kind.CUT: Bend.CUT,
     Kind.DELAY: Bend.DELAYED,
@@ -119,6 +120,23 @@ class Breaker:
         await self._mend_broker()
         await self._mend_database()
 
+    async def let_go(self) -> None:
+        """Undo only what would keep something from being stopped; nothing is started again."""
+        for disk in self._city.disks.values():
+            await asyncio.to_thread(disk.free)
+        for link in self._city.network.links.values():
+            await asyncio.to_thread(link.mend)
+        for target in self._city.processes:
+            self._signal(target, signal.SIGCONT)
+        with contextlib.suppress(BrokerError):
+            _send(self._city.broker.pid, signal.SIGCONT)
+        self._continue_database()
+
+    def _continue_database(self) -> None:
+        for pid in reversed(self._paused):
+            _send(pid, signal.SIGCONT)
+        self._paused = []
+
     def _note(self, what: str) -> None:
         if what not in self.revived:  # else one that never comes up would fill the screen
             say(f"  {what}; started again")
@@ -181,9 +199,7 @@ class Breaker:
                 await asyncio.to_thread(end)
 
     async def _mend_database(self) -> None:
-        for pid in reversed(self._paused):
-            _send(pid, signal.SIGCONT)
-        self._paused = []
+        self._continue_database()
         async with self._database:
             if _has_ended(self._city.database):
                 starting = self._city.start_database
@@ -192,12 +208,19 @@ class Breaker:
 
 
 async def _tried(work: Callable[[], Awaitable[None]], *failures: type[Exception]) -> None:
-    """Do something until it succeeds: a server may find its disk full."""
-    last = ""
+    """Do something until it succeeds, as long as it may take for a disk to have room again.
+
+    Raises:
+        Exception: of `failures`, the last one.
+    """
+    last, clock = "", asyncio.get_running_loop().time
+    gives_up = clock() + _START_SECONDS
     while True:
         try:
             await work()
         except failures as error:
+            if clock() > gives_up:
+                raise
             if str(error) != last:
                 last = str(error)
                 say(f"  not started yet: {last.splitlines()[-1]}")
