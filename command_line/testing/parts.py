@@ -91,6 +91,11 @@ PARTS: Final[dict[str, Part]] = {
             frozenset({"gateway_computer"}),
         ),
         Part(
+            "disk_full",
+            (_pytest("a database without room", "tests/disk_full"),),
+            frozenset({"mosquitto", "embedded_database", "small_disks"}),
+        ),
+        Part(
             "chaos",
             (Step("faults, and the accounts of every reading", ("-m", "tests.chaos")),),
             frozenset({"mosquitto", "embedded_database", "fake_clock"}),

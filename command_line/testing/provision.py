@@ -161,10 +161,16 @@ def _gateway_computer() -> Missing | None:
     )
     if not has_environments and not _install("Debian's Python", "python3", "python3-venv"):
         return Missing("no Debian Python", "sudo apt install python3 python3-venv")
+    if (forbidden := _right_to_mount("gateway")) is not None:
+        return forbidden
+    return _programs({"systemd-analyze": ("systemd",), "shellcheck": ("shellcheck",)})
+
+
+def _right_to_mount(part: str) -> Missing | None:
     mounting = ["unshare", "--mount", "mount", "--make-rprivate", "/"]
     if subprocess.run(mounting, check=False, stderr=subprocess.DEVNULL).returncode != 0:  # noqa: S603
-        return Missing("no right to mount", "sudo ./kerbstone test gateway")
-    return _programs({"systemd-analyze": ("systemd",), "shellcheck": ("shellcheck",)})
+        return Missing("no right to mount", f"sudo ./kerbstone test {part}")
+    return None
 
 
 def _install(what: str, *packages: str) -> bool:
@@ -193,5 +199,6 @@ _PROVIDERS: Final[dict[str, Callable[[], Missing | None]]] = {
     "strace": lambda: _programs({"strace": ("strace",)}),
     "packet_capture": _packet_capture,
     "gateway_computer": _gateway_computer,
+    "small_disks": lambda: _right_to_mount("disk_full"),
     "fake_clock": _fake_clock,
 }
