@@ -28,9 +28,9 @@ from ingest.metrics import ACKNOWLEDGEMENTS, BROKER_UP, PAUSES, UNREADABLE
 from ingest.packets import Publication as Incoming
 from ingest.settings import BrokerSettings
 from ingest.stream import PublicationStream
+from ingest.subscriptions import Duties, Subscriptions
 from runtime.backoff import FullJitter
 from runtime.cancellation import stoppable
-from runtime.mqtt import failures
 from runtime.tls import client_context
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Intake:
     """One broker connection, kept up for as long as `run` runs.
 
     greetings: what is published, retained, whenever the connection is made: messages R and C of
-        a council, by topic.
+        a council, by topic. duties: what of its council is ours; None: all.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Intake:
         settings: BrokerSettings,
         inbox: Inbox,
         greetings: Callable[[str], Mapping[str, bytes]],
+        duties: Duties | None = None,
     ) -> None:
         self._settings = settings
         self._inbox = inbox
@@ -69,6 +70,7 @@ class Intake:
         self._outgoing: dict[Hashable, Publication] = {}
         self._wake = asyncio.Event()
         self._greeted: dict[str, bytes] = {}
+        self._subscriptions = Subscriptions(settings, duties)
         self._is_up = False
 
     @property
@@ -93,7 +95,11 @@ class Intake:
         """
 
     def greet(self) -> None:
-        """Publish, retained, what this connection has not carried yet."""
+        """Bring the broker up to what the registry says.
+
+        Publish, retained, what this connection has not carried yet; subscribe to new gateways.
+        """
+        self._subscriptions.changed()
         for topic, message in self._greetings(self._settings.tenant).items():
             if self._greeted.get(topic) != message:
                 self._greeted[topic] = message
@@ -128,10 +134,6 @@ class Intake:
 
     async def _hold_connection(self) -> None:
         async with await self._client() as client:
-            await self._subscribe(client)
-            log.info("broker connected", extra={"connection": self.name})
-            self._is_up = True
-            BROKER_UP.labels(self.name).set(1)
             await self._session(client)
 
     async def _client(self) -> PublicationStream:
@@ -173,28 +175,27 @@ class Intake:
         )
 
     def _serves(self, topic: str) -> bool:
-        """Tell whether a topic's group is one of ours; a kept session may bring others."""
-        groups = self._settings.groups
-        return not groups or topic.rpartition("/")[2] in groups
+        return self._subscriptions.serves(topic)
 
     async def _subscribe(self, client: aiomqtt.Client) -> None:
-        prefix = f"snaas/1/{self._settings.tenant}/+"
-        groups = self._settings.groups
-        if groups:  # the broker may keep a session of ours in which all were served
-            await client.unsubscribe([f"{prefix}/k/+", f"{prefix}/d/+"])
-        wanted = [(f"{prefix}/{kind}/{group}", 1) for group in groups or ("+",) for kind in "kd"]
-        granted = await client.subscribe(wanted)
-        if codes := failures(granted):
-            raise aiomqtt.MqttError(f"subscription refused: {codes}")
+        await self._subscriptions.begin(client)
 
     async def _session(self, client: PublicationStream) -> None:
         """Serve one connection until it is lost."""
-        self._greeted.clear()
-        self.greet()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._pace(client), name=f"pace {self.name}")
-            tasks.create_task(self._send(client), name=f"send {self.name}")
             tasks.create_task(self._watch(client), name=f"watch {self.name}")
+            await self._subscribe(client)
+            log.info("broker connected", extra={"connection": self.name})
+            self._is_up = True
+            BROKER_UP.labels(self.name).set(1)
+            self._greeted.clear()
+            self.greet()
+            tasks.create_task(self._send(client), name=f"send {self.name}")
+            tasks.create_task(self._follow(client), name=f"subscribe {self.name}")
+
+    async def _follow(self, client: aiomqtt.Client) -> None:
+        await self._subscriptions.follow(client)
 
     async def _watch(self, client: aiomqtt.Client) -> None:
         """Raise once the connection is lost."""

@@ -27,8 +27,8 @@ from ingest.report import RefusalCounts, report, report_contradictions
 from ingest.snapshot import DeviceKey
 from ingest.state import ReceiverState
 from ingest.store import Store, Stored
-from ingest.watch import Progress
 from ingest.verification import Verifier
+from ingest.watch import Progress
 
 _SLICE: Final = 16  # messages whose signatures are checked together
 _TURN_SECONDS: Final = 0.002  # so long others wait: the database's answers, the brokers' messages

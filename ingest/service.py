@@ -15,18 +15,22 @@ from typing import Final, NoReturn
 from device_protocol import suites
 from device_protocol.receiver import Policy
 from ingest.admission import Rules
+from ingest.claim import Claim
 from ingest.epoch_keys import EpochKeys
 from ingest.inbox import Inbox
 from ingest.intake import Intake
 from ingest.nats_intake import NatsIntake
+from ingest.ownership import Ownership
 from ingest.pipeline import Pipeline
 from ingest.recipient_keys import RecipientKeys
 from ingest.registry import Registry
 from ingest.second_chance import SecondChance
-from ingest.settings import IngestSettings
+from ingest.sessions import Sessions, with_own_certificate
+from ingest.settings import BrokerSettings, IngestSettings
+from ingest.shares import Part, suffix, whole
 from ingest.store import Store
-from ingest.watch import Watch
 from ingest.verification import Verifier
+from ingest.watch import Watch
 from runtime.metrics import serve_metrics
 from storage import batches, quarantine
 from storage.database import OUTAGES, Pool, open_pool
@@ -38,11 +42,23 @@ _RECEIVES: Final[Mapping[str, type[Intake]]] = {"mqtt": Intake, "jetstream": Nat
 
 
 async def run(settings: IngestSettings) -> None:
-    """Move readings from the brokers into the database until cancelled.
+    """Move readings from the brokers into the database until cancelled, as the only process.
+
+    Raises:
+        as `run_part`.
+    """
+    await run_part(whole(settings))
+
+
+async def run_part(part: Part) -> None:
+    """Move readings of the gateways that are ours into their database until cancelled.
 
     Raises:
         OSError, RecipientKeyError, ServiceKeyError: a key file is not what it should be.
+        ClaimError: another process runs in our place, or did.
     """
+    settings, ownership = part.settings, part.ownership
+    claim = Claim(scope=part.scope, worker=ownership.worker, workers=ownership.workers)
     dsn = settings.database
     recipients = RecipientKeys(settings.recipient_key_files, settings.recipient_key_directory)
     rules = read_rules(settings, recipients)
@@ -55,26 +71,29 @@ async def run(settings: IngestSettings) -> None:
         pool = await opened.enter_async_context(
             open_pool(dsn, max_size=3, application_name="kerbstone ingest")
         )
-        store = await opened.enter_async_context(Store(dsn, keys))
+        store = await opened.enter_async_context(Store(dsn, keys, claim))
         verifier = opened.enter_context(Verifier())
-        registry = Registry(dsn, pool)
+        registry = Registry(dsn, pool, ownership)
         await registry.refresh_until_done()
         intakes = {
-            broker.name: _RECEIVES[broker.receive](broker, inbox, registry.retained)
-            for broker in settings.broker
+            broker.name: _intake(broker, inbox, registry, ownership) for broker in settings.broker
         }
         pipeline = Pipeline(
             inbox=inbox,
             intakes=intakes,
             registry=registry,
             store=store,
-            state=await store.load(rules.policy.window),
+            state=await store.load(
+                rules.policy.window, registry.gateway_ids if ownership.is_part else None
+            ),
             rules=rules,
             verifier=verifier,
             batch_max_messages=settings.batch_max_messages,
             batch_max_wait_seconds=settings.batch_max_wait_seconds,
             ask_for_recipients=recipients.ask,
         )
+
+        sessions = Sessions(part, pool)
 
         def registry_changed() -> None:
             recipients.ask()
@@ -87,7 +106,7 @@ async def run(settings: IngestSettings) -> None:
             registry=registry,
             rules=rules,
             connection=settings.connection_of,
-            owns=lambda _: True,
+            owns=registry.owns_device,
             note=pipeline.newest.note,
         )
         watch = Watch(
@@ -98,8 +117,13 @@ async def run(settings: IngestSettings) -> None:
         )
 
         async with asyncio.TaskGroup() as tasks:
-            for intake in intakes.values():
-                tasks.create_task(intake.run(), name=f"receive {intake.name}")
+            for broker in settings.broker:
+                tasks.create_task(
+                    _receive(intakes[broker.name], broker, sessions),
+                    name=f"receive {broker.name}",
+                )
+            if ownership.worker == 0:
+                tasks.create_task(sessions.retire(), name="retire sessions")
             tasks.create_task(pipeline.admit(), name="admit")
             tasks.create_task(pipeline.store(), name="store and acknowledge")
             tasks.create_task(registry.follow(registry_changed), name="follow registry")
@@ -107,6 +131,21 @@ async def run(settings: IngestSettings) -> None:
             tasks.create_task(flush(pool, pipeline), name="flush")
             tasks.create_task(second_chance.follow(), name="second chances")
             tasks.create_task(watch.beat(pool), name="heartbeat")
+
+
+def _intake(
+    broker: BrokerSettings, inbox: Inbox, registry: Registry, ownership: Ownership
+) -> Intake:
+    own = with_own_certificate(broker, suffix(broker, ownership))
+    receives = _RECEIVES[broker.receive]
+    if receives is Intake and ownership.is_part:
+        return Intake(own, inbox, registry.retained, registry)
+    return receives(own, inbox, registry.retained)
+
+
+async def _receive(intake: Intake, broker: BrokerSettings, sessions: Sessions) -> NoReturn:
+    await sessions.take_up(broker)
+    await intake.run()
 
 
 async def flush(pool: Pool, pipeline: Pipeline) -> NoReturn:

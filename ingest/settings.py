@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from device_protocol.suites import DEFAULT as SUITES
 from runtime.metrics import MetricsSettings
 from runtime.settings import setting
 from storage.settings import DatabaseSettings, KeyPath
+
+MOST_WORKERS: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +68,10 @@ class BrokerSettings:
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         """Say what of one broker and of a cluster does not go together."""
         if self.receive == "mqtt":
-            if not (self.host and self.port):
-                yield ("host",), "give host and port of the broker"
+            if not self.host:
+                yield ("host",), "name the broker"
+            if not self.port:
+                yield ("port",), "must be the port of its listener, 1 to 65535"
             if self.node:
                 yield ("node",), 'are a cluster\'s: set receive = "jetstream"'
             return
@@ -79,6 +83,26 @@ class BrokerSettings:
             yield ("mqtt_version",), 'NATS speaks "3.1.1"'
         if self.tenant == "+":
             yield ("tenant",), "each council has a stream of its own: name the council"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareSettings(DatabaseSettings):
+    """Councils with a database of their own."""
+
+    name: str = setting("Unique name, for logs and client ids.", pattern=r"[a-z0-9][a-z0-9-]{0,31}")
+    tenants: tuple[str, ...] = setting("The councils of this share.", pattern=r"[a-z0-9-]+")
+    workers: int = setting(
+        "Processes that share the work, each with gateways of its own.",
+        default=1,
+        minimum=1,
+        maximum=MOST_WORKERS,
+    )
+
+    def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
+        """Say what does not fit together."""
+        yield from DatabaseSettings.contradictions(self)
+        if not self.tenants:
+            yield ("tenants",), "name at least one council"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +129,13 @@ class IngestSettings(DatabaseSettings):
         maximum=3,
     )
     broker: tuple[BrokerSettings, ...]
+    workers: int = setting(
+        "Processes that share the work, each with gateways of its own.",
+        default=1,
+        minimum=1,
+        maximum=MOST_WORKERS,
+    )
+    share: tuple[ShareSettings, ...] = ()
     inbox_max_messages: int = setting(
         "Messages held in memory before reading pauses.", default=2000, minimum=10
     )
@@ -127,7 +158,10 @@ class IngestSettings(DatabaseSettings):
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         """Say what does not fit together."""
-        yield from DatabaseSettings.contradictions(self)
+        if self.share:
+            yield from self._contradictions_of_shares()
+        else:
+            yield from DatabaseSettings.contradictions(self)
         if not self.recipient_key_files and self.recipient_key_directory is None:
             yield ("recipient_key_files",), "name at least one key, or recipient_key_directory"
         if not self.suites:
@@ -138,3 +172,26 @@ class IngestSettings(DatabaseSettings):
         for index, name in enumerate(names):
             if name in names[:index]:
                 yield ("broker", index, "name"), "must be unique"
+
+    def _contradictions_of_shares(self) -> Iterator[tuple[KeyPath, str]]:
+        if self.dsn or self.dsn_file is not None:
+            yield ("dsn",), "each [[share]] has its own: leave it out here"
+        if self.workers > 1:
+            yield ("workers",), "each [[share]] has its own: leave it out here"
+        names: set[str] = set()
+        places: set[tuple[str, Path | None]] = set()
+        served: set[str] = set()
+        for index, share in enumerate(self.share):
+            if share.name in names:
+                yield ("share", index, "name"), "must be unique"
+            if (share.dsn, share.dsn_file) in places:
+                yield ("share", index, "dsn"), "is another share's, too: make one share of both"
+            for at, tenant in enumerate(share.tenants):
+                if tenant in served:
+                    yield ("share", index, "tenants", at), "is in another share, too"
+            names.add(share.name)
+            places.add((share.dsn, share.dsn_file))
+            served.update(share.tenants)
+        for index, broker in enumerate(self.broker):
+            if broker.tenant != "+" and broker.tenant not in served:
+                yield ("broker", index, "tenant"), "is in no share"

@@ -14,6 +14,7 @@ from typing import Final, Self
 
 from device_protocol.receiver import MAX_SEQ, OpenEpoch, ReplayWindow
 from ingest.admission import Rules
+from ingest.claim import Claim
 from ingest.epoch_keys import EpochKeys
 from ingest.metrics import DATABASE_UP, READINGS, WRITE_SECONDS
 from ingest.outcome import AcceptedAnnouncement, AcceptedDescription, Outcome
@@ -55,9 +56,10 @@ class Stored:
 class Store:
     """Writes outcomes over one connection of its own, made again whenever it is lost."""
 
-    def __init__(self, dsn: str, keys: EpochKeys) -> None:
+    def __init__(self, dsn: str, keys: EpochKeys, claim: Claim | None = None) -> None:
         self._dsn = dsn
         self._keys = keys
+        self._claim = claim
         self._conn: Connection | None = None
         self._unsettled: tuple[int, Stored] | None = None
         self._failing = False
@@ -108,17 +110,18 @@ class Store:
                 self._answered()
                 return stored
 
-    async def load(self, window: int) -> ReceiverState:
-        """Return the replay state as stored, once the database answers.
+    async def load(self, window: int, gateway_ids: Sequence[int] | None = None) -> ReceiverState:
+        """Return the replay state as stored, once the database answers; of these gateways, or all.
 
         Raises:
             ServiceKeyError: epoch keys are sealed under another service key.
+            ClaimError: another process runs in our place.
         """
         backoff = FullJitter(*_BACKOFF_SECONDS)
         while True:
             try:
                 conn = await self._connection()
-                state = await load_state(conn, self._keys, window, int(time.time()))
+                state = await load_state(conn, self._keys, window, int(time.time()), gateway_ids)
             except OUTAGES as error:
                 await self._lost(error)
                 await asyncio.sleep(backoff.next())
@@ -129,7 +132,13 @@ class Store:
     async def _connection(self) -> Connection:
         if self._conn is None:
             conn = await connect(self._dsn, autocommit=True, application_name=APPLICATION_NAME)
-            await batches.prepare(conn)
+            try:
+                if self._claim is not None:
+                    await self._claim.take(conn)
+                await batches.prepare(conn)
+            except BaseException:
+                await conn.close()
+                raise
             self._conn = conn
         return self._conn
 
@@ -263,22 +272,32 @@ async def _describe(conn: Connection, accepted: AcceptedDescription) -> Describe
     )
 
 
-async def load_state(conn: Connection, keys: EpochKeys, window: int, now: int) -> ReceiverState:
+async def load_state(
+    conn: Connection,
+    keys: EpochKeys,
+    window: int,
+    now: int,
+    gateway_ids: Sequence[int] | None = None,
+) -> ReceiverState:
     """Return counters, open epochs and replay windows as they are in the database.
+
+    gateway_ids: of these gateways alone.
 
     Raises:
         ServiceKeyError: epoch keys are sealed under another service key.
     """
     channels: defaultdict[ChannelKey, Channel] = defaultdict(Channel)
     async with conn.transaction():
-        for newest in await epochs.newest_announcements(conn):
+        for newest in await epochs.newest_announcements(conn, gateway_ids):
             channel = channels[newest.tenant, newest.device, newest.group]
             channel.highest_counter = newest.counter
             channel.announcement_sha256 = newest.announcement_sha256
         recent: defaultdict[bytes, list[tuple[int, bytes]]] = defaultdict(list)
-        async for epoch_id, seq, message_hash in epochs.recent_messages(conn, now, window):
+        async for epoch_id, seq, message_hash in epochs.recent_messages(
+            conn, now, window, gateway_ids
+        ):
             recent[epoch_id].append((seq, message_hash))
-        for row in await epochs.open_epochs(conn, now):
+        for row in await epochs.open_epochs(conn, now, gateway_ids):
             _restore(channels[row.tenant, row.device, row.group], row, recent, keys, window)
     return ReceiverState(channels)
 

@@ -122,9 +122,16 @@ async def advance_epochs(conn: Connection, progress: Sequence[Progress]) -> None
     )
 
 
-async def open_epochs(conn: Connection, now: int) -> list[OpenEpochRow]:
-    """Return the epochs that still take messages at `now` (Unix seconds), oldest first."""
-    cursor = await conn.execute(query("open_epochs"), {"now": now})
+async def open_epochs(
+    conn: Connection, now: int, gateway_ids: Sequence[int] | None = None
+) -> list[OpenEpochRow]:
+    """Return the epochs that still take messages at `now` (Unix seconds), oldest first.
+
+    gateway_ids: of these gateways alone.
+    """
+    cursor = await conn.execute(
+        query("open_epochs"), {"now": now, "gateway_ids": _listed(gateway_ids)}
+    )
     return [
         OpenEpochRow(
             epoch_id=epoch_id,
@@ -159,9 +166,13 @@ async def open_epochs(conn: Connection, now: int) -> list[OpenEpochRow]:
     ]
 
 
-async def newest_announcements(conn: Connection) -> list[NewestAnnouncement]:
-    """Return the newest announcement of every gateway and group, open or not."""
-    cursor = await conn.execute(query("newest_announcements"))
+async def newest_announcements(
+    conn: Connection, gateway_ids: Sequence[int] | None = None
+) -> list[NewestAnnouncement]:
+    """Return the newest announcement of every gateway, or of these, and group, open or not."""
+    cursor = await conn.execute(
+        query("newest_announcements"), {"gateway_ids": _listed(gateway_ids)}
+    )
     return [
         NewestAnnouncement(
             tenant=tenant,
@@ -175,12 +186,18 @@ async def newest_announcements(conn: Connection) -> list[NewestAnnouncement]:
 
 
 async def recent_messages(
-    conn: Connection, now: int, window: int
+    conn: Connection, now: int, window: int, gateway_ids: Sequence[int] | None = None
 ) -> AsyncIterator[tuple[bytes, int, bytes]]:
-    """Yield epoch id, seq and hash of the last `window` seqs of every epoch open at `now`."""
+    """Yield epoch id, seq and hash of the last `window` seqs of every epoch open at `now`.
+
+    gateway_ids: of these gateways alone.
+    """
     async with conn.cursor(name="recent_messages") as cursor:
         cursor.itersize = 10_000
-        await cursor.execute(query("recent_messages"), {"now": now, "window": window})
+        await cursor.execute(
+            query("recent_messages"),
+            {"now": now, "window": window, "gateway_ids": _listed(gateway_ids)},
+        )
         async for epoch_id, seq, message_hash in cursor:
             yield epoch_id, seq, message_hash
 
@@ -194,3 +211,7 @@ async def close_open_epochs(conn: Connection) -> int:
     """
     cursor = await conn.execute("UPDATE epoch SET closes_at = received_at WHERE closes_at > now()")
     return cursor.rowcount
+
+
+def _listed(gateway_ids: Sequence[int] | None) -> list[int] | None:
+    return None if gateway_ids is None else list(gateway_ids)

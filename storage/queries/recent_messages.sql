@@ -7,3 +7,4 @@ SELECT signed_batch.epoch_id, seq, message_hash
              - CASE WHEN contiguous_seq = highest_seq AND highest_seq >= final_seq THEN 1
                     ELSE %(window)s END
  WHERE closes_at > to_timestamp(%(now)s)
+   AND (%(gateway_ids)s::int[] IS NULL OR epoch.gateway_id = ANY (%(gateway_ids)s::int[]))
