@@ -31,10 +31,11 @@ from device_protocol.key_set import open_key_set
 from device_protocol.keys import VerifyingKey
 from device_protocol.receiver import Channel as KnownChannel
 from device_protocol.receiver import ReplayWindow, open_announcement, open_data
-from device_protocol.senml import decode_cbor
+from device_protocol.senml import LATEST_MICROSECONDS, Record, decode_cbor
 from enrolment.csr import read_request
 from enrolment.issuing import PublicKey
 from enrolment.refusal import ANSWERS, RefusedError
+from ingest import packs
 from ingest.admission import Rules, admit
 from ingest.delivery import Delivery
 from ingest.descriptions import check_description
@@ -139,19 +140,23 @@ def _open(world: World, topic: topics.Topic, seed: Seed) -> None:
     )
 
 
+def _gateway() -> Gateway:
+    """Return the gateway whose messages are bent, as the registry has it."""
+    sensor = f"urn:dev:{DEVICE}:air"
+    streams = {
+        f"{sensor}:no2": Stream(1, "ug/m3", "ug/m3", 0.0, 1000.0),
+        f"{sensor}:pm10": Stream(2, "ug/m3", "ug/m3", 0.0, 1000.0),
+    }
+    return Gateway(1, 1, b"", streams)
+
+
 class _Admitted:
     """All of ingest's checks (`ingest.admission`), with one gateway and its datastreams."""
 
     def __init__(self, corpus: Corpus) -> None:
-        key = (TENANT, DEVICE)
-        sensor = f"urn:dev:{DEVICE}:air"
-        streams = {
-            f"{sensor}:no2": Stream(1, "ug/m3", "ug/m3", 0.0, 1000.0),
-            f"{sensor}:pm10": Stream(2, "ug/m3", "ug/m3", 0.0, 1000.0),
-        }
         self._snapshot = Snapshot(
             devices=corpus.devices,
-            gateways={key: Gateway(1, 1, b"", streams)},
+            gateways={(TENANT, DEVICE): _gateway()},
             tenants=frozenset({TENANT}),
         )
         self._rules = Rules(recipients={corpus.recipient.kid: corpus.recipient})
@@ -411,23 +416,49 @@ class _Descriptions:
 
 
 class _Packs:
-    """SenML packs, as the payload of a genuine message."""
+    """SenML packs, as the payload of a genuine message: the quick way must agree with the other."""
 
     def __init__(self, corpus: Corpus) -> None:
         self._readings = corpus.readings
+        self._gateway = _gateway()
 
     def __call__(self, random: Random) -> tuple[bytes, Callable[[], str]]:
         bent = mutate(random, self._readings, (self._readings,))
         return bent, lambda: self._feed(bent)
 
     def _feed(self, payload: bytes) -> str:
+        quick = packs.read(payload, self._gateway, earliest=0, latest=LATEST_MICROSECONDS)
         try:
             records = decode_cbor(payload)
         except RejectionError as refusal:
+            if quick is not None:
+                raise UnsoundError("a pack was read the quick way that is refused") from refusal
             return refusal.reason
         if any(type(record.time_microseconds) is not int for record in records):
             raise UnsoundError("a reading has no time")
+        if quick is not None and self._quickly(quick) != self._slowly(records):
+            raise UnsoundError("a pack means something else when it is read the quick way")
         return ACCEPTED
+
+    def _quickly(self, found: packs.Readings) -> list[tuple[int, int, float, int]]:
+        return [
+            (datastream_id, found.start + round(after * 1e6), value, found.qualities.get(row, 0))
+            for row, (datastream_id, after, value) in enumerate(
+                zip(found.datastream_ids, found.seconds, found.values, strict=True)
+            )
+        ]
+
+    def _slowly(self, records: list[Record]) -> list[tuple[int, int, object, int]]:
+        streams = self._gateway.streams
+        return [
+            (
+                streams[record.name].datastream_id if record.name in streams else 0,
+                record.time_microseconds,
+                record.value,
+                record.quality,
+            )
+            for record in records
+        ]
 
 
 def _public(key: PublicKey) -> bytes:
