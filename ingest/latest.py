@@ -5,6 +5,7 @@ would cost a third of the store's speed.
 """
 
 from collections.abc import Iterable, Mapping
+from math import isnan
 
 import numpy as np
 
@@ -20,20 +21,19 @@ class NewestObservations:
 
     def note(self, columns: Columns, contradictions: Iterable[Contradiction]) -> None:
         """Take in a stored batch, without the readings that contradicted what was there."""
-        ids = columns.observations.datastream_ids
+        found = columns.observations
+        ids, times, values = found.datastream_ids, found.times, found.values
+        left_out = {(found.datastream_id, found.time) for found in contradictions}
+        if left_out:
+            keys = zip(ids.tolist(), times.tolist(), strict=True)
+            kept = np.array([key not in left_out for key in keys], np.bool_)
+            ids, times, values = ids[kept], times[kept], values[kept]
         if not len(ids):
             return
-        left_out = {(found.datastream_id, found.time) for found in contradictions}
         last = np.flatnonzero(np.append(ids[1:] != ids[:-1], True))
-        times, values = columns.observations.times, columns.observations.values
-        for row in last.tolist():
-            datastream_id = int(ids[row])
-            while row >= 0 and ids[row] == datastream_id:
-                key = (datastream_id, int(times[row]))
-                if key not in left_out:
-                    self._merge(key, float(values[row]), columns)
-                    break
-                row -= 1  # noqa: PLW2901 - to the next newest
+        keys = zip(ids[last].tolist(), times[last].tolist(), strict=True)
+        for key, value in zip(keys, values[last].tolist(), strict=True):
+            self._merge(key, value, columns)
 
     def _merge(self, key: tuple[int, int], value: float, columns: Columns) -> None:
         datastream_id, time = key
@@ -43,7 +43,7 @@ class NewestObservations:
         extra = columns.extras.get(key)
         self._newest[datastream_id] = Latest(
             time,
-            None if np.isnan(value) else value,
+            None if isnan(value) else value,
             extra.result if extra else None,
             extra.quality if extra else 0,
         )

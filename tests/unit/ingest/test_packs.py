@@ -298,6 +298,45 @@ def test_packs_of_pieces_are_read_alike(payload: bytes) -> None:
     assert taken is None or taken == general(payload, KNOWN)
 
 
+def pack_of(names: bytes, rest: bytes, *, pairs: int, value: bytes = b"\x02\x01") -> bytes:
+    return b"\x81" + bytes((0xA0 + pairs,)) + names + value + rest
+
+
+USUAL = OF_AIR + BEGIN + IN_MICROGRAMS
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\x80",
+        b"",
+        pack_of(NO2, OF_AIR + BEGIN + OF_AIR + IN_MICROGRAMS, pairs=6),
+        pack_of(NO2, USUAL + BEGIN, pairs=6),
+        pack_of(NO2, USUAL + b"\x24\x01", pairs=6),
+        pack_of(NO2, USUAL + b"\x05\x01", pairs=6),
+        pack_of(NO2 + b"\x05\x01", USUAL, pairs=6),
+        pack_of(NO2 + b"\x06\x00", USUAL, pairs=6),
+        pack_of(NO2, USUAL + b"\x62x_\x01", pairs=6),
+        pack_of(NO2, USUAL, pairs=4),
+        pack_of(NO2, USUAL, pairs=6),
+        pack_of(NO2, USUAL + b"\x00", pairs=5),
+        pack_of(NO2, USUAL, pairs=5, value=b"\x02\x20"),
+        pack_of(NO2, USUAL, pairs=5, value=b"\x02\xfb\x7f\xf8" + bytes(6)),
+        pack_of(NO2, b"\x06\xfb\x7f\xf8" + bytes(6) + USUAL, pairs=6),
+        pack_of(NO2, b"\x06\x19\x0e\x11" + USUAL, pairs=6),
+        pack_of(NO2, b"\x06\x39\x0e\x10" + USUAL, pairs=6),
+        pack_of(b"\x00" + text("no3"), USUAL, pairs=5),
+        pack_of(TEMPERATURE, USUAL, pairs=5),
+        b"\x82" + pack_of(NO2, USUAL, pairs=5)[1:],
+        b"\x9f" + pack_of(NO2, USUAL, pairs=5)[1:] + b"\xff",
+    ],
+)
+def test_what_is_not_usual_is_handed_over(payload: bytes) -> None:
+    known = gateway()
+    assert quick(pack_of(NO2, USUAL, pairs=5), known) is not None
+    assert quick(payload, known) is None
+
+
 def test_gateway_that_writes_always_anew_is_forgotten_and_learnt_again() -> None:
     known = gateway()
     payload = encode_cbor(regular(3))
