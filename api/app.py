@@ -24,6 +24,7 @@ from api.administration import (
 from api.administration.issuer import load_issuer
 from api.live import LiveFeed, TooManyClientsError
 from api.metrics import RequestMetrics
+from api.reads import Reads
 from api.security import OwnNames, SecurityHeaders
 from api.sensorthings import routes as sensorthings
 from api.settings import ApiSettings
@@ -85,10 +86,10 @@ def create_app(settings: ApiSettings) -> FastAPI:
     return app
 
 
-def attach(app: FastAPI, pool: Pool, live: LiveFeed) -> None:
-    """Give the application's routes the pool and the live feed."""
-    app.state.pool = pool
-    app.state.service = Service(app.state.settings, pool, app.state.pages, live)
+def attach(app: FastAPI, pool: Pool, live: LiveFeed, reads: Reads) -> None:
+    """Give the application's routes the pool, the live feed and where they read from."""
+    app.state.pool = reads
+    app.state.service = Service(app.state.settings, pool, app.state.pages, live, reads)
 
 
 @router.get("/live")

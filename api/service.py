@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Final
 
 import uvicorn
@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from api.app import attach, create_app
 from api.live import LiveFeed
+from api.reads import Reads
 from api.settings import ApiSettings
 from runtime.metrics import serve_metrics
 from storage.database import open_pool
@@ -56,15 +57,24 @@ async def open_app(settings: ApiSettings) -> AsyncIterator[FastAPI]:
     app = create_app(settings)
     dsn = settings.database
     live = LiveFeed(dsn)
-    async with open_pool(dsn, application_name="kerbstone serve") as pool:
-        attach(app, pool, live)
+    async with AsyncExitStack() as opened:
+        pool = await opened.enter_async_context(open_pool(dsn, application_name="kerbstone serve"))
+        replica = None
+        if settings.replica:
+            replica = await opened.enter_async_context(
+                open_pool(settings.replica, application_name="kerbstone serve")
+            )
+        reads = Reads(pool, replica, settings.replica_max_lag_seconds)
+        attach(app, pool, live, reads)
         async with asyncio.TaskGroup() as tasks:
             feed = tasks.create_task(live.run(), name="live-feed")
+            watch = tasks.create_task(reads.follow(), name="watch-replica")
             try:
                 yield app
             finally:
                 live.close()
                 feed.cancel()
+                watch.cancel()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -19,7 +19,7 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.datastructures import UploadFile
 
-from api.state import Service, service
+from api.state import SESSION_COOKIE, Service, service
 from storage.staff import Staff, staff_of
 
 SESSION_LIFETIME: Final = timedelta(hours=12)
@@ -28,7 +28,7 @@ FORM_BYTES: Final = 1 << 20
 
 CSRF_FIELD: Final = "csrf"
 
-_SESSION: Final = "kerbstone-session"
+_SESSION: Final = SESSION_COOKIE
 _VISIT: Final = "kerbstone-visit"
 _SECRET_BYTES: Final = 32
 _MOST_SECRET_CHARACTERS: Final = 100

@@ -1,6 +1,6 @@
 """What the web process is told in its TOML file. Secrets are paths to files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,37 @@ class ApiSettings(DatabaseSettings):
         default="",
         pattern=r"|https?://[^\s/]+",
     )
+    replica_dsn: str = setting(
+        "A streaming replica that pages, charts and SensorThings read from, likewise; none.",
+        default="",
+        secret=True,
+    )
+    replica_dsn_file: Path | None = setting(
+        "Instead: a file that holds it.", default=None, must_exist=True
+    )
+    replica_max_lag_seconds: float = setting(
+        "A replica further behind is not read from until it has caught up.",
+        default=2.0,
+        minimum=0.1,
+        maximum=5.0,
+    )
     metrics: MetricsSettings = MetricsSettings()
     operator: OperatorSettings = OperatorSettings()
     enrolment: EnrolmentSettings = EnrolmentSettings()
+
+    def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
+        """Refuse two ways to the replica."""
+        yield from DatabaseSettings.contradictions(self)
+        if self.replica_dsn and self.replica_dsn_file is not None:
+            yield ("replica_dsn",), "give either replica_dsn or replica_dsn_file"
+
+    @property
+    def replica(self) -> str:
+        """How to reach the replica; empty where there is none.
+
+        Raises:
+            OSError: `replica_dsn_file` cannot be read.
+        """
+        if self.replica_dsn_file is None:
+            return self.replica_dsn
+        return self.replica_dsn_file.read_text(encoding="utf-8").strip()

@@ -64,7 +64,7 @@ async def site_page(
     """Show one site; `from` and `to` say which span its charts cover."""
     now = datetime.now(UTC)
     view = read_view(start, end, now)
-    async with centre.connection() as conn, bounded_read(conn, CHARTS_TIMEOUT_SECONDS):
+    async with centre.reading() as conn, bounded_read(conn, CHARTS_TIMEOUT_SECONDS):
         site, values = await read_site(conn, thing_id)
         drawn = {
             value.datastream_id: _chart(value, await read_view_of(conn, value, view), view)
@@ -101,7 +101,7 @@ async def batch(
     centre: Annotated[Service, Depends(service)],
 ) -> Response:
     """Return the COSE_Sign1 that a gateway made of a message (RFC 9052, section 4.2), untagged."""
-    async with centre.connection() as conn, bounded_read(conn):
+    async with centre.reading() as conn, bounded_read(conn):
         signed = await signed_object(conn, bytes.fromhex(epoch_id), seq)
     if signed is None:
         raise HTTPException(404, "There is no such message.")
@@ -115,7 +115,7 @@ async def key(
     centre: Annotated[Service, Depends(service)],
 ) -> Response:
     """Return the public key that a gateway signs with, as a COSE_Key (RFC 9052, section 7)."""
-    async with centre.connection() as conn, bounded_read(conn):
+    async with centre.reading() as conn, bounded_read(conn):
         cose_key = await public_key(conn, bytes.fromhex(kid))
     if cose_key is None:
         raise HTTPException(404, "There is no such key.")

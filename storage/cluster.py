@@ -110,6 +110,60 @@ class DataDirectory:
         else:
             self.cluster.symlink_to(new)
 
+    def copy_cluster(
+        self,
+        programs: Programs,
+        primary: "DataDirectory",
+        port: int,
+        unprivileged_directory: Path,
+    ) -> None:
+        """Copy a running server's cluster, to follow it as a streaming replica from then on.
+
+        port: of the primary. `cluster` appears only once it is whole.
+        """
+        account = programs.account
+        if account.is_other and not account.can_enter(self.path):
+            place = unprivileged_directory / "clusters"
+            make_reachable(place)
+            new = Path(tempfile.mkdtemp(prefix=f"{self.path.name}-", dir=place))
+        else:
+            new = self.path / "cluster.new"
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(mode=0o700)
+        password = primary._password.read_text()  # noqa: SLF001 - another of our own kind
+        password_file = new.with_name(f"{new.name}.pgpass")
+        _write_secret(password_file, password)
+        if account.is_other:
+            os.chown(new, account.uid, account.gid)
+            os.chown(password_file, account.uid, account.gid)
+        dsn = make_conninfo(
+            "",
+            host="127.0.0.1",
+            port=port,
+            user=ROLE,
+            passfile=str(password_file),
+            application_name="kerbstone replica",
+        )
+        done = account.run(
+            [
+                programs.path("pg_basebackup"),
+                f"--pgdata={new}",
+                f"--dbname={dsn}",
+                "--write-recovery-conf",
+                "--checkpoint=fast",
+                "--wal-method=stream",
+            ]
+        )
+        if done.returncode != 0:
+            shutil.rmtree(new)
+            raise EmbeddedDatabaseError(f"pg_basebackup failed: {done.stderr.strip()}")
+        _write_secret(self._password, password)
+        self._edition.write_text(primary._edition.read_text())  # noqa: SLF001 - as above
+        if new.parent == self.path:
+            new.rename(self.cluster)
+        else:
+            self.cluster.symlink_to(new)
+
     def _initialise(self, programs: Programs, new: Path, password: str) -> None:
         account = programs.account
         password_file = new.with_name(f"{new.name}.password")

@@ -122,6 +122,40 @@ class EmbeddedDatabase:
             on_failure.pop_all()
         return database
 
+    def start_replica(
+        self,
+        data_directory: Path,
+        *,
+        port: int | None = None,
+        unprivileged_directory: Path = UNPRIVILEGED,
+    ) -> "EmbeddedDatabase":
+        """Start a streaming replica of this server on the files in `data_directory`.
+
+        They are copied from this server where there are none. Reads are answered while the copy
+        follows; nothing can be written there. Its own sessions wait for nobody and delay nobody:
+        a question that stands in the way of what is to be replayed is ended after half a minute.
+
+        Raises:
+            EmbeddedDatabaseError: it cannot be copied or started.
+        """
+        account = server_account()
+        if self.edition_hint is not Edition.PLAIN:
+            programs = timescaledb_programs(account, default_prefix(account))
+        else:
+            programs = plain_programs(account, unprivileged_directory)
+        with ExitStack() as on_failure:
+            directory = DataDirectory(data_directory.absolute())
+            on_failure.callback(directory.unlock)
+            directory.lock()
+            if directory.edition() is None:
+                directory.copy_cluster(programs, self._directory, self.port, unprivileged_directory)
+            directory.check(programs, self.edition_hint)
+            directory.stop_orphan(lambda _line: None)
+            process, used_port = _launch(programs, directory, self.edition_hint, port)
+            replica = EmbeddedDatabase(process, directory, used_port, self.edition_hint)
+            on_failure.pop_all()
+        return replica
+
     def create_database(self, name: str) -> str:
         """Make an empty database, with TimescaleDB in it if started for that; return its dsn.
 

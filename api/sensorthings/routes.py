@@ -36,9 +36,9 @@ _log = logging.getLogger(__name__)
 def router() -> APIRouter:
     """Return the routes below `PREFIX`.
 
-    They use `app.state.pool` (storage.database.Pool) and, where it is set, `app.state.base_url`:
-    the URL under which the application is reached, without a slash at its end. Without it the
-    URL of the request is trusted.
+    They use `app.state.pool`, whatever lends connections, and, where it is set,
+    `app.state.base_url`: the URL under which the application is reached, without a slash at its
+    end. Without it the URL of the request is trusted.
     """
     routes = APIRouter(prefix=PREFIX)
     for path in ("", "/"):

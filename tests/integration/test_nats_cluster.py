@@ -176,7 +176,7 @@ async def heard(gateway: DoggedGateway, messages: int) -> None:
 
 @contextlib.asynccontextmanager
 async def loaded(gateways: list[DoggedGateway]) -> AsyncIterator[None]:
-    """Let every gateway publish for the length of the block; then wait until all is acknowledged."""
+    """Let every gateway publish for the length of the block; then wait for the last answer."""
     async with asyncio.TaskGroup() as tasks:
         hearing = [tasks.create_task(each.hear()) for each in gateways]
         publishing = [tasks.create_task(each.publish()) for each in gateways]
@@ -197,7 +197,8 @@ async def stored(connection: Connection, gateway: DoggedGateway) -> tuple[int, i
     """Return how many readings of a gateway there are, how many different ones, and the last."""
     cursor = await connection.execute(
         "SELECT count(*), count(DISTINCT value), coalesce(max(value), -1)::bigint"
-        " FROM observation o JOIN datastream d ON d.id = o.datastream_id JOIN sensor s ON s.id = d.sensor_id"
+        " FROM observation o JOIN datastream d ON d.id = o.datastream_id"
+        " JOIN sensor s ON s.id = d.sensor_id"
         " WHERE s.urn = %s",
         (gateway.sensor,),
     )
