@@ -49,13 +49,14 @@ _NUMBER: Final = (  # the commonest first; one branch for each head is quickest
     rb"|\xf9..|\xfa.{4})"
 )
 _RECORD: Final = re.compile(
-    rb"([\xa2-\xa9]\x00[^\x02]{1,80}+\x02)" + _NUMBER + rb"(?:\x06" + _NUMBER + rb"|)", re.DOTALL
+    rb"([\xa2-\xa9]\x00[\x60-\x78][^\x02]{0,80}+\x02)" + _NUMBER + rb"(?:\x06" + _NUMBER + rb"|)",
+    re.DOTALL,
 )
 """Head of the map, `n` and maybe `u`, the label `v`; its value; that of `t`. The rest lies between.
 
 Names are bounded so that the time to search a pack, however odd, grows no faster than its length.
 """
-_BEGINNING: Final = re.compile(rb'([^"]*)"\x1a(.{4})(.*)', re.DOTALL)
+_BEGINNING: Final = re.compile(rb'(.*?)"\x1a(.{4})(.*)', re.DOTALL)
 """What follows in the first record: `bt` (label 0x22), in four bytes until the year 2106."""
 
 _SECOND: Final = 1_000_000

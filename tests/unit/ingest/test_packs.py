@@ -358,3 +358,14 @@ def test_many_different_integers_are_all_read() -> None:
         taken = packs.read(payload, known, earliest=EARLIEST, latest=LATEST)
         assert taken is not None
         assert list(taken.values) == [float(found.result) for found in pack]
+
+
+@pytest.mark.parametrize("length", range(8, 60))
+def test_however_long_a_sensors_name_is_its_pack_is_read_the_quick_way(length: int) -> None:
+    sensor = "urn:dev:".ljust(length, "x")
+    known = Gateway(1, 1, b"", {f"{sensor}:no2": STREAMS[f"{AIR}:no2"]})
+    pack = [replace(found, sensor=sensor) for found in regular(4) if found.name == "no2"]
+    payload = encode_cbor(pack)
+    taken = quick(payload, known)
+    assert taken is not None
+    assert taken == general(payload, known)
