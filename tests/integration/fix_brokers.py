@@ -7,7 +7,7 @@ subscribe. A test that kills, reloads or restarts asks for `own_city` and gets i
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -147,16 +147,25 @@ class City:
 
 
 @contextlib.contextmanager
-def _run_city(kind: str, directory: Path) -> Iterator[City]:
+def run_city(
+    kind: str,
+    directory: Path,
+    gateways: Mapping[Gateway, KeyKind] = GATEWAYS,
+    services: Sequence[str] = ("ingest",),
+) -> Iterator[City]:
+    """Run a broker and enrol its gateways for the length of the block.
+
+    services: those that serve all councils; beside them each council has an observer.
+    """
     authority = Authority(directory / "authority", "Test city")
     tenants = tuple(council.tenant for council in COUNCILS)
     network = Network(
         name="Test city",
         host="localhost",
         councils=COUNCILS,
-        gateways=tuple(GATEWAYS),
+        gateways=tuple(gateways),
         services=(
-            Service("ingest", tenants),
+            *(Service(name, tenants) for name in services),
             *(Service(f"observer-{tenant}", (tenant,)) for tenant in tenants),
         ),
     )
@@ -168,7 +177,7 @@ def _run_city(kind: str, directory: Path) -> Iterator[City]:
     }
     with start_broker(kind, network, directory / "broker", certificates, lists) as broker:
         city = City(broker, authority, directory, {})
-        for gateway, key_kind in GATEWAYS.items():
+        for gateway, key_kind in gateways.items():
             city.enrol(gateway.tenant, gateway.device, key_kind)
         yield city
 
@@ -182,7 +191,7 @@ def broker_kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def city(broker_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
     """A city shared by a module's tests: publish and subscribe, but leave it running."""
-    with _run_city(broker_kind, tmp_path_factory.mktemp("city")) as running:
+    with run_city(broker_kind, tmp_path_factory.mktemp("city")) as running:
         yield running
 
 
@@ -195,5 +204,5 @@ def broker(city: City) -> EmbeddedBroker:
 @pytest.fixture
 def own_city(broker_kind: str, tmp_path: Path) -> Iterator[City]:
     """A city of the test's own, to kill, reload and restart."""
-    with _run_city(broker_kind, tmp_path) as running:
+    with run_city(broker_kind, tmp_path) as running:
         yield running

@@ -61,3 +61,39 @@ def test_mistake_is_named(tmp_path: Path, change: object, words: str) -> None:
     with pytest.raises(SettingsError) as caught:
         read(tmp_path, change(LEAST))  # type: ignore[operator]
     assert words in str(caught.value)
+
+
+NORTH = """
+[[share]]
+name = "north"
+tenants = ["leeds"]
+dsn = "postgresql://north"
+workers = 2
+"""
+SOUTH = NORTH.replace("north", "south").replace("leeds", "camden")
+SHARED = LEAST.replace('dsn = "postgresql://kerbstone@localhost/kerbstone"', "")
+
+
+def test_shares_have_databases_of_their_own(tmp_path: Path) -> None:
+    north, south = read(tmp_path, SHARED + NORTH + SOUTH).share
+    assert (north.database, north.workers) == ("postgresql://north", 2)
+    assert south.tenants == ("camden",)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (LEAST + NORTH, "each [[share]] has its own"),
+        ("workers = 2" + SHARED + NORTH, "each [[share]] has its own"),
+        ("workers = 0" + LEAST, "must be"),
+        (SHARED + NORTH + NORTH, "must be unique"),
+        (SHARED + NORTH + NORTH.replace("leeds", "york"), "is another share's, too"),
+        (SHARED + NORTH + SOUTH.replace("camden", "leeds"), "is in another share, too"),
+        (SHARED + NORTH.replace('["leeds"]', "[]"), "name at least one council"),
+        (SHARED + 'tenant = "camden"' + NORTH, "is in no share"),
+    ],
+)
+def test_mistake_about_shares_is_named(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        read(tmp_path, text)
+    assert words in str(raised.value)
