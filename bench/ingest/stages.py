@@ -52,7 +52,8 @@ class _Bench:
             signer=self.signer,
             previous=None,
         )
-        start = datetime.now(UTC) - timedelta(hours=1) - _MESSAGES * times * STEP
+        start = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+        start -= _MESSAGES * times * STEP
         plan = Plan((), "", _MESSAGES, times, start.isoformat())
         self.deliveries = [
             self._delivery(self.epoch.seal(payload, CONTENT_FORMAT_SENML_CBOR).message)
