@@ -4,8 +4,9 @@ Why: to resolve a pack record by record is ingest's dearest step after the signa
 gateways write theirs in one form (deterministic CBOR, a number in each record, at most one unit and
 a time beside it), and the same names in every pack. So one regular expression cuts a pack into
 names, values and times; what a name leads to is learnt once for each gateway (`Habits`); and
-numbers are unpacked all together. A pack of 100 takes a fifth of the time that `senml.decode_cbor`
-and `ReadingTable.take` need for it, a pack of 10 a quarter, a pack of one two thirds.
+numbers are unpacked all together. A pack of 100 takes three tenths of the time (235 µs before, 67
+after) that `senml.decode_cbor` and `ReadingTable.take` need for it, a pack of 10 four tenths, a
+pack of one four fifths.
 
 What this reads is read as they would: bytes get their meaning from `senml` alone, once, and are
 known again by comparison. Every reading must be one that is stored as it is: of a known datastream,
