@@ -56,6 +56,9 @@ class Load:
     period_seconds: int
     readings: int
 
+    def __str__(self) -> str:
+        return f"{self.streams:5} streams, {self.readings:3} a message"
+
     @property
     def gateways(self) -> int:
         """How many gateways report."""
@@ -251,7 +254,9 @@ def ways() -> dict[str, tuple[Way, float]]:
 # Measuring
 
 
-async def compare(server: EmbeddedDatabase, load: Load, count: int) -> dict[str, Cost]:
+async def compare(
+    server: EmbeddedDatabase, load: Load, count: int, tell: Callable[[str], None]
+) -> dict[str, Cost]:
     """Return what each way costs, in a database of its own."""
     found = {}
     for number, (name, (way, share)) in enumerate(ways().items()):
@@ -264,6 +269,7 @@ async def compare(server: EmbeddedDatabase, load: Load, count: int) -> dict[str,
             sent = [_repeating(batch, before, share) for before, batch in pairs if batch]
             await _cost(conn, way, sent[:_WARM_UP])
             found[name] = await _cost(conn, way, sent[_WARM_UP:])
+            tell(f"{server.edition_hint.value:12}{load}  {name:27}{_line(found[name])}")
     return found
 
 
@@ -329,13 +335,10 @@ def measure(
         with _server(edition) as server:
             found = results["editions"][edition] = []
             for load in loads:
-                count = max(1, rows // load.rows)
-                costs = asyncio.run(compare(server, load, count))
+                costs = asyncio.run(compare(server, load, max(1, rows // load.rows), tell))
                 found.append(
                     {"load": asdict(load), "ways": {name: asdict(c) for name, c in costs.items()}}
                 )
-                for name, cost in costs.items():
-                    tell(f"{edition:12}{load.streams:6}{load.readings:5}  {name:27}{_line(cost)}")
     return results
 
 
@@ -376,7 +379,7 @@ async def _grown(
 ) -> list[tuple[int, Cost]]:
     steps = []
     async for at, cost in grow(server, load, rows):
-        tell(f"{edition:12}{load.streams:6}{at:12,}{_line(cost)}")
+        tell(f"{edition:12}{load}{at:12,}{_line(cost)}")
         steps.append((at, cost))
     return steps
 
