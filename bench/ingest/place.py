@@ -33,6 +33,7 @@ from storage.migration import migrate
 
 GATEWAYS: Final = 8
 
+_SERVICES: Final = ("ingest", *(f"ingest-w{number}" for number in range(8)))
 _COUNCILS: Final = (
     Council(tenant="camden", gss="E09000007", name="Camden"),
     Council(tenant="westminster", gss="E09000033", name="Westminster"),
@@ -101,7 +102,7 @@ def made_place(kind: BrokerKind, edition: str, directory: Path) -> Iterator[Plac
             host="localhost",
             councils=_COUNCILS,
             gateways=gateways,
-            services=(Service(name="ingest", tenants=tenants),),
+            services=tuple(Service(name=name, tenants=tenants) for name in _services(kind)),
         )
         certificates = authority.broker_certificates(tenants)
         broker = opened.enter_context(
@@ -132,6 +133,11 @@ async def prepare_database(place: Place) -> None:
             )
 
 
+def _services(kind: BrokerKind) -> tuple[str, ...]:
+    """Return who takes readings: where client ids are free, one certificate is enough."""
+    return _SERVICES[:1] if kind is BrokerKind.NATS else _SERVICES
+
+
 def write_settings(place: Place, *, workers: int = 1) -> Path:
     """Write ingest's settings file and return it."""
     on_nats = place.broker.kind is BrokerKind.NATS
@@ -142,6 +148,9 @@ def write_settings(place: Place, *, workers: int = 1) -> Path:
     ]
     if workers > 1:
         lines.append(f"workers = {workers}")
+    if workers > 1 and not on_nats:  # Mosquitto takes client ids from certificates
+        for name in _SERVICES[1 : workers + 1]:
+            place.authority.service_client(name)
     for tenant in place.broker.network.tenants if on_nats else ("+",):
         served = tenant if on_nats else place.broker.network.tenants[0]
         endpoint = place.broker.service_endpoint(served)
