@@ -4,6 +4,6 @@ WITH RECURSIVE part (oid) AS (
     UNION ALL
     SELECT inhrelid FROM pg_inherits JOIN part ON inhparent = part.oid
 )
-SELECT coalesce(sum(greatest(reltuples, 0)), 0)::bigint
+SELECT coalesce(sum(greatest(reltuples, 0)) FILTER (WHERE relkind <> 'p'), 0)::bigint
   FROM part
   JOIN pg_class USING (oid)
