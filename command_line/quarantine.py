@@ -194,7 +194,7 @@ def entry_line(entry: Entry) -> str:
 def what(entry: Entry) -> str:
     """Say what a row holds: a whole message, a reading, or a part of a description."""
     if entry.message_bytes is not None:
-        return f"whole message, {entry.message_bytes:,} bytes"
+        return f"whole message, {entry.message_bytes:,} byte{'s' * (entry.message_bytes != 1)}"
     if entry.phenomenon_time is None or entry.result is None:
         return f"part of a description: {entry.senml_name}"
     return f"{entry.senml_name} = {entry.result} {entry.unit} at {entry.phenomenon_time:%FT%TZ}"

@@ -51,7 +51,10 @@ OLDEST_AGE = Gauge(
     "How long the oldest message has waited to be stored, 0 if none waits",
 )
 BATCHES_UNDER_WAY = Gauge("ingest_batches_under_way", "Batches admitted and not yet committed")
-LAST_COMMIT = Gauge("ingest_last_commit_timestamp_seconds", "When the last batch was committed")
+LAST_COMMIT = Gauge(
+    "ingest_last_commit_timestamp_seconds",
+    "When the last batch was committed; before the first, when ingest started",
+)
 DATABASE_FAILURES = Counter(
     "ingest_database_failures_total", "Attempts to store that the database failed", ["reason"]
 )
@@ -59,7 +62,9 @@ DATABASE_FAILING = Gauge(
     "ingest_database_failing", "1 while the database fails the store for this reason", ["reason"]
 )
 OUTGOING = Gauge(
-    "ingest_outgoing_messages", "Messages A, R and C that a connection has yet to send", ["connection"]
+    "ingest_outgoing_messages",
+    "Messages A, R and C that a connection has yet to send",
+    ["connection"],
 )
 WORKER = Gauge("ingest_worker_info", "1, which part of ingest this is", ["share", "worker"])
 UNREADABLE = Counter(

@@ -130,7 +130,7 @@ async def run_part(part: Part) -> None:
             tasks.create_task(recipients.follow(pipeline.use_recipients), name="recipient keys")
             tasks.create_task(flush(pool, pipeline), name="flush")
             tasks.create_task(second_chance.follow(), name="second chances")
-            tasks.create_task(watch.beat(pool), name="heartbeat")
+            tasks.create_task(watch.beat(pool, ownership), name="heartbeat")
 
 
 def _intake(

@@ -22,8 +22,11 @@ from ingest.metrics import (
     LAST_COMMIT,
     OLDEST_AGE,
     OUTGOING,
+    PAUSES,
+    WORKER,
 )
 from ingest.outcome import Outcome
+from ingest.ownership import Ownership
 from storage.database import OUTAGES, Pool
 from storage.failures import FAILURES, failure_of
 from storage.heartbeat import BEAT_SECONDS, beat
@@ -108,6 +111,7 @@ class Watch:
         OLDEST_AGE.set_function(self.oldest_age)
         BATCHES_UNDER_WAY.set_function(lambda: len(progress))
         for name, waiting in outgoing.items():
+            PAUSES.labels(name)  # so that it can be seen to be 0
             OUTGOING.labels(name).set_function(waiting)
 
     def oldest_age(self) -> float:
@@ -129,10 +133,10 @@ class Watch:
             "connections": connections(),
         }
 
-    async def beat(
-        self, pool: Pool, *, share: str = "", worker: int = 0, workers: int = 1
-    ) -> NoReturn:
+    async def beat(self, pool: Pool, ownership: Ownership) -> NoReturn:
         """Leave word every few seconds, as far as the database takes it; `store` tells if not."""
+        share, worker, workers = ownership.share, ownership.worker, ownership.workers
+        WORKER.labels(share, str(worker)).set(1)
         while True:
             try:
                 async with pool.connection() as conn:

@@ -81,6 +81,12 @@ PARTS: Final[dict[str, Part]] = {
             beside=True,
         ),
         Part(
+            "operations",
+            (_pytest("what operators watch, while things fail", "tests/operations"),),
+            _EMBEDDED | {"prometheus"},
+            beside=True,
+        ),
+        Part(
             "capture",
             (_pytest("what the wire gives away", "tests/capture"),),
             _EMBEDDED | {"packet_capture"},

