@@ -16,6 +16,7 @@ from storage.aggregation import Aggregation, aggregation_of
 from storage.database import Connection, query
 
 _HOUR: Final = timedelta(hours=1)
+_BY_KEY_SHARE: Final = 20  # up to one datastream in so many is looked up by its key
 
 
 class DroppedError(Exception):
@@ -53,7 +54,7 @@ class Streams:
         self._streams = streams
         self.groups = sorted({stream.group for stream in streams})
         numbers = {group: number for number, group in enumerate(self.groups)}
-        table = [0] * max((stream.id for stream in streams), default=0)
+        table = [-1] * max((stream.id for stream in streams), default=0)
         for stream in streams:
             table[stream.id - 1] = numbers[stream.group]
         self.columns: dict[str, Any] = {
@@ -62,6 +63,7 @@ class Streams:
             "averaged": [stream.averaged for stream in streams],
             "floors": [stream.floor for stream in streams],
             "numbers": table,
+            "by_key": len(streams) * _BY_KEY_SHARE < len(table),
         }
 
     def kept_in(self, unit: str) -> "Streams":
