@@ -189,7 +189,6 @@ async def _store_staged(
             "qualities": [extra.quality for extra in extras],
             "results": [_json(extra.result) for extra in extras],
         },
-        prepare=False,  # a plan kept from small batches would join large ones row by row
     )
     [(inserted,)] = await cursor.fetchall()
     return int(inserted)
