@@ -26,6 +26,9 @@ COMMANDS: Final[dict[str, Command]] = {
     "demo": Command(
         "command_line.demo", "a whole city on this computer: five gateways to live dashboard"
     ),
+    "scale": Command(
+        "command_line.scale", "a region on several workers, brokers or databases, on this computer"
+    ),
     "test": Command("command_line.testing", "everything that proves this checkout works"),
     "agent": Command(
         "command_line.agent", "the gateway: enrol, run, status, try, check-config, decode"

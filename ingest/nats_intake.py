@@ -210,7 +210,7 @@ class NatsIntake(Intake):
             missing.set(1)
             raise StreamError(
                 f"council {self._settings.tenant!r} has no consumer {consumer!r}: what its "
-                "gateways publish is kept nowhere. Make it with `kerbstone network prepare-cluster`"
+                "gateways publish is kept nowhere. Stop them and make it (broker_config.stream)"
             ) from error
         missing.set(0)
 

@@ -109,6 +109,13 @@ async def bounded_read(
         yield
 
 
+async def observation_count(conn: Connection) -> int:
+    """Return how many observations are stored, counted one by one: not for large databases."""
+    cursor = await conn.execute("SELECT count(*) FROM observation")
+    [(found,)] = await cursor.fetchall()
+    return int(found)
+
+
 async def councils(conn: Connection) -> list[Council]:
     """Return every council of the network by name."""
     async with conn.cursor(row_factory=class_row(Council)) as cursor:
