@@ -5,6 +5,8 @@ tests/unit/api/test_centre_board.py, and with a disk that is really full where t
 """
 
 import asyncio
+import os
+import signal
 from typing import LiteralString
 
 import pytest
@@ -12,7 +14,6 @@ import pytest
 from api.centre_board import UNHEARD_AFTER
 from storage.database import Connection, connect
 from storage.embedded import EmbeddedDatabase
-from storage.heartbeat import beat
 from tests.integration.region import begin, minutes, now
 from tests.simulators.centre_processes import CentreProcesses
 from tests.simulators.gateway import reading
@@ -81,31 +82,39 @@ async def _broker_stopped(centre: CentreProcesses) -> None:
 
 
 async def _worker_dead(centre: CentreProcesses) -> None:
-    """A worker of another share left word once, and then no more."""
-    async with await connect(centre.region.dsn, autocommit=True, application_name="test") as conn:
-        await beat(conn, "ingest", {}, share="north", worker=1, workers=2)
-        await centre.until_page_says("Ingest of north, worker 2 of 2")
-        await _let_time_pass(conn, "north")
-        await centre.until_page_says("Ingest of north, worker 2 of 2 was last heard")
-        await conn.execute("DELETE FROM heartbeat WHERE share = 'north'")
+    """One of two workers stands still; then it is killed, and its supervisor starts another."""
+    centre.end("ingest")
+    centre.start("ingest", workers=2)
+    await centre.until_page_says("Ingest, worker 2 of 2")
     await centre.until_page_says(WELL)
+    second = centre.child("ingest", "--worker", "1")
+    os.kill(second, signal.SIGSTOP)
+    async with await connect(centre.region.dsn, autocommit=True, application_name="test") as conn:
+        await _let_time_pass(conn, worker=1)
+    await centre.until_page_says("Ingest, worker 2 of 2 was last heard")
+    os.kill(second, signal.SIGKILL)
+    await centre.until_page_says(WELL)
+    assert centre.child("ingest", "--worker", "1") != second
+    centre.end("ingest")
+    centre.start("ingest")
+    await centre.until_metric("ingest", "ingest_broker_connected", lambda up: up == 1)
 
 
 async def _ingest_stopped(centre: CentreProcesses) -> None:
     centre.kill("ingest")
     assert await centre.samples("ingest") == []
     async with await connect(centre.region.dsn, autocommit=True, application_name="test") as conn:
-        await _let_time_pass(conn, "")
+        await _let_time_pass(conn)
     await centre.until_page_says("Ingest was last heard")
     centre.start("ingest")
     await centre.until_page_says(WELL)
 
 
-async def _let_time_pass(conn: Connection, share: str) -> None:
-    """Let the last word of ingest be as old as it would be after a while."""
+async def _let_time_pass(conn: Connection, worker: int = 0) -> None:
+    """Let the last word of a worker of ingest be as old as it would be after a while."""
     await conn.execute(
-        "UPDATE heartbeat SET at = at - %s WHERE process = 'ingest' AND share = %s",
-        (UNHEARD_AFTER, share),
+        "UPDATE heartbeat SET at = at - %s WHERE process = 'ingest' AND worker = %s",
+        (UNHEARD_AFTER, worker),
     )
 
 

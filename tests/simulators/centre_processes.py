@@ -92,16 +92,30 @@ class CentreProcesses:
         process.kill()
         process.wait()
 
+    def end(self, name: str) -> None:
+        """Stop a process as an operator does."""
+        process = self.running.pop(name)
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def child(self, name: str, *words: str) -> int:
+        """Return the child of a process that was started with these words."""
+        wanted = "\0".join(words)
+        [found] = [
+            pid
+            for pid in _children(self.running[name].pid)
+            if wanted in Path(f"/proc/{pid}/cmdline").read_text()
+        ]
+        return found
+
     def stop(self) -> None:
         """Stop all that runs."""
-        for process in self.running.values():
-            process.send_signal(signal.SIGTERM)
-        for process in self.running.values():
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        for name in list(self.running):
+            self.end(name)
         for log in self._logs:
             log.close()
 
