@@ -172,6 +172,7 @@ class Description:
     service_port: int
     keeper_port: int
     councils: tuple[Council, ...] = ()
+    services: tuple[str, ...] = (INGEST,)
 
     def __post_init__(self) -> None:
         # A council that stands in for the first one, so that the rest is checked all the same.
@@ -214,7 +215,7 @@ class Description:
             service_port=self.service_port,
             keeper_port=self.keeper_port,
             councils=councils,
-            services=(Service(INGEST, tenants),),
+            services=tuple(Service(name, tenants) for name in self.services),
         )
 
 
@@ -240,6 +241,7 @@ def read_description(directory: NetworkDirectory) -> Description:
             service_port=network.service_port,
             keeper_port=network.keeper_port,
             councils=network.councils,
+            services=tuple(service.name for service in network.services),
         )
     keys = ("name", "host", "bind", "service_port", "keeper_port")
     if missing := [key for key in keys if key not in document]:

@@ -15,6 +15,7 @@ from command_line.network.commands import (
     recipient,
     report,
     rotate,
+    workers,
 )
 from command_line.network.commands.terminal import guarded
 
@@ -22,7 +23,7 @@ from command_line.network.commands.terminal import guarded
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add every action."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for module in (init, council, gateway, recipient, rotate, broker, people, report):
+    for module in (init, council, gateway, recipient, rotate, broker, workers, people, report):
         module.configure(actions)
 
 
