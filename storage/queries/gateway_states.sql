@@ -1,7 +1,7 @@
 -- How each gateway that ever enrolled fares: last word, waiting readings, and what of the expected arrived in the last 24 whole
 -- hours. A stream younger than that is judged from its first hour on, and a burst never makes up for a silent hour.
 -- Of means one is expected for every interval that they are means over, however often they come.
-WITH stream AS (
+WITH stream AS MATERIALIZED (
     SELECT
         thing.gateway_id,
         datastream.id,
@@ -19,19 +19,22 @@ WITH stream AS (
     WHERE datastream.period_seconds > 0
       AND right(thing.urn, 7) <> ':health'
 ),
+hours AS (  -- in one pass over the hours of a day: a look-up a stream would come by every page of them
+    SELECT stream.id, sum(least(rollup_1h.n, greatest(1, ceil(stream.per_hour)))) AS received
+    FROM rollup_1h
+    JOIN stream ON stream.id = rollup_1h.datastream_id
+    WHERE rollup_1h.bucket >= date_trunc('hour', now()) - INTERVAL '24 hours'
+      AND rollup_1h.bucket < date_trunc('hour', now())
+      AND rollup_1h.bucket >= stream.since
+    GROUP BY stream.id
+),
 judged AS (
     SELECT
         stream.gateway_id,
         extract(epoch FROM date_trunc('hour', now()) - stream.since) / 3600 * stream.per_hour AS expected,
         COALESCE(hours.received, 0) AS received
     FROM stream
-    LEFT JOIN LATERAL (
-        SELECT sum(least(rollup_1h.n, greatest(1, ceil(stream.per_hour)))) AS received
-        FROM rollup_1h
-        WHERE rollup_1h.datastream_id = stream.id
-          AND rollup_1h.bucket >= stream.since
-          AND rollup_1h.bucket < date_trunc('hour', now())
-    ) AS hours ON true
+    LEFT JOIN hours ON hours.id = stream.id
     WHERE stream.since < date_trunc('hour', now())
 ),
 completeness AS (
