@@ -189,6 +189,7 @@ async def _store_staged(
             "qualities": [extra.quality for extra in extras],
             "results": [_json(extra.result) for extra in extras],
         },
+        prepare=False,  # planned for as many rows as are staged now, not for some earlier batch's
     )
     [(inserted,)] = await cursor.fetchall()
     return int(inserted)

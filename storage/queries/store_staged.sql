@@ -1,5 +1,7 @@
 -- Staged rows come sorted by key and each key once, so the insert needs no sort of its own. Only
 -- what is really inserted is logged for the rollups and gets its quality and non-numeric result.
+-- What is not is set aside, to be compared with what is stored; mostly that is nothing, and the
+-- comparison of the counts, made once, saves looking for it.
 WITH inserted AS (
     INSERT INTO observation (datastream_id, time, value)
     SELECT datastream_id, time, value FROM staged_observation
@@ -16,5 +18,12 @@ WITH inserted AS (
            AS reported (datastream_id, time, quality, result)
       JOIN inserted USING (datastream_id, time)
         ON CONFLICT DO NOTHING
+), repeated AS (
+    INSERT INTO repeated_observation (datastream_id, time, value)
+    SELECT datastream_id, time, staged.value
+      FROM staged_observation AS staged
+      LEFT JOIN inserted USING (datastream_id, time)
+     WHERE inserted.time IS NULL
+       AND (SELECT count(*) FROM inserted) < (SELECT count(*) FROM staged_observation)
 )
 SELECT count(*) FROM inserted
