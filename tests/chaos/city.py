@@ -23,6 +23,7 @@ from command_line.demo import provisioning
 from command_line.demo.city import City, DemoCouncil, DemoGateway
 from command_line.demo.layout import Layout
 from command_line.demo.ports import Ports, choose
+from command_line.network import workers
 from command_line.progress import say
 from command_line.toml_text import toml_text
 from storage.embedded import EmbeddedDatabase
@@ -115,10 +116,13 @@ async def running(options: Options) -> AsyncIterator[Running]:
             dsn=make_conninfo(database.dsn, port=link.port),
             ports=ports,
         )
+        _lead_ingest_over_a_link(founded, network, options)
+        if options.workers > 1:
+            passphrase = layout.passphrase.read_bytes()
+            await workers.provide(founded.directory, options.workers, passphrase=passphrase)
         say(f"Starting the broker ({options.broker.value})")
         broker = await provisioning.start_embedded_broker(founded, options.broker)
         stack.callback(broker.stop)
-        _lead_ingest_over_a_link(founded, network, options)
         run = Running(
             options,
             network,

@@ -12,6 +12,8 @@ import signal
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
+import psycopg
+
 from broker_config.embedded import BrokerError
 from command_line.progress import say
 from storage.programs import EmbeddedDatabaseError
@@ -203,7 +205,8 @@ class Breaker:
         async with self._database:
             if _has_ended(self._city.database):
                 starting = self._city.start_database
-                await _tried(lambda: asyncio.to_thread(starting), EmbeddedDatabaseError, OSError)
+                failures = (EmbeddedDatabaseError, OSError, psycopg.Error)
+                await _tried(lambda: asyncio.to_thread(starting), *failures)
         self._wanted[DATABASE] = True
 
 
