@@ -1,5 +1,6 @@
 """Backups bring all of it back, into either edition, and nothing is taken before it is whole."""
 
+import json
 import os
 import zipfile
 from collections.abc import AsyncIterator
@@ -10,11 +11,11 @@ import psycopg
 import pytest
 
 from storage.backup import APPLICATION_NAME, back_up
-from storage.backup_file import BackupError, Manifest, read
+from storage.backup_file import MANIFEST, BackupError, Manifest, read
 from storage.database import Connection, connect
 from storage.edition import Edition, detect
 from storage.embedded import EmbeddedDatabase, remove
-from storage.migration import migrate
+from storage.migration import MIGRATIONS, base_name, base_names, migrate, read_migrations
 from storage.partitions import ensure_partitions
 from storage.restore import Restored, TargetError, restore
 from storage.retention import expire
@@ -208,6 +209,50 @@ async def test_what_is_no_backup_is_refused(empty_dsn: str, tmp_path: Path, cont
     path.write_bytes(content)
     with pytest.raises(BackupError, match="is no backup"):
         await bring(path, empty_dsn)
+
+
+@pytest.fixture
+async def target(database_server: DatabaseServer) -> AsyncIterator[str]:
+    """Another empty database beside the test's own."""
+    dsn = await database_server.create(migrated=False)
+    yield dsn
+    await database_server.drop(dsn)
+
+
+async def test_a_backup_of_an_older_version_is_migrated_on(
+    empty_dsn: str, target: str, tmp_path: Path
+) -> None:
+    await migrate(empty_dsn, until="0009_life_of_data")
+    async with await connect(empty_dsn, autocommit=True, application_name="test") as conn:
+        await fill(conn)
+        assert (await base_names(conn))[-1] == "0009_life_of_data"
+    file = tmp_path / "backup"
+    manifest = await back_up(empty_dsn, file, quietly)
+
+    await bring(file, target)
+
+    async with await connect(target, autocommit=True, application_name="test") as conn:
+        newest = [base_name(each.name) for each in read_migrations(MIGRATIONS, Edition.PLAIN)]
+        assert await base_names(conn) == newest
+        cursor = await conn.execute("SELECT count(*) FROM observation")
+        assert await cursor.fetchone() == (rows_of(manifest, "observation"),)
+
+
+async def test_a_backup_of_a_newer_version_is_refused(
+    file: Path, empty_dsn: str, tmp_path: Path
+) -> None:
+    newer = tmp_path / "newer"
+    with zipfile.ZipFile(file) as archive, zipfile.ZipFile(newer, "w") as changed:
+        for name in archive.namelist():
+            content = archive.read(name)
+            if name == MANIFEST:
+                document = json.loads(content)
+                document["migrations"].append("9999_years_hence")
+                content = json.dumps(document).encode()
+            changed.writestr(name, content)
+    with pytest.raises(BackupError, match="9999_years_hence"):
+        await bring(newer, empty_dsn)
+    assert await everything(empty_dsn) == {}
 
 
 @pytest.fixture(scope="module")
