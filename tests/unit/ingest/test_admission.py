@@ -447,6 +447,29 @@ def test_refusals_are_counted_for_known_names_only(
     ]
 
 
+def test_message_out_of_quarantine_gets_a_verdict_and_no_second_row(
+    gateway: SimulatedGateway,
+) -> None:
+    centre = Centre(gateway)
+    key = (gateway.tenant, gateway.device)
+    announcement = delivered(gateway.announce(NOW))._replace(held_as=7)
+    report = delivered(gateway.report([reading(1)]))._replace(held_as=8)
+    centre.snapshot = replace(centre.snapshot, devices={key: registered(gateway, revoked=True)})
+    refused = centre.admit(announcement)
+    assert [(each.id, each.reason) for each in refused.verdicts] == [(7, "revoked")]
+    assert not refused.quarantined
+    assert not refused.nothing_to_store  # the verdict is
+    centre.snapshot = replace(centre.snapshot, devices={key: registered(gateway)})
+    parked = centre.admit(report)
+    assert not parked.verdicts
+    taken = centre.admit(announcement)
+    assert [(each.id, each.reason) for each in taken.verdicts] == [(7, "")]
+    released = centre.admit(*taken.deferred)
+    assert [(each.id, each.reason) for each in released.verdicts] == [(8, "")]
+    again = centre.admit(report)
+    assert [(each.id, each.reason) for each in again.verdicts] == [(8, "duplicate")]
+
+
 def test_revoked_gateway_is_refused_and_its_messages_are_kept(
     gateway: SimulatedGateway, centre: Centre
 ) -> None:
