@@ -58,7 +58,7 @@ async def test_what_is_previewed_is_what_goes(
     process = asyncio.create_task(runner.run(load(AnalyticsSettings, file)))
     try:
         async with asyncio.timeout(15):
-            while len(await times()) == 4:
+            while len(await times()) == 4:  # noqa: ASYNC110 - another process's doing
                 await asyncio.sleep(0.02)
     finally:
         process.cancel()
