@@ -4,9 +4,11 @@ Each edition's database is made and seeded here. Then every question is asked ov
 through the function that pages use, and EXPLAIN says once of its main statement what that read.
 Beside each stands what the same server needs at least: a round trip that asks nothing, or the
 same pages read in one bare pass (`raw`); the factor between the two is what is left to be gained.
+CPU times, of the server with its workers and of the asking process, tell on a busy machine, too.
 """
 
 import asyncio
+import os
 import re
 import statistics
 import tempfile
@@ -23,7 +25,7 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 
 from bench.errors import BenchError
-from bench.machine import describe_machine
+from bench.machine import cpu_seconds, describe_machine
 from bench.seed import Seeded, Tell, seed
 from storage import analysis
 from storage.database import Connection, connect
@@ -201,7 +203,9 @@ async def _ask(conn: Connection, question: Question) -> dict[str, Any]:
         raise BenchError(f"{question.name}: {error}") from error
     if not answer and not question.may_be_empty:
         raise BenchError(f"{question.name}: no answer")
+    server, client = _server_cpu(conn.info.backend_pid), time.process_time()
     took = [await _timed(lambda: question.ask(conn)) for _ in range(RUNS)]
+    server, client = _server_cpu(conn.info.backend_pid) - server, time.process_time() - client
 
     async def bare() -> None:
         cursor = await conn.execute(question.raw, question.raw_parameters, prepare=False)
@@ -213,6 +217,8 @@ async def _ask(conn: Connection, question: Question) -> dict[str, Any]:
     return {
         "median_ms": round(median, 2),
         "worst_ms": round(max(took), 2),
+        "server_cpu_ms": round(server / RUNS * 1000, 1),
+        "client_cpu_ms": round(client / RUNS * 1000, 1),
         "answers": len(answer),
         "raw_ms": round(limit, 2),
         "raw": question.raw,
@@ -228,6 +234,23 @@ async def _timed(ask: Callable[[], Awaitable[Any]]) -> float:
     began = time.perf_counter()
     await ask()
     return (time.perf_counter() - began) * 1000
+
+
+def _server_cpu(backend: int) -> float:
+    """Return the seconds of CPU a session has used, with those of workers that helped anyone."""
+    used = cpu_seconds(backend)
+    try:
+        parent = _after_name(backend)[1]
+        children = _after_name(int(parent))[13:15]  # proc(5): cutime and cstime
+    except OSError as error:
+        raise BenchError("this system does not tell CPU times") from error
+    if used is None:
+        raise BenchError("this system does not tell CPU times")
+    return used + sum(map(int, children)) / os.sysconf("SC_CLK_TCK")
+
+
+def _after_name(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
 
 
 async def _round_trip(conn: Connection) -> float:
