@@ -23,6 +23,7 @@ from storage.overview import observation_count
 _ROUND_SECONDS: Final = 30.0
 _TIMES: Final = 100 // STREAMS  # moments in a message of a hundred readings
 _LOOK_SECONDS: Final = 5.0
+_TRIES: Final = 5  # a cluster that is busy making a council's streams lets nobody in meanwhile
 _MARGIN: Final = timedelta(hours=1)
 
 
@@ -81,7 +82,7 @@ async def _load(parts: Parts, rate: float) -> NoReturn:
     gateways = parts.load_gateways()
     messages = max(1, round(rate * _ROUND_SECONDS / len(gateways)))
     start = datetime.now(UTC) - _MARGIN
-    counter = int(time.time())
+    counter, tries = int(time.time()), _TRIES
     while True:
         start -= timedelta(minutes=messages * _TIMES)
         counter += 1
@@ -97,7 +98,12 @@ async def _load(parts: Parts, rate: float) -> NoReturn:
         ).write(path)
         async with _spawned("bench.load", str(path)) as process:
             if not await _line(process):
-                raise ScaleError("the gateways could not make themselves known; see ingest.log")
+                tries -= 1
+                if not tries:
+                    raise ScaleError("the gateways could not make themselves known; see ingest.log")
+                say("A gateway was not let in yet; trying again")
+                continue
+            tries = _TRIES
             process.stdin.write(b"\n")  # type: ignore[union-attr]  # a pipe, see below
             if not await _line(process):
                 raise ScaleError("the gateways were not answered; see ingest.log")
