@@ -46,14 +46,14 @@ def measure(
     workers: int = 1,
     growth_rows: int = 0,
     latency: bool = True,
-    say: Callable[[str], None] = lambda _line: None,
+    tell: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
     """Return rates in rows a second and their ratios, for each edition of the database.
 
     editions: of "plain" and "timescaledb". rows: how many of each kind, rounded to whole
     messages; of messages of ten a fifth of it. broker: "mosquitto" or "nats"; empty: the best
     there is here. workers: of ingest. growth_rows: also the rate up to a table of so many rows; 0:
-    not. latency: also how long messages wait. say: told, in a line each, what takes time.
+    not. latency: also how long messages wait. tell: told, in a line each, what takes time.
 
     Raises:
         BenchError: not every row arrived.
@@ -62,16 +62,18 @@ def measure(
     machine = describe_machine()
     results: dict[str, Any] = {}
     for edition in editions:
-        say(f"{edition}: end to end beside raw")
+        tell(f"{edition}: end to end beside raw")
         with (
             tempfile.TemporaryDirectory(prefix="kerbstone-bench-") as directory,
             made_place(kind, edition, Path(directory)) as place,
         ):
-            results[edition] = asyncio.run(_measure(place, rows, workers, latency=latency, say=say))
+            results[edition] = asyncio.run(
+                _measure(place, rows, workers, latency=latency, tell=tell)
+            )
         if growth_rows:
-            say(f"{edition}: growth to {growth_rows:,} rows")
+            tell(f"{edition}: growth to {growth_rows:,} rows")
             results[edition]["growth"] = measure_growth(
-                edition, kind, rows=growth_rows, load_rows=rows, say=say
+                edition, kind, rows=growth_rows, load_rows=rows, tell=tell
             )
     return {
         "machine": machine,
@@ -84,7 +86,7 @@ def measure(
 
 
 async def _measure(
-    place: Place, rows: int, workers: int, *, latency: bool, say: Callable[[str], None]
+    place: Place, rows: int, workers: int, *, latency: bool, tell: Callable[[str], None]
 ) -> dict[str, Any]:
     start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     start -= 4 * rows // (GATEWAYS * STREAMS) * STEP + timedelta(days=30)
@@ -95,7 +97,7 @@ async def _measure(
     async with Flow.running(place, start, workers=workers) as flow:
         size_before = await _size(flow)
         for readings, times in _TIMES.items():
-            say(f"  messages of {readings} readings, as fast as it goes")
+            tell(f"  messages of {readings} readings, as fast as it goes")
             share = rows if readings == max(_TIMES) else rows // 5
             found[f"messages_of_{readings}"] = await flow.full_speed(
                 _messages(share, readings), times
@@ -104,7 +106,7 @@ async def _measure(
                 found["disk"] = await _disk(flow, size_before)
         raw.append(await raw_rate(place.database, "raw_after", raw_span))
         if latency:
-            found["latency"] = await _latencies(flow, found["messages_of_100"]["rows_per_s"], say)
+            found["latency"] = await _latencies(flow, found["messages_of_100"]["rows_per_s"], tell)
     raw_rows_per_s = statistics.mean(raw)
     for readings in _TIMES:
         one = found[f"messages_of_{readings}"]
@@ -125,11 +127,11 @@ def _messages(rows: int, readings: int) -> int:
 
 
 async def _latencies(
-    flow: Flow, rows_per_s: float, say: Callable[[str], None]
+    flow: Flow, rows_per_s: float, tell: Callable[[str], None]
 ) -> dict[str, dict[str, Any]]:
     found = {}
     for share in _LATENCY_SHARES:
-        say(f"  acknowledgements at {share:.0%} of that rate")
+        tell(f"  acknowledgements at {share:.0%} of that rate")
         found[f"at_{share:.0%}"] = await flow.latency(
             rows_per_s * share, _TIMES[100], _LATENCY_SECONDS
         )

@@ -23,18 +23,18 @@ _TIMES: Final = 10  # in a message: of 100 readings
 
 
 def measure_growth(
-    edition: str, kind: BrokerKind, *, rows: int, load_rows: int, say: Callable[[str], None]
+    edition: str, kind: BrokerKind, *, rows: int, load_rows: int, tell: Callable[[str], None]
 ) -> list[dict[str, Any]]:
     """Return the end-to-end rate of `load_rows` at four sizes of the table, 0 to `rows`."""
     with (
         tempfile.TemporaryDirectory(prefix="kerbstone-bench-") as directory,
         made_place(kind, edition, Path(directory)) as place,
     ):
-        return asyncio.run(_grow(place, rows, load_rows, say))
+        return asyncio.run(_grow(place, rows, load_rows, tell))
 
 
 async def _grow(
-    place: Place, rows: int, load_rows: int, say: Callable[[str], None]
+    place: Place, rows: int, load_rows: int, tell: Callable[[str], None]
 ) -> list[dict[str, Any]]:
     await prepare_database(place)
     messages = max(1, load_rows // (GATEWAYS * STREAMS * _TIMES))
@@ -45,7 +45,7 @@ async def _grow(
         await flow.full_speed(max(1, messages // 10), _TIMES)  # everyone has met, caches are warm
         for share in _SHARES:
             preload = await _preload(flow, round(rows * share) - flow.rows)
-            say(f"  {flow.rows:,} rows are stored")
+            tell(f"  {flow.rows:,} rows are stored")
             before = flow.rows
             result = await flow.full_speed(messages, _TIMES)
             found.append(

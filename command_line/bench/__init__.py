@@ -1,20 +1,21 @@
 """`kerbstone bench …`: measure, print, keep the result; and draw a picture of one."""
 
 import argparse
-import asyncio
 import json
 import sys
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from broker_config.embedded import BrokerError
+from command_line.bench.measurements import MEASUREMENTS
 from command_line.process import USAGE_ERROR
 from command_line.progress import say
 from storage.programs import EmbeddedDatabaseError
 
-RESULTS: Final = Path(__file__).parents[1] / "bench" / "results"
-PICTURE: Final = Path(__file__).parents[1] / "docs" / "images" / "performance.svg"
+RESULTS: Final = Path(__file__).parents[2] / "bench" / "results"
+PICTURE: Final = Path(__file__).parents[2] / "docs" / "images" / "performance.svg"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +40,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ingest.add_argument(
         "--no-latency", action="store_true", help="leave out how long messages wait"
     )
+    store = actions.add_parser("store", help="what a batch costs the database, each way")
+    query = actions.add_parser("query", help="seven questions, asked of a full database")
+    for action in (store, query):
+        action.add_argument(
+            "--edition",
+            action="append",
+            choices=["plain", "timescaledb"],
+            help="database to measure on; repeatable (default both)",
+        )
+    store.add_argument("--rows", type=int, default=1_000_000, help="for each way")
+    store.add_argument("--grow", type=int, default=0, metavar="ROWS", help="instead: as it grows")
+    query.add_argument("--rows", type=int, default=20_000_000, help="stored (default 20 million)")
+    query.add_argument("--streams", type=int, default=5_000, help="datastreams (default 5,000)")
+    live = actions.add_parser("live", help="from COMMIT to pages that show live values")
+    live.add_argument("--clients", type=int, default=200, help="open pages (default 200)")
     edge = actions.add_parser("edge", help="memory, CPU and bytes written of a running agent")
     edge.add_argument("--seconds", type=float, default=30.0, help="length of each steady run")
     edge.add_argument(
@@ -83,40 +99,71 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action.add_argument(
             "--broker", choices=["mosquitto", "nats"], default="", help="default: the best here"
         )
-    for action in (ingest, edge, storm, offline, enrol, epoch):
+    every = actions.add_parser("all", help="ingest, store, query, live and edge, one after another")
+    every.add_argument(
+        "--rows", type=int, default=20_000_000, help="of the full table (default 20 million)"
+    )
+    every.set_defaults(each=lambda given: _each(actions.choices, given.rows))
+    for action in (ingest, store, query, live, edge, storm, offline, enrol, epoch, every):
         action.add_argument("--json", action="store_true", help="for scripts")
         action.add_argument("--no-keep", action="store_true", help="write no file to bench/results")
 
 
+def _each(
+    parsers: Mapping[str, argparse.ArgumentParser], rows: int
+) -> Iterator[argparse.Namespace]:
+    """Yield the arguments of all that `all` measures, on both editions, with a table of `rows`."""
+    words = {
+        "ingest": ["--edition", "plain", "--edition", "timescaledb", "--grow", str(rows)],
+        "store": [],
+        "query": ["--rows", str(rows)],
+        "live": [],
+        "edge": [],
+    }
+    for action, given in words.items():
+        yield parsers[action].parse_args(given, argparse.Namespace(action=action))
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """Measure; 1 when the measurement is void."""
+    """Measure; 1 when a measurement is void."""
     if arguments.action == "picture":
         return _picture(arguments)
-    # Here and below, not above: each needs the code of what it measures.
+    if arguments.action == "all":
+        results = {each.action: _measure(each) for each in arguments.each(arguments)}
+    else:
+        results = {arguments.action: _measure(arguments)}
+    done = {name: result for name, result in results.items() if result is not None}
+    for name, result in done.items():
+        if not arguments.no_keep:
+            done[name] = _keep(name, result)
+    shown = done if arguments.action == "all" else next(iter(done.values()), {})
+    print(json.dumps(shown, indent=2) if arguments.json else "\n".join(_lines(shown)))
+    return 0 if len(done) == len(results) else 1
+
+
+def _measure(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    """Return what was measured; None, and the reason said, when it is void."""
+    # Here, not above: it needs the code of all that is measured.
     from bench.errors import BenchError  # noqa: PLC0415
     from command_line.demo.session import DemoError  # noqa: PLC0415
 
-    errors = (
-        BenchError,
-        BrokerError,
-        DemoError,
-        EmbeddedDatabaseError,
-    )
-    say(f"Measuring {arguments.action}; this takes a minute or two")
+    say(f"Measuring {arguments.action}; this takes a minute or more")
     try:
-        result = _MEASUREMENTS[arguments.action](arguments)
-    except errors as error:
-        print(f"kerbstone bench: {error}", file=sys.stderr)
-        return 1
-    if not arguments.no_keep:
-        RESULTS.mkdir(exist_ok=True)
-        moment = datetime.now(UTC)
-        result = {"measured_at": moment.isoformat(timespec="seconds"), **result}
-        path = RESULTS / f"{arguments.action}-{moment:%Y%m%dT%H%M%SZ}.json"
-        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        say(f"Kept in {path}")
-    print(json.dumps(result, indent=2) if arguments.json else "\n".join(_lines(result)))
-    return 0
+        return MEASUREMENTS[arguments.action](arguments)
+    except (BenchError, BrokerError, DemoError, EmbeddedDatabaseError) as error:
+        print(f"kerbstone bench {arguments.action}: {error}", file=sys.stderr)
+        return None
+
+
+def _keep(name: str, result: dict[str, Any]) -> dict[str, Any]:
+    """Write a result into bench/results; return it with the time it has there."""
+    RESULTS.mkdir(exist_ok=True)
+    moment = datetime.now(UTC)
+    kept = {"measured_at": moment.isoformat(timespec="seconds"), **result}
+    path = RESULTS / f"{name}-{moment:%Y%m%dT%H%M%SZ}.json"
+    path.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    say(f"Kept in {path}")
+    return kept
 
 
 def _picture(arguments: argparse.Namespace) -> int:
@@ -136,76 +183,16 @@ def _picture(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _ingest(arguments: argparse.Namespace) -> dict[str, Any]:
-    from bench.ingest import measure  # noqa: PLC0415
-
-    return measure(
-        editions=arguments.edition or ["plain"],
-        rows=arguments.rows,
-        broker=arguments.broker,
-        workers=arguments.workers,
-        growth_rows=arguments.grow,
-        latency=not arguments.no_latency,
-        say=say,
-    )
-
-
-def _edge(arguments: argparse.Namespace) -> dict[str, Any]:
-    from bench.edge import measure, measure_soak  # noqa: PLC0415
-
-    if arguments.soak:
-        return measure_soak(
-            minutes=arguments.soak,
-            readings_per_second=arguments.rate,
-            broker=arguments.broker,
-        )
-    return measure(
-        seconds=arguments.seconds, backlog_readings=arguments.backlog, broker=arguments.broker
-    )
-
-
-def _storm(arguments: argparse.Namespace) -> dict[str, Any]:
-    from bench.storm import measure  # noqa: PLC0415
-
-    return measure(arguments.agents)
-
-
-def _offline(arguments: argparse.Namespace) -> dict[str, Any]:
-    from bench.offline import measure  # noqa: PLC0415
-
-    return measure(
-        hours=arguments.hours, drain_readings_per_second=arguments.pace, broker=arguments.broker
-    )
-
-
-def _enrol(arguments: argparse.Namespace) -> dict[str, Any]:
-    from command_line.demo.empty_city import measure_enrolment  # noqa: PLC0415
-
-    return asyncio.run(measure_enrolment(gateways=arguments.gateways, broker=arguments.broker))
-
-
-def _epoch(_arguments: argparse.Namespace) -> dict[str, Any]:
-    from bench.epoch import measure  # noqa: PLC0415
-
-    return measure()
-
-
-_MEASUREMENTS: Final = {
-    "ingest": _ingest,
-    "edge": _edge,
-    "storm": _storm,
-    "offline": _offline,
-    "enrol": _enrol,
-    "epoch": _epoch,
-}
-
-
-def _lines(result: dict[str, Any], indent: str = "") -> list[str]:
+def _lines(result: Mapping[str, Any], indent: str = "") -> list[str]:
     lines = []
     for name, value in result.items():
+        words = f"{indent}{name.replace('_', ' ')}"
         if isinstance(value, dict):
-            lines += [f"{indent}{name.replace('_', ' ')}", *_lines(value, indent + "  ")]
+            lines += [words, *_lines(value, indent + "  ")]
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for number, one in enumerate(value, start=1):
+                lines += [f"{words} {number}", *_lines(one, indent + "  ")]
         else:
             shown = f"{value:,.2f}" if isinstance(value, float) else str(value)
-            lines.append(f"{indent}{name.replace('_', ' '):<40} {shown}")
+            lines.append(f"{words:<40} {shown}")
     return lines
