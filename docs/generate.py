@@ -59,7 +59,7 @@ TOML_EXAMPLE: Final = re.compile(r"^```toml\n(.*?)^```$", re.DOTALL | re.MULTILI
 
 METRIC_MODULES: Final[Mapping[str, Sequence[str]]] = {
     "ingest": ("ingest.metrics",),
-    "api": ("api.metrics", "api.live"),
+    "api": ("api.metrics", "api.live", "api.reads"),
     "analytics": ("analytics.runner", "analytics.condition"),
     "enrolment": ("enrolment.metrics",),
 }
