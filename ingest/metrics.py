@@ -31,7 +31,9 @@ MISSING_MESSAGES = Gauge(
 DATABASE_UP = Gauge("ingest_database_up", "1 while the database answers the store")
 BROKER_UP = Gauge("ingest_broker_connected", "1 while connected and subscribed", ["connection"])
 STREAM_UP = Gauge(
-    "ingest_stream_connected", "1 while a council's stream on a NATS cluster is read", ["connection"]
+    "ingest_stream_connected",
+    "1 while a council's stream on a NATS cluster is read",
+    ["connection"],
 )
 STREAM_WAITING = Gauge(
     "ingest_stream_waiting_messages", "Messages in that stream that wait to be read", ["connection"]
