@@ -99,8 +99,12 @@ async def running_cluster(
     councils: tuple[Council, ...] = COUNCILS,
     services: tuple[str, ...] = ("ingest",),
     store_bytes: int = STORE_BYTES,
+    forgotten: str = "",
 ) -> AsyncIterator[ClusterCity]:
-    """Run a cluster whose streams are ready and whose gateways are let in."""
+    """Run a cluster whose streams are ready and whose gateways are let in.
+
+    forgotten: a council for which nothing is made, as an operator may forget to.
+    """
     authority = Authority(directory / "authority", "Test city")
     tenants = tuple(council.tenant for council in councils)
     network = Network(
@@ -118,7 +122,8 @@ async def running_cluster(
     ) as cluster:
         city = ClusterCity(cluster, authority, directory)
         for tenant in tenants:
-            await city.prepare(tenant)
+            if tenant != forgotten:
+                await city.prepare(tenant)
         for gateway, kind in GATEWAYS.items():
             if gateway.tenant in tenants:
                 city.admit(gateway.tenant, gateway.device, kind)

@@ -19,9 +19,12 @@ from nats.aio.client import Client
 from broker_config import nats
 from broker_config.stream import native_servers
 from enrolment.authority import CredentialFiles
+from ingest.inbox import Inbox
+from ingest.nats_intake import NatsIntake
+from ingest.settings import BrokerSettings, NodeSettings
 from runtime.tls import client_context
 from tests.integration.fix_cluster import STORE_BYTES, ClusterCity, running_cluster
-from tests.integration.region import eventually
+from tests.integration.region import eventually, metric
 
 MINE = "k7q2m9xd4t"
 TOPIC = f"snaas/1/camden/{MINE}/d/main"
@@ -139,7 +142,9 @@ async def test_preparing_again_changes_nothing(city: ClusterCity) -> None:
     assert (before.created, before.config) == (after.created, after.config)
 
 
-async def test_full_stream_refuses_instead_of_forgetting(tmp_path_factory: Any) -> None:
+async def test_full_stream_refuses_instead_of_forgetting(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     """A message is confirmed if and only if it is kept: a gateway keeps all others."""
     directory = tmp_path_factory.mktemp("small")
     async with running_cluster(directory, store_bytes=1 << 20) as city:
@@ -152,6 +157,43 @@ async def test_full_stream_refuses_instead_of_forgetting(tmp_path_factory: Any) 
         async with native(city, "keeper") as keeper:
             assert (await state(keeper)).state.messages == confirmed
         assert 10 < confirmed < 20
+
+
+async def test_consumer_that_was_forgotten_is_told_of_until_it_is_made(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    directory = tmp_path_factory.mktemp("forgotten")
+    async with running_cluster(directory, forgotten="leeds") as city:
+        credential = city.service("leeds")
+        settings = BrokerSettings(
+            name="forgotten",
+            client_id="ingest",
+            ca_file=city.authority.service_root(),
+            certificate_file=credential.certificate,
+            key_file=credential.key,
+            tenant="leeds",
+            receive="jetstream",
+            mqtt_version="3.1.1",
+            node=tuple(
+                NodeSettings(host=node.host, port=node.mqtt_port, native_port=node.native_port)
+                for node in city.network.nodes
+            ),
+        )
+        intake = NatsIntake(settings, Inbox(10, 1 << 20), lambda _tenant: {})
+        reading = asyncio.create_task(intake.run())
+        try:
+            await eventually(
+                lambda: metric("ingest_consumer_missing", connection="forgotten") == 1, reading
+            )
+            await city.prepare("leeds")
+            await eventually(
+                lambda: metric("ingest_stream_connected", connection="forgotten") == 1, reading
+            )
+            assert metric("ingest_consumer_missing", connection="forgotten") == 0
+        finally:
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reading
 
 
 async def test_native_listener_lets_in_no_gateway(city: ClusterCity) -> None:
