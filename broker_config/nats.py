@@ -7,11 +7,11 @@ from naming another's gateway are the name constraints in that root (`enrolment.
 
 NATS speaks MQTT 3.1.1 only, and lets a client choose any client id within its account.
 
-A node of a cluster has two listeners more. By the native one services take their council's
-messages from the stream in which NATS keeps what came by MQTT (`ingest.nats_intake`), and the
-keeper makes that stream and the services' consumers (`broker_config.stream`); gateways are not
-let in there. By the route the nodes speak with one another: it trusts a certificate that leads to
-the service root only where it names one of the nodes.
+A node of a cluster has two listeners more. By the native one services take their council's messages
+from the stream in which NATS keeps what came by MQTT (`ingest.receiving.nats_intake`), and the
+keeper makes that stream and the services' consumers (`broker_config.stream`); gateways are not let
+in there. By the route the nodes speak with one another: it trusts a certificate that leads to the
+service root only where it names one of the nodes.
 
 Running a broker is `broker_config.embedded`, running a cluster `broker_config.cluster`.
 """

@@ -6,7 +6,7 @@ service that reads the stream is made here, before the first gateway of a counci
 is the stream itself, for the one that NATS would make has no limit. NATS takes a stream that it
 finds. Both are made once and changed in place; asked again, nothing happens.
 
-What a consumer gets is read by `ingest.nats_intake`.
+What a consumer gets is read by `ingest.receiving.nats_intake`.
 """
 
 import asyncio

@@ -7,14 +7,14 @@ from typing import Any
 
 from command_line.database_process import on_database
 from command_line.process import configure_config, run_process
-from ingest.claim import ClaimError
 from ingest.epoch_keys import ServiceKeyError
 from ingest.recipient_keys import RecipientKeyError
 from ingest.service import run as run_alone
 from ingest.service import run_part
 from ingest.settings import IngestSettings
-from ingest.shares import Child, NoSuchShareError, children, part_of
-from ingest.supervisor import MisusedError, follow_parent, supervise
+from ingest.workers.claim import ClaimError
+from ingest.workers.shares import Child, NoSuchShareError, children, part_of
+from ingest.workers.supervisor import MisusedError, follow_parent, supervise
 from storage.migration import MigrationError
 
 

@@ -9,7 +9,7 @@ from math import isnan
 
 import numpy as np
 
-from ingest.readings import Columns, Contradiction
+from ingest.admission.readings import Columns, Contradiction
 from storage.batches import Latest
 
 

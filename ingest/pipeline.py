@@ -14,20 +14,20 @@ from typing import Final, NoReturn
 
 from device_protocol.errors import NotRecipientError
 from device_protocol.keys import RecipientKey
-from ingest.acknowledgements import send_acknowledgements
-from ingest.admission import Admission, Rules
-from ingest.delivery import Delivery
-from ingest.inbox import Inbox
-from ingest.intake import Intake
+from ingest.admission.decision import Admission, Rules
+from ingest.admission.outcome import Outcome
+from ingest.admission.snapshot import DeviceKey
+from ingest.admission.state import ReceiverState
+from ingest.admission.verification import Verifier
 from ingest.latest import NewestObservations
 from ingest.metrics import INBOX_MESSAGES, MISSING_MESSAGES
-from ingest.outcome import Outcome
+from ingest.receiving.acknowledgements import send_acknowledgements
+from ingest.receiving.delivery import Delivery
+from ingest.receiving.inbox import Inbox
+from ingest.receiving.intake import Intake
 from ingest.registry import Registry
 from ingest.report import RefusalCounts, report, report_contradictions
-from ingest.snapshot import DeviceKey
-from ingest.state import ReceiverState
 from ingest.store import Store, Stored
-from ingest.verification import Verifier
 from ingest.watch import Progress
 
 _SLICE: Final = 16  # messages whose signatures are checked together

@@ -10,8 +10,8 @@ from contextlib import aclosing
 from typing import Final, NoReturn
 
 from device_protocol import topics
-from ingest.ownership import Ownership
-from ingest.snapshot import DeviceKey, Snapshot
+from ingest.admission.snapshot import DeviceKey, Snapshot
+from ingest.workers.ownership import Ownership
 from runtime.backoff import FullJitter
 from storage import configurations, registry
 from storage.database import OUTAGES, Connection, Pool

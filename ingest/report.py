@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from device_protocol.errors import EpochConflictError
+from ingest.admission.outcome import AcceptedAnnouncement, Outcome, Refusal
+from ingest.admission.readings import Contradiction, conflicting_result
 from ingest.metrics import (
     BATCH_MESSAGES,
     DESCRIPTIONS,
@@ -14,8 +16,6 @@ from ingest.metrics import (
     PARKED_MESSAGES,
     READINGS,
 )
-from ingest.outcome import AcceptedAnnouncement, Outcome, Refusal
-from ingest.readings import Contradiction, conflicting_result
 from ingest.store import Stored
 from storage.descriptions import Described
 from storage.quarantine import RefusalCount

@@ -16,15 +16,15 @@ from contextlib import aclosing
 from typing import Final, NoReturn
 
 from device_protocol.errors import RejectionError, UnknownDeviceError
-from ingest.admission import Rules
-from ingest.delivery import Delivery
-from ingest.inbox import Inbox
+from ingest.admission.decision import Rules
+from ingest.admission.readings import Columns, Contradiction, conflicting_result
+from ingest.admission.refusals import clipped
+from ingest.admission.retry import Retried, readmit
+from ingest.admission.snapshot import DeviceKey
 from ingest.metrics import READINGS
-from ingest.readings import Columns, Contradiction, conflicting_result
-from ingest.refusals import clipped
+from ingest.receiving.delivery import Delivery
+from ingest.receiving.inbox import Inbox
 from ingest.registry import Registry
-from ingest.retry import Retried, readmit
-from ingest.snapshot import DeviceKey
 from runtime.backoff import FullJitter
 from storage import batches, quarantine
 from storage.database import OUTAGES, Connection, connect

@@ -14,23 +14,23 @@ from typing import Final, NoReturn
 
 from device_protocol import suites
 from device_protocol.receiver import Policy
-from ingest.admission import Rules
-from ingest.claim import Claim
+from ingest.admission.decision import Rules
+from ingest.admission.verification import Verifier
 from ingest.epoch_keys import EpochKeys
-from ingest.inbox import Inbox
-from ingest.intake import Intake
-from ingest.nats_intake import NatsIntake
-from ingest.ownership import Ownership
 from ingest.pipeline import Pipeline
+from ingest.receiving.inbox import Inbox
+from ingest.receiving.intake import Intake
+from ingest.receiving.nats_intake import NatsIntake
+from ingest.receiving.sessions import Sessions, with_own_certificate
 from ingest.recipient_keys import RecipientKeys
 from ingest.registry import Registry
 from ingest.second_chance import SecondChance
-from ingest.sessions import Sessions, with_own_certificate
 from ingest.settings import BrokerSettings, IngestSettings
-from ingest.shares import Part, suffix, whole
 from ingest.store import Store
-from ingest.verification import Verifier
 from ingest.watch import Watch
+from ingest.workers.claim import Claim
+from ingest.workers.ownership import Ownership
+from ingest.workers.shares import Part, suffix, whole
 from runtime.metrics import serve_metrics
 from storage import batches, quarantine
 from storage.database import OUTAGES, Pool, open_pool

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from device_protocol.receiver import MAX_SEQ, OpenEpoch, ReplayWindow
-from ingest.admission import Rules
-from ingest.claim import Claim
+from ingest.admission.decision import Rules
+from ingest.admission.outcome import AcceptedAnnouncement, AcceptedDescription, Outcome
+from ingest.admission.readings import Columns, Contradiction
+from ingest.admission.refusals import contradicting_reading
+from ingest.admission.retry import REASON, readmit
+from ingest.admission.snapshot import DeviceKey, Gateway
+from ingest.admission.state import Channel, ChannelKey, ReceiverState, Tally, is_settled
 from ingest.epoch_keys import EpochKeys
 from ingest.metrics import DATABASE_UP, READINGS, WRITE_SECONDS
-from ingest.outcome import AcceptedAnnouncement, AcceptedDescription, Outcome
-from ingest.readings import Columns, Contradiction
-from ingest.refusals import contradicting_reading
-from ingest.retry import REASON, readmit
-from ingest.snapshot import DeviceKey, Gateway
-from ingest.state import Channel, ChannelKey, ReceiverState, Tally, is_settled
 from ingest.watch import DatabaseFailures
+from ingest.workers.claim import Claim
 from runtime.backoff import FullJitter
 from storage import batches, descriptions, epochs, quarantine
 from storage.database import OUTAGES, Connection, connect

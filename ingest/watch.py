@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, NoReturn
 
-from ingest.inbox import Inbox
+from ingest.admission.outcome import Outcome
 from ingest.metrics import (
     BATCHES_UNDER_WAY,
     BROKER_UP,
@@ -25,8 +25,8 @@ from ingest.metrics import (
     PAUSES,
     WORKER,
 )
-from ingest.outcome import Outcome
-from ingest.ownership import Ownership
+from ingest.receiving.inbox import Inbox
+from ingest.workers.ownership import Ownership
 from storage.database import OUTAGES, Pool
 from storage.failures import FAILURES, failure_of
 from storage.heartbeat import BEAT_SECONDS, beat

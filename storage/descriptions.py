@@ -1,6 +1,6 @@
 """What a gateway describes becomes Things, Sensors, Datastreams and places (OGC 18-088).
 
-Written once the description has been checked (`ingest.descriptions`). Ownership is settled here,
+Written once the description has been checked (`ingest.admission`). Ownership is settled here,
 because only the database sees all gateways at once: the first to describe a Thing or Sensor keeps
 it, and a later claim becomes a row of `description_conflict` for a person to settle. Only the
 gateway that follows a revoked one at the same site of the same council takes over what it had.

@@ -26,8 +26,8 @@ from device_protocol.receiver import (
 )
 from enrolment.authority import Authority, GatewayFiles
 from enrolment.files import read_certificate, read_key
-from ingest.inbox import Inbox
-from ingest.intake import Intake
+from ingest.receiving.inbox import Inbox
+from ingest.receiving.intake import Intake
 from ingest.settings import BrokerSettings
 
 _DAY_SECONDS: Final = 86_400

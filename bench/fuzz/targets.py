@@ -35,13 +35,13 @@ from device_protocol.senml import LATEST_MICROSECONDS, Record, decode_cbor
 from enrolment.csr import read_request
 from enrolment.issuing import PublicKey
 from enrolment.refusal import ANSWERS, RefusedError
-from ingest import packs
-from ingest.admission import Rules, admit
-from ingest.delivery import Delivery
-from ingest.descriptions import check_description
-from ingest.outcome import Outcome
-from ingest.snapshot import Gateway, Snapshot, Stream
-from ingest.state import Channel, ReceiverState, Tally
+from ingest.admission import packs
+from ingest.admission.decision import Rules, admit
+from ingest.admission.descriptions import check_description
+from ingest.admission.outcome import Outcome
+from ingest.admission.snapshot import Gateway, Snapshot, Stream
+from ingest.admission.state import Channel, ReceiverState, Tally
+from ingest.receiving.delivery import Delivery
 
 Feed: TypeAlias = Callable[[Random], tuple[bytes, Callable[[], str]]]
 """Draws a message; returns it and what feeds it, apart, so that only the feeding is measured."""

@@ -19,11 +19,11 @@ from device_protocol.epoch import Epoch
 from device_protocol.keys import RecipientKey, RecipientPublicKey, SigningKey, VerifyingKey
 from device_protocol.receiver import Device, Policy, Signer, open_data
 from device_protocol.senml import CONTENT_FORMAT_SENML_CBOR
-from ingest.admission import Rules, admit
-from ingest.delivery import Delivery
-from ingest.outcome import Outcome
-from ingest.snapshot import Gateway, Snapshot, Stream
-from ingest.state import ReceiverState
+from ingest.admission.decision import Rules, admit
+from ingest.admission.outcome import Outcome
+from ingest.admission.snapshot import Gateway, Snapshot, Stream
+from ingest.admission.state import ReceiverState
+from ingest.receiving.delivery import Delivery
 from storage.batches import copy_payload
 
 _MESSAGES: Final = 500  # a batch as large as ingest makes them by default

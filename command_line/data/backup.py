@@ -7,7 +7,7 @@ from typing import Final
 
 from command_line.data.terminal import MisusedError, add_url, show, size
 from command_line.progress import Progress
-from storage.backup import back_up
+from storage.archive.backup import back_up
 
 SUMMARY: Final = "write all that a database holds into one file, while everything goes on"
 _NOT_IN_IT: Final = (

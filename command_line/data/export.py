@@ -17,9 +17,8 @@ from typing import Final
 
 from command_line.data.terminal import MisusedError, add_url, show, size
 from command_line.progress import Progress, say
-from storage.backup import APPLICATION_NAME
-from storage.database import Connection, connect
-from storage.export import (
+from storage.archive.backup import APPLICATION_NAME
+from storage.archive.export import (
     ClosedDay,
     ExportError,
     begin_snapshot,
@@ -28,7 +27,8 @@ from storage.export import (
     days_are_waiting,
     exported_datastreams,
 )
-from storage.export_files import Export
+from storage.archive.export_files import Export
+from storage.database import Connection, connect
 
 SUMMARY: Final = "write days that are over as Parquet files, those that changed once more"
 _MANIFEST_SECONDS: Final = 5.0

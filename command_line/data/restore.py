@@ -7,8 +7,8 @@ from typing import Final
 
 from command_line.data.terminal import add_url, show
 from command_line.progress import Progress
-from storage.backup_file import Manifest, read
-from storage.restore import Restored, restore
+from storage.archive.backup_file import Manifest, read
+from storage.archive.restore import Restored, restore
 
 SUMMARY: Final = "bring a backup back into an empty database, of either edition"
 NEXT: Final = (

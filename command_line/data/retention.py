@@ -11,7 +11,7 @@ from typing import Final
 from analytics.settings import AnalyticsSettings
 from command_line.data.terminal import show
 from runtime.settings import load
-from storage.backup import APPLICATION_NAME
+from storage.archive.backup import APPLICATION_NAME
 from storage.database import connect
 from storage.thinning import RetentionClass, preview
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from command_line.process import USAGE_ERROR
 from runtime.settings import SettingsError
-from storage.backup_file import BackupError
+from storage.archive.backup_file import BackupError
+from storage.archive.export import ExportError
+from storage.archive.restore import TargetError
 from storage.database import LACKS, OUTAGES, lack
-from storage.export import ExportError
 from storage.migration import MigrationError
-from storage.restore import TargetError
 
 FAILED = 1
 

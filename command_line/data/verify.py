@@ -25,11 +25,11 @@ from command_line.progress import Progress
 from device_protocol.errors import RejectionError
 from device_protocol.keys import VerifyingKey
 from storage import evidence
-from storage.backup import APPLICATION_NAME
+from storage.archive.backup import APPLICATION_NAME
+from storage.archive.export import begin_snapshot
+from storage.archive.export_files import MANIFEST, Export, differences, strays
 from storage.database import Connection, connect
 from storage.evidence import RegisteredKey, SignedBatch
-from storage.export import begin_snapshot
-from storage.export_files import MANIFEST, Export, differences, strays
 from storage.registry import streams
 
 SUMMARY: Final = "check every stored reading against its signature, or an export against its list"

@@ -6,7 +6,7 @@ import pytest
 
 import ingest.pipeline
 import ingest.service
-from ingest.admission import Rules
+from ingest.admission.decision import Rules
 from storage.database import connect
 from tests.attack.stage import Stage, collected
 from tests.integration.conftest import DatabaseServer, database_server

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from command_line.__main__ import main
-from storage import export as reading
+from storage.archive import export as reading
 from storage.database import Connection
 from storage.partitions import ensure_partitions
 from storage.retention import expire

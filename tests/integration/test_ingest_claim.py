@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.claim import Claim, ClaimError
+from ingest.workers.claim import Claim, ClaimError
 from storage.database import OUTAGES, connect
 from storage.ingest_workers import WorkerTakenError, take_worker
 

@@ -10,13 +10,13 @@ import pytest
 
 from device_protocol.description import GatewayDescription
 from device_protocol.reading import Quality
-from ingest.admission import Rules, admit
-from ingest.delivery import Delivery
+from ingest.admission.decision import Rules, admit
+from ingest.admission.outcome import Outcome
+from ingest.admission.snapshot import Snapshot
+from ingest.admission.state import ReceiverState
 from ingest.epoch_keys import EpochKeys, ServiceKeyError
 from ingest.latest import NewestObservations
-from ingest.outcome import Outcome
-from ingest.snapshot import Snapshot
-from ingest.state import ReceiverState
+from ingest.receiving.delivery import Delivery
 from ingest.store import Store, Stored, load_state
 from storage import batches, epochs, quarantine, registry
 from storage.database import Connection, connect

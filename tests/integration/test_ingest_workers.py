@@ -22,7 +22,7 @@ from broker_config.network import Gateway
 from device_protocol.keys import RecipientKey, SigningKey
 from enrolment.authority import KeyKind
 from enrolment.files import read_key
-from ingest.ownership import owner
+from ingest.workers.ownership import owner
 from storage import registry
 from storage.database import Connection, connect
 from tests.integration.conftest import DatabaseServer

@@ -2,7 +2,7 @@
 
 The stream in which NATS keeps what comes by MQTT is a name of its own. Whoever changes the pinned
 version learns here, not in a region, whether stream, subjects, retention and PUBACK still are what
-`broker_config.stream` and `ingest.nats_intake` take them for.
+`broker_config.stream` and `ingest.receiving.nats_intake` take them for.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from nats.aio.client import Client
 from broker_config import nats
 from broker_config.stream import native_servers
 from enrolment.authority import CredentialFiles
-from ingest.inbox import Inbox
-from ingest.nats_intake import NatsIntake
+from ingest.receiving.inbox import Inbox
+from ingest.receiving.nats_intake import NatsIntake
 from ingest.settings import BrokerSettings, NodeSettings
 from runtime.tls import client_context
 from tests.integration.fix_cluster import STORE_BYTES, ClusterCity, running_cluster

@@ -10,17 +10,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from storage.backup import APPLICATION_NAME, back_up
-from storage.backup_file import MANIFEST, BackupError, Manifest, read
+from storage.archive.backup import APPLICATION_NAME, back_up
+from storage.archive.backup_file import MANIFEST, BackupError, Manifest, read
+from storage.archive.restore import Restored, TargetError, restore
+from storage.archive.tables import tables
 from storage.database import Connection, connect
 from storage.edition import Edition, detect
 from storage.embedded import EmbeddedDatabase, remove
 from storage.migration import MIGRATIONS, base_name, base_names, migrate, read_migrations
 from storage.partitions import ensure_partitions
-from storage.restore import Restored, TargetError, restore
 from storage.retention import expire
 from storage.rollups import hourly, refresh_rollups
-from storage.tables import tables
 from tests.integration.conftest import DatabaseServer
 from tests.integration.datastreams import add_datastream, store
 

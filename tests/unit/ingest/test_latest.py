@@ -1,8 +1,8 @@
 import numpy as np
 
+from ingest.admission.readings import Columns, Contradiction, Origin
+from ingest.admission.snapshot import Gateway
 from ingest.latest import NewestObservations
-from ingest.readings import Columns, Contradiction, Origin
-from ingest.snapshot import Gateway
 from storage.batches import Extra, Latest, Observations
 
 ORIGIN = Origin("camden", "k7q2m9xd4t", "topic", 0, Gateway(1, 1))

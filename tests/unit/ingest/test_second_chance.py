@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 from device_protocol.errors import OutOfRangeError
-from ingest.admission import Rules
-from ingest.readings import Contradiction
-from ingest.retry import readmit
+from ingest.admission.decision import Rules
+from ingest.admission.readings import Contradiction
+from ingest.admission.retry import readmit
+from ingest.admission.snapshot import Gateway, Stream
 from ingest.second_chance import verdicts
-from ingest.snapshot import Gateway, Stream
 from storage.quarantine import HeldReading, Verdict
 
 DEVICE = ("camden", "k7q2m9xd4t")

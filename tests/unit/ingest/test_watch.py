@@ -6,11 +6,11 @@ import pytest
 from prometheus_client import REGISTRY
 from psycopg import errors
 
-from ingest.delivery import Delivery
-from ingest.inbox import Inbox
-from ingest.outcome import Outcome
-from ingest.readings import ReadingTable
-from ingest.state import Parking
+from ingest.admission.outcome import Outcome
+from ingest.admission.readings import ReadingTable
+from ingest.admission.state import Parking
+from ingest.receiving.delivery import Delivery
+from ingest.receiving.inbox import Inbox
 from ingest.watch import DatabaseFailures, Progress, Watch
 from storage.batches import SignedBatch
 

@@ -4,8 +4,8 @@ import pytest
 
 from command_line.__main__ import main
 from command_line.data.terminal import guarded, size
-from storage.backup_file import BackupError
-from storage.restore import TargetError
+from storage.archive.backup_file import BackupError
+from storage.archive.restore import TargetError
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,4 @@
+"""Several processes of ingest, each the owner of its gateways.
+
+`ownership` says who owns what, `shares` which database, `claim` keeps two from owning the same.
+"""

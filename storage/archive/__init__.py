@@ -1,0 +1,1 @@
+"""The whole of a database, or its closed days, in files: backup, restore, export."""

@@ -1,0 +1,182 @@
+"""Closed days, read for exporting: which there are, whether one changed, and what is in it.
+
+A day is closed when it is over in UTC. Late readings may still change it; that is told exactly by
+its version (table changed_day), because observations are only ever added. Where retention deleted
+some, what was exported before is the fuller copy. Writing files is `storage.archive.export_files`.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from psycopg import IsolationLevel
+
+from storage.database import Connection, query
+
+T = TypeVar("T", bound=np.generic)
+N = TypeVar("N", bound=np.generic)
+
+DATASTREAMS_AT_ONCE: Final = 100
+"""Datastreams whose day is in memory at one time; at a reading a second that is 160 MB."""
+
+_POSTGRES_EPOCH_MICROSECONDS: Final = 946_684_800_000_000
+
+
+class ExportError(Exception):
+    """An export cannot be made or read; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedDay:
+    """A day of a council with observations. thinned: some may have been dropped since."""
+
+    council: str
+    day: date
+    version: int
+    changed_at: datetime
+    thinned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedDatastream:
+    """What observations of a datastream mean. name: as in SenML, sensor and short name.
+
+    unit: key of the unit table; all results are in it. Longitude and latitude of its Thing as it
+    stands now, in degrees (WGS 84).
+    """
+
+    id: int
+    datastream: str
+    name: str
+    description: str
+    thing: str
+    thing_name: str
+    sensor: str
+    sensor_name: str
+    observed_property: str
+    observed_property_name: str
+    definition: str
+    unit: str
+    observation_type: str
+    period_seconds: int | None
+    averaging_seconds: int
+    valid_minimum: float | None
+    valid_maximum: float | None
+    longitude: float | None
+    latitude: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DayPart:
+    """Observations of some datastreams, by datastream and time.
+
+    times: Unix microseconds. values: NaN where the result is no number. results: by row, as text.
+    """
+
+    datastream_ids: npt.NDArray[np.int32]
+    times: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+    qualities: npt.NDArray[np.int16]
+    results: dict[int, str]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+async def begin_snapshot(conn: Connection) -> None:
+    """Let all that is read until the next commit be of one moment."""
+    await conn.rollback()
+    await conn.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+    await conn.set_read_only(True)
+
+
+async def closed_days(
+    conn: Connection, councils: Sequence[str], *, start: date | None, end: date
+) -> list[ClosedDay]:
+    """Return the days with observations from `start` to `end` inclusive, oldest first.
+
+    councils: tenants; none for all.
+
+    Raises:
+        ExportError: there is no such council.
+    """
+    cursor = await conn.execute(
+        "SELECT tenant FROM council WHERE tenant = ANY (%s)", (list(councils),)
+    )
+    if unknown := set(councils) - {tenant for (tenant,) in await cursor.fetchall()}:
+        raise ExportError(f"no council {', '.join(sorted(unknown))}")
+    cursor = await conn.execute(
+        query("closed_days"), {"councils": list(councils), "start": start, "end": end}
+    )
+    return [ClosedDay(*row) for row in await cursor.fetchall()]
+
+
+async def days_are_waiting(conn: Connection, today: date) -> bool:
+    """Return whether closed days got observations that nobody has worked off yet."""
+    cursor = await conn.execute(query("closed_days_waiting"), {"today": _midnight(today)})
+    return await cursor.fetchone() == (True,)
+
+
+async def exported_datastreams(conn: Connection, council: str) -> list[ExportedDatastream]:
+    """Return the datastreams of a council, by id."""
+    cursor = await conn.execute(query("exported_datastreams"), {"council": council})
+    return [ExportedDatastream(*row) for row in await cursor.fetchall()]
+
+
+async def day_parts(
+    conn: Connection, day: date, datastream_ids: Sequence[int]
+) -> AsyncIterator[DayPart]:
+    """Yield a day's observations of these datastreams, in portions, those without any left out."""
+    for first in range(0, len(datastream_ids), DATASTREAMS_AT_ONCE):
+        ids = list(datastream_ids[first : first + DATASTREAMS_AT_ONCE])
+        part = await _part(conn, day, ids)
+        if len(part):
+            yield part
+
+
+async def _part(conn: Connection, day: date, datastream_ids: list[int]) -> DayPart:
+    bounds = {
+        "datastream_ids": datastream_ids,
+        "start": _midnight(day),
+        "end": _midnight(day) + timedelta(days=1),
+    }
+    cursor = await conn.execute(query("exported_observations"), bounds, prepare=False, binary=True)
+    rows = await cursor.fetchall()
+    times = [np.frombuffer(row[1], ">i8") for row in rows]
+    ids = np.repeat(
+        np.array([row[0] for row in rows], np.int32), np.array(list(map(len, times)), np.int64)
+    )
+    joined = _joined(times, np.int64) + _POSTGRES_EPOCH_MICROSECONDS
+    cursor = await conn.execute(query("exported_results"), bounds, prepare=False)
+    texts = {(stream, time): text for stream, time, text in await cursor.fetchall()}
+    return DayPart(
+        ids,
+        joined,
+        _joined([np.frombuffer(row[2], ">f8") for row in rows], np.float64),
+        _joined([np.frombuffer(row[3], ">i2") for row in rows], np.int16),
+        _by_row(texts, ids, joined),
+    )
+
+
+def _joined(arrays: Sequence[npt.NDArray[T]], dtype: type[N]) -> npt.NDArray[N]:
+    return np.concatenate(arrays).astype(dtype) if arrays else np.empty(0, dtype)
+
+
+def _by_row(
+    texts: dict[tuple[int, int], str], ids: npt.NDArray[np.int32], times: npt.NDArray[np.int64]
+) -> dict[int, str]:
+    """Return results that are no numbers by the row that they belong to."""
+    found = {}
+    for (stream, moment), text in texts.items():
+        first, end = np.searchsorted(ids, [stream, stream + 1])
+        row = int(first + np.searchsorted(times[first:end], moment))
+        if row < end and times[row] == moment:
+            found[row] = text
+    return found
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
