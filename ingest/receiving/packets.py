@@ -35,7 +35,8 @@ class Packets:
     def __init__(self, *, has_properties: bool, most_bytes: int) -> None:
         self._has_properties = has_properties
         self._most_bytes = most_bytes
-        self._begun = b""
+        self._begun = bytearray()
+        self._awaited = 0  # bytes, with what has begun, before looking again is worth while
 
     def feed(self, piece: bytes) -> tuple[list[Publication], bytes]:
         """Return the publications that `piece` completes, and all other packets together.
@@ -43,21 +44,35 @@ class Packets:
         Raises:
             PacketError: a packet too large, a publication without a form or with QoS 2.
         """
-        data = self._begun + piece if self._begun else piece
+        data = self._completed(piece)
         publications: list[Publication] = []
         others: list[bytes] = []
         start, end = 0, len(data)
         while start < end:
             body = self._body(data, start)
             if body is None or body[1] > end:
+                self._awaited = 0 if body is None else body[1] - start
+                self._begun = bytearray(data[start:])
                 break
             if data[start] & 0xF0 == _PUBLISH:
                 publications.append(self._publication(data, start, *body))
             else:
                 others.append(data[start : body[1]])
             start = body[1]
-        self._begun = data[start:] if start < end else b""
         return publications, b"".join(others)
+
+    def _completed(self, piece: bytes) -> bytes:
+        """Return what has begun with `piece`, if that completes it; else keep both.
+
+        However small the pieces that a broker sends, each byte is copied a few times at most.
+        """
+        if not self._begun:
+            return piece
+        self._begun += piece
+        if len(self._begun) < self._awaited:
+            return b""
+        data, self._begun = bytes(self._begun), bytearray()
+        return data
 
     def _body(self, data: bytes, start: int) -> tuple[int, int] | None:
         """Return where a packet's variable header begins and where the packet ends, once known."""

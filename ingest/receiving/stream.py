@@ -12,13 +12,16 @@ from typing import Any, Final
 import aiomqtt
 from paho.mqtt.client import PUBACK
 
-from ingest.receiving.packets import Packets, Publication
+from ingest.receiving.packets import PacketError, Packets, Publication
 from runtime.mqtt import MOST_PACKET_BYTES, MqttConnection
 
 _PIECE_BYTES: Final = (
     1 << 14
 )  # as much as a TLS record can hold, so that OpenSSL keeps nothing back
 _PIECES_AT_ONCE: Final = 32  # then other tasks get their turn
+_FOR_PAHO_AT_ONCE: Final = 4 << 10  # bytes; paho takes packets one by one, 10 µs for each
+_MOST_UNSENT_PACKETS: Final = 4096  # one holds the confirmations of all that was read at once
+_MOST_UNSENT_BYTES: Final = 1 << 20  # a broker that is owed 65 535 confirmations sends no more
 _CONFIRMATION: Final = bytes((PUBACK, 2))
 
 
@@ -43,6 +46,7 @@ class PublicationStream(MqttConnection):
             has_properties=protocol is aiomqtt.ProtocolVersion.V5, most_bytes=MOST_PACKET_BYTES
         )
         self._for_paho = b""
+        self._read_by_paho = 0
         self._is_over = False
         self._failure: OSError | None = None
 
@@ -65,14 +69,18 @@ class PublicationStream(MqttConnection):
 
     def _receive_bounded(self, bufsize: int) -> bytes:
         """Receive for paho: what was left for it, then the end of the connection."""
-        if self._for_paho:
-            taken, self._for_paho = self._for_paho[:bufsize], self._for_paho[bufsize:]
-            return taken
+        if self._waits_for_paho():
+            begin = self._read_by_paho
+            self._read_by_paho += bufsize
+            return self._for_paho[begin : self._read_by_paho]
         if self._failure is not None:
             raise self._failure
         if self._is_over:
             return b""
         raise BlockingIOError
+
+    def _waits_for_paho(self) -> bool:
+        return self._read_by_paho < len(self._for_paho)
 
     def _on_socket_open(self, client: Any, userdata: Any, sock: Any) -> None:
         """Have the event loop call our reader in place of aiomqtt's. Called by any thread."""
@@ -90,7 +98,7 @@ class PublicationStream(MqttConnection):
             confirmations = self._take_pieces()
             if confirmations:
                 self._client._packet_queue(PUBACK, confirmations, 0, 1)  # noqa: SLF001  # one write for all
-            while self._client.socket() is not None and (self._for_paho or self._is_over):
+            while self._client.socket() is not None and (self._waits_for_paho() or self._is_over):
                 self._client.loop_read()
         except Exception as error:  # noqa: BLE001  # as aiomqtt does: for who waits
             if not self._disconnected.done():
@@ -99,7 +107,9 @@ class PublicationStream(MqttConnection):
     def _take_pieces(self) -> bytes:
         """Read until there is no more, or enough; return the confirmations of what was read."""
         confirmations: list[bytes] = []
+        for_paho = bytearray(self._for_paho[self._read_by_paho :])
         try:
+            self._check_unsent()
             for _ in range(_PIECES_AT_ONCE):
                 if not self._may_read():
                     break
@@ -112,9 +122,25 @@ class PublicationStream(MqttConnection):
                     self._take(publication)
                     if publication.packet_id:
                         confirmations += (_CONFIRMATION, publication.packet_id)
-                self._for_paho += others
+                for_paho += others
+                if len(for_paho) > _FOR_PAHO_AT_ONCE:
+                    break
         except BlockingIOError:
             pass
         except OSError as error:
             self._is_over, self._failure = True, error
+        self._for_paho, self._read_by_paho = bytes(for_paho), 0
         return b"".join(confirmations)
+
+    def _check_unsent(self) -> None:
+        """Leave a broker that goes on sending and takes nothing: what it is told would pile up.
+
+        Raises:
+            PacketError: too much waits for it.
+        """
+        packets = self._client._out_packet  # noqa: SLF001  # paho does not tell
+        if (
+            len(packets) > _MOST_UNSENT_PACKETS
+            or sum(packet["to_process"] for packet in packets) > _MOST_UNSENT_BYTES
+        ):
+            raise PacketError(f"the broker sends and does not listen: {len(packets)} packets wait")

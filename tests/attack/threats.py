@@ -50,6 +50,7 @@ _CERTIFICATES = "test_certificate_service.py::"
 _COUNCILS = "test_councils.py::"
 _FALSE = "test_false_service.py::"
 _STREET = "test_street.py::"
+_STREAM = "test_broker_stream.py::"
 
 
 def _ingest(threat: str, check: str, *tests: str, alarm: str = REFUSALS) -> Threat:
@@ -212,6 +213,17 @@ THREATS: tuple[Threat, ...] = (
         "flood (expensive forgeries)",
         "402 signature: one check each, and others are served between",
         _OPERATOR + "test_flood_with_expensive_forgeries",
+    ),
+    _ingest(
+        "break MQTT itself",
+        "lengths and forms before anything is kept; at most 2 MiB of a packet and 1 MiB of "
+        "confirmations; reading pauses; the connection is given up",
+        _STREAM + "test_break_the_form_of_packets",
+        _STREAM + "test_trickle_a_large_packet",
+        _STREAM + "test_flood_with_empty_packets",
+        _STREAM + "test_send_and_never_listen",
+        _STREAM + "test_flood_while_reading_pauses",
+        alarm="ingest_broker_connected, ingest_pauses_total; ingest's log",
     ),
     # Coming in
     Threat(
