@@ -167,11 +167,11 @@ async def test_flood_while_reading_pauses() -> None:
 
     async with reading(broker, room=room) as (client, taken):
         await until(taken, room)
-            client.pause()
-            before = -1
-            while sent != before:  # until nothing more fits into the sockets
-                before = sent
-                await asyncio.sleep(0.2)
+        client.pause()
+        before = -1
+        while sent != before:  # until nothing more fits into the sockets
+            before = sent
+            await asyncio.sleep(0.2)
         assert sent > room
         assert len(taken) <= room + PIECE_BYTES // len(GOOD) + 1
 
