@@ -28,6 +28,7 @@ class Registry:
         self._dsn = dsn
         self._pool = pool
         self._ownership = ownership or Ownership()
+        self._reading = asyncio.Lock()
         self.snapshot = Snapshot()
 
     @property
@@ -76,12 +77,16 @@ class Registry:
     async def refresh(self, device: str | None = None) -> None:
         """Read the registry again, or what it says of one device.
 
+        One reading at a time: of two, the one that began earlier may end later, and would put an
+        older state in place of a newer one.
+
         Raises:
             psycopg.OperationalError: the database is away; the snapshot is as before.
         """
-        async with self._pool.connection() as conn:
-            fresh = await _load(conn, device, self._ownership)
-        self.snapshot = fresh if device is None else self.snapshot.with_gateway(device, fresh)
+        async with self._reading:
+            async with self._pool.connection() as conn:
+                fresh = await _load(conn, device, self._ownership)
+            self.snapshot = fresh if device is None else self.snapshot.with_gateway(device, fresh)
 
     async def refresh_until_done(self, device: str | None = None) -> None:
         """Like `refresh`, but wait until the database answers."""
