@@ -52,6 +52,9 @@ MAX_PACKET_BYTES = 66_560  # the largest message D, 65 536 bytes, its topic and 
 TOPIC_ROOT = f"snaas/{topics.VERSION}"
 LOOPBACK = "127.0.0.1"
 PID_FILE = "broker.pid"  # in the broker's data directory, written by the broker
+STORE_BYTES = 1 << 30
+"""What a council's messages that wait for ingest may take on each node, unless it is said."""
+
 KEEPER = "keeper"  # the name under which live sessions are ended; no service may bear it
 
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -124,7 +127,7 @@ class Network:
     keeper_port: int = 0
     bind: str = "0.0.0.0"  # noqa: S104 - gateways come from outside; embedded brokers use loopback
     nodes: tuple[Node, ...] = ()
-    council_store_bytes: int = 1 << 30
+    council_store_bytes: int = STORE_BYTES
 
     def __post_init__(self) -> None:
         mistakes = tuple(_mistakes(self))
@@ -245,11 +248,20 @@ def parse(text: str) -> Network:
             _service(_fields(row, f"[[service]] {number}", _SERVICE_KEYS))
             for number, row in enumerate(fields.get("service", []), 1)
         ),
-        nodes=tuple(
-            Node(**_fields(row, f"[[node]] {number}", NODE_KEYS))
-            for number, row in enumerate(fields.get("node", []), 1)
-        ),
+        nodes=read_nodes(fields),
         **{key: fields[key] for key in _OPTIONAL if key in fields},
+    )
+
+
+def read_nodes(document: Mapping[str, Any]) -> tuple[Node, ...]:
+    """Return the nodes of a description that has been read as TOML.
+
+    Raises:
+        NetworkError: an unknown or missing key, or one of another type.
+    """
+    return tuple(
+        Node(**_fields(row, f"[[node]] {number}", NODE_KEYS))
+        for number, row in enumerate(document.get("node", []), 1)
     )
 
 

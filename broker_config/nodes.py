@@ -77,6 +77,14 @@ def node_mistakes(nodes: tuple[Node, ...], store_bytes: int) -> Iterator[str]:
     )
 
 
+def node_names(host: str, node: Node) -> tuple[str, ...]:
+    """Return what a node's certificate must name.
+
+    host: the network's, by which gateways find any node; the node's own is how the others know it.
+    """
+    return tuple(dict.fromkeys((node.host, host)))
+
+
 def node_rows(nodes: tuple[Node, ...]) -> Iterator[str]:
     """Yield the lines of TOML that describe the nodes; their names need no escapes."""
     for node in nodes:

@@ -1,5 +1,9 @@
 """Keeping the network's broker to what the registry says, as one of the service's duties.
 
+On a cluster every node has files of its own, below its name, and is told for itself: one that
+cannot be told keeps none of the others from it. What is told to which is in the settings; a node on
+another machine is told by a command.
+
 How a broker is told is `broker_config.keeper`; when, `enrolment.upkeep`.
 """
 
@@ -11,20 +15,22 @@ from pathlib import Path
 
 from broker_config import network as description
 from broker_config.broker_log import BrokerLog
-from broker_config.files import BrokerKind
+from broker_config.errors import BrokerError
+from broker_config.files import BrokerKind, render, write
 from broker_config.keeper import Applied, Keeper, command
 from broker_config.network import PID_FILE, BrokerPaths, Gateway, Network
+from broker_config.nodes import Node, node_names
 from enrolment import metrics
 from enrolment.authority import Authority
 from enrolment.description import describe
-from enrolment.settings import BrokerFilesSettings
+from enrolment.settings import BrokerFilesSettings, BrokerNodeSettings
 from storage.registry import GatewayRow
 
 log = logging.getLogger(__name__)
 
 
 class BrokerUpkeep:
-    """One broker, the description it follows and the authority behind its certificates.
+    """One broker or cluster, the description it follows and the authority behind its certificates.
 
     The broker reads copies of its certificates: the authority's directory is not for its eyes.
     """
@@ -48,7 +54,7 @@ class BrokerUpkeep:
         no listener yet.
 
         Raises:
-            BrokerError: it could not be told, or refused; to be tried again.
+            BrokerError: it, or one of its nodes, could not be told, or refused; to be tried again.
             NetworkError: the description is wrong.
             CredentialError, OSError: a file cannot be read or written.
         """
@@ -61,6 +67,9 @@ class BrokerUpkeep:
             for each in network.gateways
         }
         lists = {tenant: revocation_lists[tenant] for tenant in network.tenants}
+        if network.nodes:
+            await self._tell_nodes(network, lists)
+            return
         keeper = self._keeper(network)
         self._listed_at = keeper.listed_at()  # what it holds even if it cannot be told now
         left_behind = {each: kids for each, kids in left_behind.items() if kids}
@@ -70,6 +79,64 @@ class BrokerUpkeep:
     def listed_at(self) -> dict[str, datetime]:
         """Return since when the list that the broker holds counts, by tenant, as far as known."""
         return self._listed_at
+
+    async def _tell_nodes(self, network: Network, lists: Mapping[str, bytes]) -> None:
+        """Write every node's files and tell it, all at once: one that is away delays none.
+
+        Raises:
+            BrokerError: naming each node that could not be told, or that nobody said how to tell.
+        """
+        told = {node.name: node for node in self._settings.node}
+        mistakes = [
+            f"node {name}: there is none in {self._network_file}; take its [[broker.node]] away"
+            for name in told.keys() - {node.name for node in network.nodes}
+        ]
+        outcomes = await asyncio.gather(
+            *(self._tell_node(network, node, told.get(node.name), lists) for node in network.nodes),
+            return_exceptions=True,
+        )
+        done = []
+        for node, outcome in zip(network.nodes, outcomes, strict=True):
+            if isinstance(outcome, Applied):
+                done.append(outcome)
+            elif isinstance(outcome, BrokerError):
+                mistakes.append(f"node {node.name}: {outcome}")
+            else:
+                raise outcome
+        ended = {device for each in done for device in each.ended}
+        self._note(Applied(changed=any(each.changed for each in done), ended=tuple(sorted(ended))))
+        if mistakes:
+            raise BrokerError("\n".join(mistakes))
+
+    async def _tell_node(
+        self,
+        network: Network,
+        node: Node,
+        settings: BrokerNodeSettings | None,
+        lists: Mapping[str, bytes],
+    ) -> Applied:
+        paths = BrokerPaths(
+            configuration=(self._settings.configuration_directory / node.name).absolute(),
+            data=_data(self._settings, settings).absolute(),
+            certificates=self._authority.broker_certificates(
+                network.tenants, node_names(network.host, node), node=node.name
+            ),
+        )
+        if settings is None:
+            write(render(self._kind, network, paths, node=node.name), paths)
+            raise BrokerError(
+                f"its files are written to {paths.configuration}, but nothing says how it is told: "
+                "add a [[broker.node]] to the settings, with pid_file or reload_command"
+            )
+        keeper = Keeper(
+            self._kind,
+            paths,
+            pid_file=settings.pid_file,
+            reload=command(settings.reload_command) if settings.reload_command else None,
+            log=BrokerLog(self._kind, settings.log_file) if settings.log_file else None,
+            node=node.name,
+        )
+        return await asyncio.to_thread(keeper.apply, network, lists)
 
     def _keeper(self, network: Network) -> Keeper:
         settings = self._settings
@@ -100,3 +167,7 @@ class BrokerUpkeep:
             )
         self._restart_needed = applied.restart_needed
         metrics.BROKER_RESTART_NEEDED.set(applied.restart_needed)
+
+
+def _data(settings: BrokerFilesSettings, node: BrokerNodeSettings | None) -> Path:
+    return (node.data_directory if node else None) or settings.data_directory

@@ -14,6 +14,38 @@ PASSPHRASE_CREDENTIAL: Final = "authority-passphrase"  # noqa: S105 - its name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerNodeSettings:
+    """How one node of a NATS cluster is told that its files have changed.
+
+    They are written to `configuration_directory`, below the node's name. A node on another machine
+    is told by a command that copies them to the same place there and has it reload.
+    """
+
+    name: str = setting("Name of the node, as in the network description.")
+    data_directory: Path | None = setting(
+        "Directory it keeps its own files in, where that is not `data_directory` of [broker].",
+        default=None,
+    )
+    pid_file: Path | None = setting(
+        "File with its process id, which is sent SIGHUP to reload; for a node on this machine.",
+        default=None,
+    )
+    reload_command: tuple[str, ...] = setting(
+        "Instead: a command that brings it its files and makes it reload, word by word.",
+        default=(),
+    )
+    log_file: Path | None = setting(
+        "The file it logs to, if it can be read here: a reload it refuses is then noticed.",
+        default=None,
+    )
+
+    def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
+        """Refuse both ways to reload, and none."""
+        if bool(self.reload_command) == (self.pid_file is not None):
+            yield ("pid_file",), "give either pid_file or reload_command"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerFilesSettings:
     """The broker whose files the service keeps up to date."""
 
@@ -25,7 +57,9 @@ class BrokerFilesSettings:
         "File with the broker's process id, which is sent SIGHUP to reload.", default=None
     )
     reload_command: tuple[str, ...] = setting(
-        "Instead: a command that makes the broker reload, word by word.", default=()
+        "Instead: a command that makes the broker reload, word by word. Neither is used for a "
+        "cluster: there each node has its own.",
+        default=(),
     )
     restart_command: tuple[str, ...] = setting(
         "A command that restarts the broker when a council is added, which Mosquitto cannot take "
@@ -35,9 +69,18 @@ class BrokerFilesSettings:
     log_file: Path | None = setting(
         "The file the broker logs to, if any: a reload it refuses is then noticed.", default=None
     )
+    node: tuple[BrokerNodeSettings, ...] = ()
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
-        """Refuse both ways to reload, and none."""
+        """Refuse both ways to reload, and none; of a cluster each node says its own."""
+        if self.node and self.kind != "nats":
+            yield ("node",), 'are a cluster\'s: set kind = "nats"'
+        names = [node.name for node in self.node]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                yield ("node", number, "name"), "stands twice"
+        if self.node:
+            return
         if bool(self.reload_command) == (self.pid_file is not None):
             yield ("pid_file",), "give either pid_file or reload_command"
 

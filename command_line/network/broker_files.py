@@ -27,6 +27,7 @@ from storage import audit, registry
 from storage.certificates import revocation_lists
 
 _SHARED: Final = 0o750
+_OWNERS: Final = 0o700
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,17 +61,19 @@ async def export(
     output: Path,
     data: Path,
     run_as: str = "mosquitto",
+    node: str = "",
     reload: Reload | None = None,
     actor: str = "",
 ) -> Exported:
     """Write everything a broker reads to `output`, copies of certificates and its key included.
 
     data: where the broker keeps its own store. run_as: the user it is when it reads them, which
-    is in no other way needed on NATS. reload: tells a running broker, whose sessions of
-    gateways that are left out are then ended; None: nobody is told.
+    is in no other way needed on NATS; who is no user here leaves the files to their owner alone.
+    node: which of a NATS cluster's nodes they are for. reload: tells a running broker, whose
+    sessions of gateways that are left out are then ended; None: nobody is told.
 
     Raises:
-        NetworkDirectoryError, NetworkError: no council yet, or a port is still 0.
+        NetworkDirectoryError, NetworkError: no council yet, a port is still 0, or no such node.
         BrokerError: the broker could not be told, or refused; see `broker_config.keeper`.
         OSError: a certificate cannot be read or a file not be written.
     """
@@ -82,10 +85,13 @@ async def export(
             raise NetworkDirectoryError(
                 "no council has a revocation list; run `kerbstone network council add` again"
             )
-        paths = _paths(directory, network, output, data)
+        paths = _paths(directory, network, output, data, node)
         readable = _share(paths, run_as)
+        if node and not readable:
+            paths.configuration.mkdir(parents=True, exist_ok=True)
+            paths.configuration.chmod(_OWNERS)
         exported = await asyncio.to_thread(
-            _put, kind, network, paths, lists, run_as=run_as, reload=reload
+            _put, kind, network, paths, lists, run_as=run_as, node=node, reload=reload
         )
         await audit.record(
             conn,
@@ -131,10 +137,11 @@ def _put(
     lists: Mapping[str, bytes],
     *,
     run_as: str,
+    node: str,
     reload: Reload | None,
 ) -> Exported:
     if reload is None:
-        rendering = render(kind, network, paths, run_as=run_as, revocation_lists=lists)
+        rendering = render(kind, network, paths, run_as=run_as, revocation_lists=lists, node=node)
         return Exported(main=write(rendering, paths), gateways=len(network.gateways))
     keeper = Keeper(
         kind,
@@ -142,6 +149,7 @@ def _put(
         pid_file=reload.pid_file,
         reload=reload.command,
         run_as=run_as,
+        node=node,
     )
     applied = keeper.apply(network, lists)
     return Exported(
@@ -152,12 +160,20 @@ def _put(
     )
 
 
-def _paths(directory: NetworkDirectory, network: Network, output: Path, data: Path) -> BrokerPaths:
+def _paths(
+    directory: NetworkDirectory, network: Network, output: Path, data: Path, node: str
+) -> BrokerPaths:
     authority = directory.authority
+    server = authority / (f"nodes/{network.node(node).name}" if node else "server")
+    certificate = server.with_name(f"{server.name}.pem")
+    if node and not certificate.exists():
+        raise NetworkDirectoryError(
+            f"{certificate} is missing; describe all nodes again with `kerbstone network nodes`"
+        )
     certificates = BrokerCertificates(
         service_root=authority / "service-root.pem",
-        server_certificate=authority / "server.pem",
-        server_key=authority / "server.key",
+        server_certificate=certificate,
+        server_key=server.with_name(f"{server.name}.key"),
         council_roots={
             tenant: authority / "councils" / tenant / "root.pem" for tenant in network.tenants
         },

@@ -47,6 +47,7 @@ class CouncilAdded:
     port: where its gateways connect. new: whether the network did not have it before.
     key_set_version: newest.
     broker_restart_needed, ingest_restart_needed: whether they must be started anew to serve it.
+    streams_needed: whether a cluster must hold its stream before a gateway may come.
     """
 
     council: Council
@@ -55,6 +56,7 @@ class CouncilAdded:
     key_set_version: int
     broker_restart_needed: bool
     ingest_restart_needed: bool
+    streams_needed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,7 @@ async def add(
         key_set_version=made.key_set_version,
         broker_restart_needed=new and kind is BrokerKind.MOSQUITTO,
         ingest_restart_needed=connected,
+        streams_needed=new and bool(changed.nodes),
     )
 
 

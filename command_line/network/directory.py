@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from broker_config import network as description
-from broker_config.network import Council, Network, NetworkError, Service
+from broker_config.network import STORE_BYTES, Council, Network, NetworkError, Service
+from broker_config.nodes import Node, node_rows
 from runtime.atomic_files import write_atomically
 from storage.database import Connection, connect
 
@@ -173,6 +174,8 @@ class Description:
     keeper_port: int
     councils: tuple[Council, ...] = ()
     services: tuple[str, ...] = (INGEST,)
+    nodes: tuple[Node, ...] = ()
+    council_store_bytes: int = STORE_BYTES
 
     def __post_init__(self) -> None:
         # A council that stands in for the first one, so that the rest is checked all the same.
@@ -216,6 +219,8 @@ class Description:
             keeper_port=self.keeper_port,
             councils=councils,
             services=tuple(Service(name, tenants) for name in self.services),
+            nodes=self.nodes,
+            council_store_bytes=self.council_store_bytes,
         )
 
 
@@ -242,11 +247,17 @@ def read_description(directory: NetworkDirectory) -> Description:
             keeper_port=network.keeper_port,
             councils=network.councils,
             services=tuple(service.name for service in network.services),
+            nodes=network.nodes,
+            council_store_bytes=network.council_store_bytes,
         )
     keys = ("name", "host", "bind", "service_port", "keeper_port")
     if missing := [key for key in keys if key not in document]:
         raise NetworkError(f"{directory.network_file}: {', '.join(missing)} missing")
-    return Description(**{key: document[key] for key in keys})
+    return Description(
+        **{key: document[key] for key in keys},
+        nodes=description.read_nodes(document),
+        council_store_bytes=document.get("council_store_bytes", STORE_BYTES),
+    )
 
 
 def write_description(directory: NetworkDirectory, described: Description) -> None:
@@ -255,7 +266,8 @@ def write_description(directory: NetworkDirectory, described: Description) -> No
         text = description.dump(described.network())
     else:
         head = replace(described, councils=(_NOBODY,)).network()
-        text = description.dump(head).partition("\n[[")[0].rstrip("\n") + "\n"
+        above = description.dump(head).partition("\n[[")[0].rstrip("\n")
+        text = "\n".join((above, *node_rows(described.nodes))) + "\n"
     note = (
         "# Councils are added by `kerbstone network council add`, gateways stand in the database.\n"
     )

@@ -1,4 +1,4 @@
-"""What `kerbstone network init` is told; carrying it out is `command_line.network.setup`."""
+"""What `kerbstone network init` and `nodes` are told; carrying it out is `setup` and `cluster`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from broker_config.files import BrokerKind
+from broker_config.nodes import Node
 
 BIND: Final = "0.0.0.0"  # noqa: S104 - gateways come from outside
 SERVICE_PORT: Final = 8883
@@ -69,3 +70,36 @@ class InitOptions:
     @property
     def _bracketed(self) -> str:
         return f"[{self.host}]" if ":" in self.host else self.host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """How nodes are told of changed files, one of the two, and where they keep their own.
+
+    `{node}`, `{host}` and `{directory}` stand for a node's name, host and directory of files.
+    """
+
+    reload_command: tuple[str, ...] = ()
+    pid_file: str = ""
+    data: str = ""
+
+    def table(self, node: Node, directory: Path) -> dict[str, Any]:
+        """Return a node's table in the enrolment service's settings."""
+
+        def filled(text: str) -> str:
+            for name, value in (
+                ("{node}", node.name),
+                ("{host}", node.host),
+                ("{directory}", str(directory)),
+            ):
+                text = text.replace(name, value)
+            return text
+
+        table: dict[str, Any] = {"name": node.name}
+        if self.data:
+            table["data_directory"] = filled(self.data)
+        if self.pid_file:
+            table["pid_file"] = filled(self.pid_file)
+        else:
+            table["reload_command"] = [filled(word) for word in self.reload_command]
+        return table

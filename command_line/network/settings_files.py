@@ -7,15 +7,16 @@ ingest needs a connection of its own for each, is added at the end of a file tha
 import ipaddress
 import secrets
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
 from broker_config.files import BrokerKind
+from broker_config.nodes import Node
 from command_line.network.directory import INGEST, PRIVATE, Description, NetworkDirectory
 from command_line.network.first_messages import MAIN
-from command_line.network.options import InitOptions
+from command_line.network.options import InitOptions, Telling
 from command_line.toml_text import toml_text
 from enrolment.authority import Authority
 from enrolment.settings import BrokerFilesSettings, EnrolmentSettings
@@ -75,6 +76,36 @@ def add_connection(
     added = text.rstrip("\n") + "\n" + toml_text({"broker": [connection]})
     write_atomically(file, added.encode(), PRIVATE)
     return True
+
+
+def add_nodes(
+    directory: NetworkDirectory, nodes: Sequence[Node], telling: Telling
+) -> tuple[str, ...]:
+    """Tell the enrolment service how nodes are told that have no table there; return their names.
+
+    A table that is there is the operator's, and stays.
+    """
+    kept = kept_broker(directory)
+    if kept is None:
+        return ()
+    known = {node.name for node in kept.node}
+    missing = [node for node in nodes if node.name not in known]
+    if missing:
+        file = directory.enrolment_settings
+        tables = [telling.table(node, kept.configuration_directory / node.name) for node in missing]
+        text = file.read_text(encoding="utf-8").rstrip("\n") + "\n"
+        write_atomically(file, (text + toml_text({"broker.node": tables})).encode(), PRIVATE)
+    return tuple(node.name for node in missing)
+
+
+def connections_by_mqtt(directory: NetworkDirectory) -> tuple[str, ...]:
+    """Return the names of ingest's connections that read no stream of a cluster."""
+    document = tomllib.loads(directory.ingest_settings.read_text(encoding="utf-8"))
+    return tuple(
+        str(row.get("name"))
+        for row in document.get("broker", [])
+        if row.get("receive") != "jetstream"
+    )
 
 
 def default_data(kind: BrokerKind) -> Path:
@@ -160,8 +191,7 @@ def _connection(
     files = authority.service_client(INGEST, "" if everyone else tenant)
     return {
         "name": "all" if everyone else tenant,
-        "host": _near(described),
-        "port": described.service_port,
+        **_place(described),
         "mqtt_version": "5" if kind is BrokerKind.MOSQUITTO else "3.1.1",
         # On NATS whoever knows a client id of the same council could end its session.
         "client_id": client_id
@@ -172,6 +202,17 @@ def _connection(
         "tenant": tenant,
         "groups": [MAIN],
     }
+
+
+def _place(described: Description) -> dict[str, Any]:
+    """Return where ingest finds the broker, or every node and its stream."""
+    if not described.nodes:
+        return {"host": _near(described), "port": described.service_port}
+    nodes = [
+        {"host": node.host, "port": node.mqtt_port, "native_port": node.native_port}
+        for node in described.nodes
+    ]
+    return {"receive": "jetstream", "node": nodes}
 
 
 def _near(described: Description) -> str:

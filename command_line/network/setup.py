@@ -125,7 +125,13 @@ def _describe(directory: NetworkDirectory, options: InitOptions) -> Description:
             f"{directory.root} holds the network {held.name!r}, not {wanted.name!r}; its name "
             "stands in its certificates and cannot change. Name another --directory"
         )
-    wanted = replace(wanted, councils=held.councils)
+    wanted = replace(
+        wanted,
+        councils=held.councils,
+        services=held.services,
+        nodes=held.nodes,
+        council_store_bytes=held.council_store_bytes,
+    )
     for key in ("host", "bind", "service_port", "keeper_port"):
         before, now = getattr(held, key), getattr(wanted, key)
         if before != now and not options.replace_settings:

@@ -8,6 +8,7 @@ import argparse
 
 from command_line.network.commands import (
     broker,
+    cluster,
     council,
     gateway,
     init,
@@ -23,7 +24,18 @@ from command_line.network.commands.terminal import guarded
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add every action."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for module in (init, council, gateway, recipient, rotate, broker, workers, people, report):
+    for module in (
+        init,
+        council,
+        gateway,
+        recipient,
+        rotate,
+        broker,
+        cluster,
+        workers,
+        people,
+        report,
+    ):
         module.configure(actions)
 
 

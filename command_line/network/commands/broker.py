@@ -8,10 +8,11 @@ from typing import Final
 from broker_config.files import BrokerKind
 from broker_config.keeper import command
 from command_line.network import broker_files
-from command_line.network.broker_files import Reload
+from command_line.network.broker_files import Exported, Reload
 from command_line.network.commands.terminal import Actions, MisusedError, add_action, show
-from command_line.network.directory import NetworkDirectory
+from command_line.network.directory import NetworkDirectory, read_description
 from command_line.network.settings_files import default_data, kept_broker
+from enrolment.settings import BrokerFilesSettings
 
 _USERS: Final = {BrokerKind.MOSQUITTO: "mosquitto", BrokerKind.NATS: "nats"}
 
@@ -47,6 +48,7 @@ def configure(actions: Actions) -> None:
     parser.add_argument(
         "--run-as", metavar="USER", help="that the broker is (default: as the network's own)"
     )
+    parser.add_argument("--node", default="", metavar="NAME", help="of a NATS cluster")
     reload = parser.add_mutually_exclusive_group()
     reload.add_argument("--reload-command", metavar="CMD", help="tell a broker that runs here")
     reload.add_argument(
@@ -58,7 +60,10 @@ async def _export(arguments: argparse.Namespace, directory: NetworkDirectory) ->
     kept = kept_broker(directory)
     kind = BrokerKind(arguments.kind or (kept.kind if kept else BrokerKind.MOSQUITTO))
     same = kept if kept is not None and kept.kind == kind.value else None
-    output = arguments.output or (same.configuration_directory if same else None)
+    node = arguments.node
+    if node and kind is not BrokerKind.NATS:
+        raise MisusedError(f"--node {node}: {kind} runs as one broker, without nodes")
+    output = arguments.output or (same.configuration_directory / node if same else None)
     if output is None:
         raise MisusedError(f"--output is needed: this network keeps no files for {kind.value}")
     user = arguments.run_as or _USERS[kind]
@@ -68,12 +73,15 @@ async def _export(arguments: argparse.Namespace, directory: NetworkDirectory) ->
         directory,
         kind=kind,
         output=output,
-        data=arguments.data or (same.data_directory if same else default_data(kind)),
+        data=arguments.data or _data(same, kind, node),
         run_as=user,
+        node=node,
         reload=_reload(arguments),
     )
     lines = [f"{exported.main}: {exported.gateways} gateways may connect."]
-    if not exported.readable:
+    if node:
+        lines += _of_node(directory, node, exported)
+    elif not exported.readable:
         lines += [
             f"The broker's user {user!r} could not be given the right to read them.",
             "Name another by --run-as; or, as root:",
@@ -84,6 +92,26 @@ async def _export(arguments: argparse.Namespace, directory: NetworkDirectory) ->
         lines.append("Restart the broker: it opens listeners only when it starts.")
     show(arguments, {"kind": kind.value, "exported": exported}, lines)
     return 0
+
+
+def _data(kept: BrokerFilesSettings | None, kind: BrokerKind, node: str) -> Path:
+    """Return where a broker or node keeps its own store, by the enrolment service's settings."""
+    if kept is None:
+        return default_data(kind)
+    own = (each.data_directory for each in kept.node if each.name == node)
+    return next(own, None) or kept.data_directory
+
+
+def _of_node(directory: NetworkDirectory, name: str, exported: Exported) -> list[str]:
+    """Say what is to be done with a node's files; its private key is among them."""
+    host = read_description(directory).network().node(name).host
+    at = shlex.quote(str(exported.main.parent))
+    who = "its owner and the broker's user" if exported.readable else "its owner alone"
+    return [
+        f"The key of {name} is among these files; {who} can read it.",
+        f"On another machine they take the same path: rsync -a {at}/ {host}:{at}/",
+        f"Start it there: nats-server -c {shlex.quote(str(exported.main))}",
+    ]
 
 
 def _reload(arguments: argparse.Namespace) -> Reload | None:

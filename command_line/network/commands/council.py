@@ -81,6 +81,7 @@ async def _add(arguments: argparse.Namespace, directory: NetworkDirectory) -> in
         "new": added.new,
         "key_set_version": added.key_set_version,
         "broker_restart_needed": added.broker_restart_needed,
+        "streams_needed": added.streams_needed,
     }
     did = "added" if added.new else "whole"
     lines = [
@@ -94,7 +95,12 @@ async def _add(arguments: argparse.Namespace, directory: NetworkDirectory) -> in
         ]
     if added.ingest_restart_needed:
         lines.append("Restart ingest: it has a connection of its own for each council.")
-    if added.new:
+    if added.streams_needed:
+        lines += [
+            "The enrolment service tells every node. Then, before any gateway is invited:",
+            "kerbstone network prepare-streams",
+        ]
+    elif added.new:
         lines.append(f"Next: kerbstone network gateway invite {council.tenant}")
     show(arguments, document, lines)
     return 0

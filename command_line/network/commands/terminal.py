@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from broker_config.errors import BrokerError
 from broker_config.network import NetworkError
+from command_line.network.cluster import ClusterError
 from command_line.network.councils import CouncilError
 from command_line.network.directory import (
     DEFAULT_DIRECTORY,
@@ -61,6 +62,7 @@ class MisusedError(Exception):
 
 MISUSES: Final = (
     MisusedError,
+    ClusterError,
     CouncilError,
     GatewayError,
     NetworkError,

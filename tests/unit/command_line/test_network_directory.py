@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from broker_config.network import Council, NetworkError, load
+from broker_config.nodes import Node
 from command_line.network.directory import (
     DEFAULT_DIRECTORY,
     VARIABLE,
@@ -28,11 +29,20 @@ def described(**changed: object) -> Description:
     return Description(**(values | changed))  # type: ignore[arg-type]
 
 
+NODES = tuple(
+    Node(name=f"n{number}", host=f"n{number}.example.org", mqtt_port=8883, native_port=4222)
+    for number in (1, 2, 3)
+)
+
+
 @pytest.mark.parametrize("councils", [(), (CAMDEN,)])
-def test_what_is_written_is_read_back(tmp_path: Path, councils: tuple[Council, ...]) -> None:
+@pytest.mark.parametrize("cluster", [{}, {"nodes": NODES, "council_store_bytes": 1 << 21}])
+def test_what_is_written_is_read_back(
+    tmp_path: Path, councils: tuple[Council, ...], cluster: dict[str, object]
+) -> None:
     directory = NetworkDirectory(tmp_path)
-    write_description(directory, described(councils=councils))
-    assert read_description(directory) == described(councils=councils)
+    write_description(directory, described(councils=councils, **cluster))
+    assert read_description(directory) == described(councils=councils, **cluster)
 
 
 def test_with_a_council_it_is_a_brokers_description_with_ingest(tmp_path: Path) -> None:
