@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from broker_config.embedded import BrokerError
 from command_line.bench.measurements import MEASUREMENTS
+from command_line.numbers import count, more_than_zero, zero_or_more
 from command_line.process import USAGE_ERROR
 from command_line.progress import say
 from storage.programs import EmbeddedDatabaseError
@@ -28,11 +29,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=["plain", "timescaledb"],
         help="database to measure on; repeatable (default plain)",
     )
-    ingest.add_argument("--rows", type=int, default=1_000_000, help="readings of each kind")
-    ingest.add_argument("--workers", type=int, default=1, help="processes of ingest (default 1)")
+    ingest.add_argument("--rows", type=count(), default=1_000_000, help="readings of each kind")
+    ingest.add_argument(
+        "--workers", type=count(), default=1, help="processes of ingest (default 1)"
+    )
     ingest.add_argument(
         "--grow",
-        type=int,
+        type=count(0),
         default=0,
         metavar="ROWS",
         help="also: the rate as the table grows to so many rows",
@@ -49,44 +52,50 @@ def configure(parser: argparse.ArgumentParser) -> None:
             choices=["plain", "timescaledb"],
             help="database to measure on; repeatable (default both)",
         )
-    store.add_argument("--rows", type=int, default=1_000_000, help="for each way")
-    store.add_argument("--grow", type=int, default=0, metavar="ROWS", help="instead: as it grows")
-    query.add_argument("--rows", type=int, default=20_000_000, help="stored (default 20 million)")
-    query.add_argument("--streams", type=int, default=5_000, help="datastreams (default 5,000)")
+    store.add_argument("--rows", type=count(), default=1_000_000, help="for each way")
+    store.add_argument(
+        "--grow", type=count(0), default=0, metavar="ROWS", help="instead: as it grows"
+    )
+    query.add_argument(
+        "--rows", type=count(), default=20_000_000, help="stored (default 20 million)"
+    )
+    query.add_argument("--streams", type=count(), default=5_000, help="datastreams (default 5,000)")
     live = actions.add_parser("live", help="from COMMIT to pages that show live values")
-    live.add_argument("--clients", type=int, default=200, help="open pages (default 200)")
+    live.add_argument("--clients", type=count(), default=200, help="open pages (default 200)")
     edge = actions.add_parser("edge", help="memory, CPU and bytes written of a running agent")
-    edge.add_argument("--seconds", type=float, default=30.0, help="length of each steady run")
     edge.add_argument(
-        "--backlog", type=int, default=200_000, metavar="READINGS", help="how many wait at once"
+        "--seconds", type=more_than_zero, default=30.0, help="length of each steady run"
+    )
+    edge.add_argument(
+        "--backlog", type=count(), default=200_000, metavar="READINGS", help="how many wait at once"
     )
     edge.add_argument(
         "--soak",
-        type=float,
+        type=zero_or_more,
         default=0.0,
         metavar="MINUTES",
         help="instead: growth of memory over so long",
     )
     edge.add_argument(
         "--rate",
-        type=float,
+        type=more_than_zero,
         default=50.0,
         metavar="READINGS",
         help="readings a second of the soak (default 50)",
     )
     storm = actions.add_parser("storm", help="agents whose broker dies, and how they come back")
-    storm.add_argument("--agents", type=int, default=200, help="how many (default 200)")
+    storm.add_argument("--agents", type=count(), default=200, help="how many (default 200)")
     offline = actions.add_parser("offline", help="days without a network, and the drain after them")
-    offline.add_argument("--hours", type=float, default=72.0, help="how long (default 72)")
+    offline.add_argument("--hours", type=more_than_zero, default=72.0, help="how long (default 72)")
     offline.add_argument(
         "--pace",
-        type=float,
+        type=zero_or_more,
         default=0.0,
         metavar="READINGS",
         help="drained a second; 0: as fast as it goes (default)",
     )
     enrol = actions.add_parser("enrol", help="gateways that enrol and send a first reading")
-    enrol.add_argument("--gateways", type=int, default=500, help="how many (default 500)")
+    enrol.add_argument("--gateways", type=count(), default=500, help="how many (default 500)")
     epoch = actions.add_parser("epoch", help="bytes and time of an announcement, by suite")
     picture = actions.add_parser("picture", help="draw what `bench ingest` measured, SVG")
     picture.add_argument(
@@ -101,7 +110,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         )
     every = actions.add_parser("all", help="ingest, store, query, live and edge, one after another")
     every.add_argument(
-        "--rows", type=int, default=20_000_000, help="of the full table (default 20 million)"
+        "--rows", type=count(), default=20_000_000, help="of the full table (default 20 million)"
     )
     every.set_defaults(each=lambda given: _each(actions.choices, given.rows))
     for action in (ingest, store, query, live, edge, storm, offline, enrol, epoch, every):
@@ -192,6 +201,8 @@ def _lines(result: Mapping[str, Any], indent: str = "") -> list[str]:
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             for number, one in enumerate(value, start=1):
                 lines += [f"{words} {number}", *_lines(one, indent + "  ")]
+        elif isinstance(value, list) and value and isinstance(value[0], str):
+            lines += [words, *(f"{indent}  {line}" for line in value)]
         else:
             shown = f"{value:,.2f}" if isinstance(value, float) else str(value)
             lines.append(f"{words:<40} {shown}")

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 
+from command_line.numbers import count, more_than_zero
 from command_line.testing.lanes import run_parts
 from command_line.testing.parts import ALL, PARTS, Part, expand
 from command_line.testing.provision import Missing, provision
@@ -33,14 +34,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="handed on to pytest; repeatable",
     )
     chaos = parser.add_argument_group("of the part chaos")
-    chaos.add_argument("--minutes", type=float, metavar="N", help="how long (default 1)")
+    chaos.add_argument("--minutes", type=more_than_zero, metavar="N", help="how long (default 1)")
     chaos.add_argument(
         "--seed",
-        type=int,
+        type=count(0),
         metavar="S",
         help="of the faults; the same again for the same (default 48)",
     )
-    chaos.add_argument("--workers", type=int, metavar="N", help="of ingest (default 1)")
+    chaos.add_argument("--workers", type=count(), metavar="N", help="of ingest (default 1)")
     chaos.add_argument("--broker", choices=["mosquitto", "nats"], help="default mosquitto")
     chaos.add_argument("--edition", choices=["plain", "timescaledb"], help="default plain")
     parser.epilog = (
