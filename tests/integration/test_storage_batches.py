@@ -12,6 +12,7 @@ import pytest
 from storage import batches, epochs
 from storage.batches import Conflict, Extra, Observations, Result, SignedBatch
 from storage.database import OUTAGES, Connection, connect
+from storage.edition import Edition, detect
 from storage.epochs import NewEpoch, Progress
 from storage.optimism import STORED_PER_DEAD, Optimism
 from storage.rollups import hourly, refresh_rollups
@@ -107,6 +108,23 @@ async def test_a_repetition_anywhere_in_a_large_batch_is_met_and_the_rest_is_sto
     assert logged == 1 + 40 * 24
     assert await store(conn, new, optimism) == []
     assert await rows(conn, "SELECT count(*) FROM rollup_log") == [(logged,)]
+
+
+async def test_what_is_kept_in_columns_is_neither_doubled_nor_changed(
+    conn: Connection,
+) -> None:
+    """In the Community edition rows become columns after a week; repetitions come later still."""
+    await store(conn, minutes(1, {0: 1.0, 1: 2.0}), Optimism())
+    if await detect(conn) is Edition.TIMESCALE:
+        await conn.execute("SELECT compress_chunk(chunk) FROM show_chunks('observation') AS chunk")
+    optimism = Optimism()
+    found = await store(conn, minutes(1, {0: 1.0, 1: 9.0, 2: 3.0}), optimism)
+    assert not optimism.justified()
+    assert [(conflict.time, conflict.stored) for conflict in found] == [
+        (microseconds(START + MINUTE), 2.0)
+    ]
+    assert await store(conn, minutes(1, {3: 4.0}), Optimism()) == []
+    assert await rows(conn, OBSERVATIONS) == minutes(1, {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0})
 
 
 async def test_contradictions_are_found_and_nothing_stored_is_altered(conn: Connection) -> None:
