@@ -229,7 +229,7 @@ def _storable_version(version: int) -> int | None:
 async def _retry_held(
     conn: Connection, device: DeviceKey, gateway: Gateway, rules: Rules
 ) -> Stored:
-    held = await quarantine.held_readings(conn, device[1], REASON)
+    held = await quarantine.held_readings(conn, device[1], REASON, gateway.streams)
     retried = readmit(held, device, gateway, rules)
     if not retried.ids:
         return Stored()

@@ -128,12 +128,17 @@ async def insert_quarantine(conn: Connection, rows: Sequence[QuarantineRow]) -> 
             )
 
 
-async def held_readings(conn: Connection, device: str, reason: str) -> list[HeldReading]:
+async def held_readings(
+    conn: Connection, device: str, reason: str, names: Iterable[str]
+) -> list[HeldReading]:
     """Return the readings of a gateway that are held for this reason, oldest first.
 
-    At most 100 000: what is left is found the next time.
+    names: SenML names, of which alone; others, however many, must not stand before them. At most
+    100 000: what is left is found the next time.
     """
-    cursor = await conn.execute(query("held_readings"), {"device": device, "reason": reason})
+    cursor = await conn.execute(
+        query("held_readings"), {"device": device, "reason": reason, "names": list(names)}
+    )
     return [
         HeldReading(
             id=row_id,

@@ -581,6 +581,24 @@ async def test_readings_before_their_description_leave_quarantine_with_it(
     ]
 
 
+async def test_readings_that_nobody_describes_hold_up_no_others(centre: Centre) -> None:
+    """A sensor that is never described fills the quarantine; another is described at last."""
+    gateway = await centre.enrol("k7q2m9xd4t")
+    await centre.take(gateway.report([reading(1, name="no3", time=START)]))
+    await centre.conn.execute(
+        "INSERT INTO quarantine (received_at, tenant, device, reason, detail, topic, senml_name,"
+        "                        phenomenon_time, result, unit)"
+        " SELECT received_at, tenant, device, reason, detail, topic, senml_name,"
+        "        phenomenon_time + n * interval '1 second', result, unit"
+        "   FROM quarantine, generate_series(1, 100000) AS n"
+    )
+    await centre.take(gateway.report([reading(7, time=START)]))
+    await centre.describe(gateway, description(datastream(valid=(0, 1000))))
+    device = (gateway.tenant, gateway.device)
+    await centre.store.retry_held(device, centre.snapshot.gateways[device], RULES)
+    assert await centre.rows(OBSERVATIONS) == [("no2", START, 7.0)]
+
+
 async def test_flags_wait_in_quarantine_with_their_reading(centre: Centre) -> None:
     gateway = await centre.enrol("k7q2m9xd4t")
     await centre.take(
