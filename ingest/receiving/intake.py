@@ -72,6 +72,7 @@ class Intake:
         self._greeted: dict[str, bytes] = {}
         self._subscriptions = Subscriptions(settings, duties)
         self._is_up = False
+        BROKER_UP.labels(self.name).set(0)  # before the first attempt: an alert is to see it
 
     @property
     def name(self) -> str:
