@@ -7,6 +7,7 @@ keys, and happens at its next start if it is not running.
 import argparse
 import asyncio
 import json
+import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,6 +20,7 @@ from api.remedies import REMEDIES
 from api.words import REASONS
 from command_line.network.setup import operator
 from command_line.progress import say
+from runtime.printable import printable
 from storage import quarantine_review as review
 from storage.database import LACKS, OUTAGES, Connection, connect, lack
 from storage.quarantine_review import OPEN, STATES, Entry, Filter, Moved, ReasonCount
@@ -112,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         return asyncio.run(_with_connection(act, arguments))
     except _MisuseError as error:
-        print(f"kerbstone quarantine: {error}", file=sys.stderr)
+        print(f"kerbstone quarantine: {printable(str(error))}", file=sys.stderr)
         return USAGE_ERROR
     except LACKS as error:
         print(f"kerbstone quarantine: {lack(error)}", file=sys.stderr)
@@ -183,9 +185,9 @@ def _kinds(count: ReasonCount) -> str:
 
 
 def entry_line(entry: Entry) -> str:
-    """Say in one line what a row is."""
+    """Say in one line what a row is; what a gateway wrote into it is shown, not obeyed."""
     tried = f", tried {entry.tries}x" if entry.tries else ""
-    return (
+    return printable(
         f"{entry.id:>8}  {_minute(entry.received_at)}  {entry.tenant}/{entry.device or '?'}  "
         f"{entry.reason} ({entry.state}{tried})  {what(entry)}"
     )
@@ -210,13 +212,28 @@ async def _show(conn: Connection, arguments: argparse.Namespace) -> int:
         message = await review.kept_message(conn, entry.id)
         if message is None:
             raise _MisuseError(f"row {entry.id} is no whole message: {what(entry)}")
-        arguments.message.write_bytes(message)
+        _write_new(arguments.message, message)
     if arguments.json:
         words = {"meaning": REASONS.get(entry.reason), "remedy": REMEDIES.get(entry.reason)}
         print(_json(asdict(entry) | words | {"readmissible": entry.readmissible}))
     else:
         print("\n".join(shown(entry)))
     return 0
+
+
+def _write_new(path: Path, message: bytes) -> None:
+    """Write a file that only its owner can read, and that was not there before.
+
+    Raises:
+        _MisuseError: there is something by this name, if only a link.
+        OSError: it cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise _MisuseError(f"{path} exists: name a new file") from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(message)
 
 
 def shown(entry: Entry) -> list[str]:
@@ -239,7 +256,7 @@ def shown(entry: Entry) -> list[str]:
         ("what to do", REMEDIES.get(entry.reason)),
         ("retry", None if entry.readmissible else "not by itself: correct the gateway's settings"),
     ]
-    return [f"{name:>12}  {value}" for name, value in facts if value is not None]
+    return [printable(f"{name:>12}  {value}") for name, value in facts if value is not None]
 
 
 # Changing
@@ -347,4 +364,4 @@ def _minute(time: datetime) -> str:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, default=lambda each: each.isoformat(), ensure_ascii=False)
+    return json.dumps(value, default=lambda each: each.isoformat())

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
+from runtime.printable import printable
+
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _PER_MINUTE: Final = 60
 _MOST_OF_FACT: Final = 2_000  # characters; a stranger may have chosen them
@@ -55,7 +57,7 @@ class JsonFormatter(logging.Formatter):
         line |= {name: _bounded(fact) for name, fact in facts_of(record).items()}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return printable(json.dumps(line, default=str, ensure_ascii=False))
 
 
 def _bounded(fact: object) -> object:

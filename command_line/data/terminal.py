@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from command_line.process import USAGE_ERROR
+from runtime.printable import printable
 from runtime.settings import SettingsError
 from storage.archive.backup_file import BackupError
 from storage.archive.export import ExportError
@@ -35,7 +36,8 @@ def guarded(action: Coroutine[Any, Any, int]) -> int:
 
 
 def _tell(what: object, status: int) -> int:
-    print(f"kerbstone data: {what}", file=sys.stderr)
+    lines = map(printable, f"{what}".split("\n"))  # a backup's manifest may have chosen some of it
+    print("kerbstone data: " + "\n".join(lines), file=sys.stderr)
     return status
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 import pyarrow as pa
 
@@ -27,6 +27,8 @@ MANIFEST: Final = "manifest.json"
 
 _BLOCK_BYTES: Final = 4 << 20
 _LEVEL: Final = 3
+_MOST_MANIFEST_BYTES: Final = 64 << 20  # a century of months takes a hundredth
+_ENCRYPTED: Final = 0x1  # ZIP's general purpose flag, bit 0
 
 
 class BackupError(Exception):
@@ -164,16 +166,19 @@ class Reader:
         """Yield a content in blocks.
 
         Raises:
-            BackupError: after the last block, or instead of one: it is not as it was written.
+            BackupError: after the last block, or instead of one: it is not as it was written, or
+                longer than it says.
         """
         sha256 = hashlib.sha256()
         size = 0
         try:
-            with self._archive.open(content.member) as file:
+            with _open(self._archive, content.member) as file:
                 stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
                 while block := stream.read(_BLOCK_BYTES):
                     sha256.update(block)
                     size += len(block)
+                    if size > content.bytes:
+                        break
                     yield block
         except (KeyError, zipfile.BadZipFile, OSError, EOFError) as error:
             raise BackupError(f"{self._path}: {content.member} cannot be read: {error}") from error
@@ -195,10 +200,26 @@ def read(path: Path) -> Iterator[Reader]:
         raise BackupError(f"{path} is no backup, or is not whole: {error}") from error
     with archive:
         try:
-            manifest = _from_json(json.loads(archive.read(MANIFEST)))
-        except (KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+            with _open(archive, MANIFEST, most_bytes=_MOST_MANIFEST_BYTES) as file:
+                manifest = _from_json(json.loads(file.read()))
+        except (KeyError, ValueError, TypeError, RecursionError, zipfile.BadZipFile) as error:
             raise BackupError(f"{path} is no backup of this version: {error!r}") from error
         yield Reader(path, archive, manifest)
+
+
+def _open(archive: zipfile.ZipFile, name: str, *, most_bytes: int | None = None) -> IO[bytes]:
+    """Open a member as we write them: neither encrypted nor compressed by ZIP's own means.
+
+    Raises:
+        KeyError: there is none of this name.
+        zipfile.BadZipFile: it is written otherwise, or too large.
+    """
+    found = archive.getinfo(name)
+    if found.compress_type != zipfile.ZIP_STORED or found.flag_bits & _ENCRYPTED:
+        raise zipfile.BadZipFile(f"{name!r} is compressed or encrypted as we never do")
+    if most_bytes is not None and found.file_size > most_bytes:
+        raise zipfile.BadZipFile(f"{name!r} has {found.file_size} bytes, at most {most_bytes}")
+    return archive.open(found)
 
 
 def _to_json(manifest: Manifest) -> dict[str, Any]:
@@ -231,17 +252,39 @@ def _from_json(document: dict[str, Any]) -> Manifest:
     floor = document["observation_floor"]
     return Manifest(
         taken_at=datetime.fromisoformat(document["taken_at"]),
-        version=document["version"],
-        server=document["server"],
+        version=_of(str, document["version"]),
+        server=_of(str, document["server"]),
         edition=Edition(document["edition"]),
-        migrations=tuple(document["migrations"]),
+        migrations=tuple(_of(str, each) for each in document["migrations"]),
         observation_floor=floor and datetime.fromisoformat(floor),
         contents=tuple(_content_from_json(row) for row in document["contents"]),
-        counters=tuple(Counter(**row) for row in document["counters"]),
+        counters=tuple(_counter_from_json(row) for row in document["counters"]),
     )
 
 
+T = TypeVar("T")
+
+
+def _of(kind: type[T], value: object) -> T:
+    """Return a value of a manifest, if it is what it should be.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def _counter_from_json(row: dict[str, Any]) -> Counter:
+    for key, kind in (("table", str), ("column", str), ("value", int), ("called", bool)):
+        _of(kind, row[key])
+    return Counter(**row)
+
+
 def _content_from_json(row: dict[str, Any]) -> Content:
+    for key, kind in (("table", str), ("member", str), ("rows", int), ("bytes", int)):
+        _of(kind, row[key])
     stretch = row["stretch"]
     return Content(
         **row

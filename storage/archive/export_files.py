@@ -11,6 +11,7 @@ Every file is whole or not there. What is in the database is `storage.archive.ex
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 COMPRESSION_LEVEL: Final = 3
 
+_COUNCIL: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _HASHED_BYTES: Final = 1 << 20
 _MODE: Final = 0o640
 _TEXTS: Final = ("datastream", "thing", "sensor", "observed_property", "unit")
@@ -123,7 +125,7 @@ class Export:
         self, day: ClosedDay, datastreams: Sequence[ExportedDatastream]
     ) -> Iterator["DayFile"]:
         """Write a day's file for the length of the block; then it is in `days`."""
-        name = f"council={day.council}/day={day.day}/observations.parquet"
+        name = _file_name(day.council, day.day)
         file = DayFile(self.directory / name, day, datastreams)
         with _atomic(self.directory / name) as partial:
             file.open(partial)
@@ -330,10 +332,19 @@ def _day_to_json(day: ExportedDay) -> dict[str, Any]:
     return asdict(day) | {"day": day.day.isoformat(), "changed_at": day.changed_at.isoformat()}
 
 
+def _file_name(council: str, day: date) -> str:
+    return f"council={council}/day={day}/observations.parquet"
+
+
 def _day_from_json(row: dict[str, Any]) -> ExportedDay:
-    day = ExportedDay(**row)
-    return replace(
-        day,
+    """Return a day of the manifest; it names the file that we would, and none elsewhere."""
+    day = replace(
+        ExportedDay(**row),
         day=date.fromisoformat(row["day"]),
         changed_at=datetime.fromisoformat(row["changed_at"]),
     )
+    if not _COUNCIL.fullmatch(day.council) or day.file != _file_name(day.council, day.day):
+        raise ValueError(f"{day.file!r} is no file of council {day.council!r} and day {day.day}")
+    if type(day.rows) is not int or type(day.bytes) is not int:
+        raise TypeError(f"{day.file}: rows and bytes are numbers")
+    return day

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+import psycopg
 from psycopg import sql
 
 from storage.archive.backup import APPLICATION_NAME, OBSERVATION, Progress
@@ -56,6 +57,8 @@ async def restore(dsn: str, backup: Reader, progress: Progress, *, replace: bool
     async with await connect(dsn, autocommit=True, application_name=APPLICATION_NAME) as conn:
         await _check_target(conn, replace=replace)
         last = await _last_migration(conn, manifest)
+        if replace:
+            _check_whole(backup)
         await _drop_everything(conn)
         await migrate(dsn, until=last)
         found = {table.name: table for table in await tables(conn)}
@@ -142,6 +145,17 @@ async def _last_migration(conn: Connection, manifest: Manifest) -> str:
     return had[-1]
 
 
+def _check_whole(backup: Reader) -> None:
+    """Read all of a backup before something is given up for it.
+
+    Raises:
+        BackupError: it is not as it was written.
+    """
+    for content in backup.manifest.contents:
+        for _ in backup.blocks(content):
+            pass
+
+
 async def _drop_everything(conn: Connection) -> None:
     """Drop our tables, empty or not, so that what comes meets the form that it had.
 
@@ -162,6 +176,10 @@ def _check_columns(manifest: Manifest, found: dict[str, Table]) -> None:
         table = found.get(content.table)
         if table is None or (table.columns, table.types) != (content.columns, content.types):
             raise BackupError(f"table {content.table} is not as it was when it was backed up")
+    for counter in manifest.counters:
+        table = found.get(counter.table)
+        if table is None or counter.column not in table.columns:
+            raise BackupError(f"there is no column {counter.column} of table {counter.table} here")
 
 
 async def _prepare_partitions(conn: Connection, manifest: Manifest) -> None:
@@ -207,11 +225,14 @@ async def _bring(conn: Connection, backup: Reader, content: Content, tally: _Tal
     )
     size = 0
     async with conn.cursor() as cursor:
-        async with cursor.copy(statement) as copy:
-            for block in backup.blocks(content):
-                await copy.write(block)
-                size += len(block)
-                tell(size)
+        try:
+            async with cursor.copy(statement) as copy:
+                for block in backup.blocks(content):
+                    await copy.write(block)
+                    size += len(block)
+                    tell(size)
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            raise BackupError(f"{content.member} does not fit: {error}") from error
         if cursor.rowcount != content.rows:
             raise BackupError(
                 f"{content.member} held {cursor.rowcount} rows, {content.rows} were written"

@@ -22,7 +22,8 @@ connect with a revoked
 certificate, connect with a foreign certificate, connect with a self-signed certificate, steal a
 client id, TLS 1.2 on MQTT, oversized CSR, malformed CSR, token reuse, token guessing, token of
 another council or device, pose as the certificate service, enrolment of a duplicate key, council A
-administering council B, shut sensors out of a gateway, send a gateway what is no reading
+administering council B, shut sensors out of a gateway, send a gateway what is no reading, write
+to an operator's terminal, tamper with a backup or an export
 """
 """What a council's security officer asks about; every row of it stands in the table."""
 

@@ -16,6 +16,7 @@ class Where(StrEnum):
     GATEWAY = "gateway"
     SERVICE = "certificate service"
     PAGES = "pages"
+    COMMANDS = "commands"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ _COUNCILS = "test_councils.py::"
 _FALSE = "test_false_service.py::"
 _STREET = "test_street.py::"
 _STREAM = "test_broker_stream.py::"
+_DESK = "test_operators_desk.py::"
 
 
 def _ingest(threat: str, check: str, *tests: str, alarm: str = REFUSALS) -> Threat:
@@ -373,5 +375,30 @@ THREATS: tuple[Threat, ...] = (
         check="sizes, depth and form, before anything is believed; 4xx",
         alarm=AGENT,
         tests=(_STREET + "test_push_what_is_no_reading",),
+    ),
+    # At the operator's desk: what is looked at, restored and verified there
+    Threat(
+        threat="write to an operator's terminal",
+        stopped_by=(Where.COMMANDS,),
+        check="what shows nothing, or moves what is shown, is printed as its number; files are new "
+        "and their owner's",
+        alarm="the quarantine",
+        tests=(
+            _DESK + "test_write_to_an_operators_terminal",
+            _DESK + "test_have_a_message_written_over_a_file",
+        ),
+    ),
+    Threat(
+        threat="tamper with a backup or an export",
+        stopped_by=(Where.COMMANDS,),
+        check="sizes, forms and SHA-256 before anything is given up for it; tables and columns as "
+        "the migrations have them; file names as we would give them",
+        alarm="the command's answer",
+        tests=(
+            _DESK + "test_restore_what_a_stranger_wrote",
+            _DESK + "test_restore_a_bomb",
+            _DESK + "test_restore_into_a_table_of_somebody_else",
+            _DESK + "test_lead_an_export_out_of_its_directory",
+        ),
     ),
 )

@@ -203,6 +203,20 @@ async def test_a_damaged_file_leaves_a_database_that_knows_no_gateway(
     await bring(file, empty_dsn, replace=True)
 
 
+async def test_nothing_is_given_up_for_a_damaged_file(
+    file: Path, empty_dsn: str, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "damaged"
+    damage(file, "signed_batch.copy.zst", damaged)
+    await bring(file, empty_dsn)
+    before = await everything(empty_dsn)
+
+    with pytest.raises(BackupError, match="signed_batch"):
+        await bring(damaged, empty_dsn, replace=True)
+
+    assert await everything(empty_dsn) == before
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive"])
 async def test_what_is_no_backup_is_refused(empty_dsn: str, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
