@@ -21,6 +21,13 @@ BATCH_MESSAGES = Histogram(
     "Messages admitted in one transaction",
     buckets=(1, 5, 10, 25, 50, 100, 250, 500, 1000),
 )
+STORED_BATCHES = Counter(
+    "ingest_stored_batches_total",
+    "Batches with readings, by their way into the table: straight, or staged after a repetition",
+    ["way"],
+)
+for _way in ("straight", "staged"):  # so that each can be seen to be 0
+    STORED_BATCHES.labels(_way)
 INBOX_MESSAGES = Gauge("ingest_inbox_messages", "Messages received and not yet admitted")
 PARKED_MESSAGES = Gauge("ingest_parked_messages", "Messages that wait for their announcement")
 MISSING_MESSAGES = Gauge(

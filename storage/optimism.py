@@ -24,10 +24,16 @@ class Optimism:
     def __init__(self) -> None:
         self._price = 0
         self._owed = 0
+        self.way = ""
+        """How the last batch went in: straight, or staged."""
 
     def justified(self) -> bool:
         """Whether to try the next batch straight."""
         return self._owed <= 0
+
+    def succeeded(self) -> None:
+        """Note a batch that went in straight."""
+        self.way = "straight"
 
     def failed(self, rows: int) -> None:
         """Note that a batch of so many rows held a repetition and had to be undone."""
@@ -36,4 +42,5 @@ class Optimism:
 
     def staged(self, rows: int, *, repetitions: bool) -> None:
         """Note a batch that was stored by way of the staging table."""
+        self.way = "staged"
         self._owed = self._price if repetitions else max(self._owed - rows, 0)

@@ -37,6 +37,8 @@ NOT_RUNNING: Final = {
 NOTHING_WRONG: Final = {
     'api_requests_total{status=~"5.."}': "no page fails",
     "ingest_consumer_missing": "there is no cluster",
+    "ingest_stream_connected": "there is no cluster",
+    "ingest_stream_waiting_messages": "there is no cluster",
     "ingest_missing_messages": "counted twice a minute",
 }
 """Selectors without a result while all is well, and why; held against the code as well."""

@@ -46,3 +46,12 @@ def test_dead_rows_are_few_whatever_is_delivered(deliveries: list[tuple[int, boo
             stored_after = 0
             optimism.failed(rows)
             optimism.staged(rows, repetitions=True)
+
+
+def test_the_way_of_the_last_batch_is_told() -> None:
+    optimism = Optimism()
+    optimism.succeeded()
+    assert optimism.way == "straight"
+    optimism.failed(10)
+    optimism.staged(10, repetitions=True)
+    assert optimism.way == "staged"
