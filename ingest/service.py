@@ -26,7 +26,7 @@ from ingest.recipient_keys import RecipientKeys
 from ingest.registry import Registry
 from ingest.second_chance import SecondChance
 from ingest.settings import BrokerSettings, IngestSettings
-from ingest.store import Store
+from ingest.store import AnotherHistoryError, Store
 from ingest.watch import Watch
 from ingest.workers.claim import Claim
 from ingest.workers.ownership import Ownership
@@ -53,10 +53,23 @@ async def run(settings: IngestSettings) -> None:
 async def run_part(part: Part) -> None:
     """Move readings of the gateways that are ours into their database until cancelled.
 
+    Begins anew, from what the database holds, when a replica takes the database's place.
+
     Raises:
         OSError, RecipientKeyError, ServiceKeyError: a key file is not what it should be.
         ClaimError: another process runs in our place, or did.
     """
+    while True:
+        try:
+            await _run_on_one_history(part)
+        except* AnotherHistoryError as group:
+            log.warning(
+                "another database server took over, all state is read anew",
+                extra={"history": str(group.exceptions[0])},
+            )
+
+
+async def _run_on_one_history(part: Part) -> None:
     settings, ownership = part.settings, part.ownership
     claim = Claim(scope=part.scope, worker=ownership.worker, workers=ownership.workers)
     dsn = settings.database

@@ -1,7 +1,9 @@
 """Writing batches: one transaction each, tried until it holds, and the state read back at a start.
 
 A transaction whose COMMIT was sent but not answered is looked up by its id before it is tried
-again, so that a lost connection neither loses a batch nor stores one twice.
+again, so that a lost connection neither loses a batch nor stores one twice. A server that writes
+another history, because it was promoted, knows nothing of that id, nor perhaps of what was stored
+last: then nothing in memory holds, see AnotherHistoryError.
 """
 
 import asyncio
@@ -21,7 +23,7 @@ from ingest.admission.retry import REASON, readmit
 from ingest.admission.snapshot import DeviceKey, Gateway
 from ingest.admission.state import Channel, ChannelKey, ReceiverState, Tally, is_settled
 from ingest.epoch_keys import EpochKeys
-from ingest.metrics import DATABASE_UP, READINGS, WRITE_SECONDS
+from ingest.metrics import DATABASE_UP, READINGS, STORED_BATCHES, WRITE_SECONDS
 from ingest.watch import DatabaseFailures
 from ingest.workers.claim import Claim
 from runtime.backoff import FullJitter
@@ -53,6 +55,13 @@ class Stored:
     retried: Columns | None = None
 
 
+class AnotherHistoryError(Exception):
+    """Another server took over, and may lack what the one before had: all state is to be read anew.
+
+    Whatever was not acknowledged by then comes again from the gateways.
+    """
+
+
 class Store:
     """Writes outcomes over one connection of its own, made again whenever it is lost."""
 
@@ -61,6 +70,7 @@ class Store:
         self._keys = keys
         self._claim = claim
         self._conn: Connection | None = None
+        self._timeline = ""
         self._unsettled: tuple[int, Stored] | None = None
         self._failing = False
         self.failures = DatabaseFailures()
@@ -78,7 +88,11 @@ class Store:
             self._conn = None
 
     async def write(self, outcome: Outcome) -> Stored:
-        """Return once `outcome` is committed, however long the database is away."""
+        """Return once `outcome` is committed, however long the database is away.
+
+        Raises:
+            AnotherHistoryError: the database is no longer the one whose state was loaded.
+        """
         if outcome.nothing_to_store:
             return Stored()
         backoff = FullJitter(*_BACKOFF_SECONDS)
@@ -116,6 +130,7 @@ class Store:
         Raises:
             ServiceKeyError: epoch keys are sealed under another service key.
             ClaimError: another process runs in our place.
+            AnotherHistoryError: as `write`.
         """
         backoff = FullJitter(*_BACKOFF_SECONDS)
         while True:
@@ -136,11 +151,17 @@ class Store:
                 if self._claim is not None:
                     await self._claim.take(conn)
                 await batches.prepare(conn)
+                self._compare(await batches.timeline(conn))
             except BaseException:
                 await conn.close()
                 raise
             self._conn = conn
         return self._conn
+
+    def _compare(self, timeline: str) -> None:
+        if self._timeline and timeline != self._timeline:
+            raise AnotherHistoryError(f"timeline {self._timeline} was followed by {timeline}")
+        self._timeline = timeline
 
     async def _lost(self, error: BaseException) -> None:
         DATABASE_UP.set(0)
@@ -175,6 +196,8 @@ class Store:
                 transaction = await batches.transaction_id(conn)
                 stored = await self._write(conn, outcome)
                 self._unsettled = (transaction, stored)
+        if len(outcome.columns.observations):
+            STORED_BATCHES.labels(self._optimism.way).inc()
         return stored
 
     async def _write(self, conn: Connection, outcome: Outcome) -> Stored:

@@ -145,6 +145,7 @@ async def store_observations(
         return []
     if optimism is not None and optimism.justified():
         if await _store_straight(conn, observations, extras):
+            optimism.succeeded()
             return []
         optimism.failed(len(observations))
     inserted = await _store_staged(conn, observations, extras)
@@ -252,8 +253,24 @@ async def transaction_id(conn: Connection) -> int:
     return int(row[0])
 
 
+async def timeline(conn: Connection) -> str:
+    """Return which history the server writes: another one since a replica was promoted.
+
+    Transaction ids mean something within one history only: a promoted replica gives those that
+    it had not heard of to other transactions.
+
+    Raises:
+        psycopg.OperationalError: the server is still a replica.
+    """
+    cursor = await conn.execute("SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)")
+    row = await cursor.fetchone()
+    if row is None:
+        raise RuntimeError("SELECT without FROM returned no row")
+    return str(row[0])
+
+
 async def is_committed(conn: Connection, transaction: int) -> bool | None:
-    """Return whether a transaction committed; None while the server is still at it.
+    """Return whether a transaction of this `timeline` committed; None while it is under way.
 
     Asked after a connection was lost between COMMIT and its answer. The server remembers at
     least the last two hundred million transactions.
