@@ -56,6 +56,7 @@ _BACKOFF_SECONDS: Final = (0.25, 10.0)
 _CONNECT_SECONDS: Final = 5
 _ANSWER_SECONDS: Final = 5.0
 _AT_ONCE: Final = 500  # messages asked for in one request; the next goes out at half of them
+_MOST_UNASKED: Final = 4 * _AT_ONCE  # while the inbox is full: more than was ever asked for
 _REQUEST_SECONDS: Final = 10
 _HEARTBEAT_SECONDS: Final = 1
 _SILENCE_SECONDS: Final = 2.5  # then whoever was asked is gone: a consumer's leader moves
@@ -96,6 +97,7 @@ class NatsIntake(Intake):
         self._any_settled = asyncio.Event()
         self._heard = asyncio.Event()
         self._owed = 0
+        self._unasked = 0
         self._trouble = ""
         self._reads = False
 
@@ -158,7 +160,7 @@ class NatsIntake(Intake):
         try:
             await self._check_consumer(connection)
             answers = connection.new_inbox()
-            self._owed, self._trouble = 0, ""
+            self._owed, self._unasked, self._trouble = 0, 0, ""
             await connection.subscribe(answers, cb=self._take_native)
             log.info("stream connected", extra={"connection": self.name})
             STREAM_UP.labels(self.name).set(1)
@@ -259,6 +261,8 @@ class NatsIntake(Intake):
             return
         self._reads = True
         self._owed -= 1
+        if self._is_flood():
+            return
         topic = topic_of(message.subject)
         if not self._serves(topic):
             self._settled.append(message.reply)
@@ -269,6 +273,17 @@ class NatsIntake(Intake):
         )
         self._held.append((position, message.reply))
         STREAM_WAITING.labels(self.name).set(int(message.reply.rpartition(".")[2]))
+
+    def _is_flood(self) -> bool:
+        """Return whether a cluster sends on and on what nobody asks for: then it is left.
+
+        What is not taken stays unacknowledged, and comes again from a cluster that works.
+        """
+        self._unasked = 0 if self._inbox.room.is_set() else self._unasked + 1
+        if self._unasked <= _MOST_UNASKED:
+            return False
+        self._trouble = "the cluster sends more than was asked for"
+        return True
 
     def _take_status(self, message: Msg) -> None:
         """Note how a request ended, or that it is still being served."""

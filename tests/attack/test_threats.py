@@ -17,8 +17,9 @@ read, forge, alter, replay, reorder, drop, truncate, append, move to another top
 device, move to another council, move to another group, roll an epoch back, reuse an epoch id, clone
 a gateway's disk, replay stale K, replay stale R, replay stale C, swap recipient keys, downgrade
 algorithms, send retained D, flood (size), flood (rate), flood (unknown epochs), flood (expensive
-forgeries), break MQTT itself, spoof CN across councils, connect with an expired certificate,
-connect with a revoked
+forgeries), break MQTT itself, flood (a cluster's stream), read another's stream on a cluster,
+become a node of a cluster, spoof CN across councils, connect with an expired certificate, connect
+with a revoked
 certificate, connect with a foreign certificate, connect with a self-signed certificate, steal a
 client id, TLS 1.2 on MQTT, oversized CSR, malformed CSR, token reuse, token guessing, token of
 another council or device, pose as the certificate service, enrolment of a duplicate key, council A

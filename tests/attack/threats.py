@@ -53,6 +53,7 @@ _FALSE = "test_false_service.py::"
 _STREET = "test_street.py::"
 _STREAM = "test_broker_stream.py::"
 _DESK = "test_operators_desk.py::"
+_CLUSTER = "test_cluster_rights.py::"
 
 
 def _ingest(threat: str, check: str, *tests: str, alarm: str = REFUSALS) -> Threat:
@@ -226,6 +227,30 @@ THREATS: tuple[Threat, ...] = (
         _STREAM + "test_send_and_never_listen",
         _STREAM + "test_flood_while_reading_pauses",
         alarm="ingest_broker_connected, ingest_pauses_total; ingest's log",
+    ),
+    _ingest(
+        "flood (a cluster's stream)",
+        "what comes unasked to a full inbox is not taken; the connection is given up",
+        _CLUSTER + "test_send_more_than_was_asked_for",
+        alarm="ingest_stream_connected; ingest's log",
+    ),
+    Threat(
+        threat="read another's stream on a cluster",
+        stopped_by=(Where.BROKER,),
+        check="an account for each council; gateways by MQTT alone; a service reads and confirms "
+        "by the consumer of its name",
+        alarm=BROKERS,
+        tests=(
+            _CLUSTER + "test_reach_another_councils_stream",
+            _CLUSTER + "test_ask_for_more_of_a_stream_than_ones_own",
+        ),
+    ),
+    Threat(
+        threat="become a node of a cluster",
+        stopped_by=(Where.BROKER,),
+        check="TLS 1.3 on every listener; routes take a certificate that names a node's host",
+        alarm=BROKERS,
+        tests=(_CLUSTER + "test_come_in_by_the_back_door",),
     ),
     # Coming in
     Threat(
