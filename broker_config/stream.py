@@ -40,6 +40,7 @@ MAX_UNACKNOWLEDGED = 4000
 _FOUND_SECONDS = 30.0  # the nodes find one another and elect a leader
 _ANSWER_SECONDS = 1.0
 _CONNECT_SECONDS = 5
+_AGAIN_SECONDS = 0.1
 _MISSING = frozenset({10059, 10014})  # no such stream, no such consumer
 _NOT_YET = frozenset({10008, 10023, 503})  # no leader, too few peers, or a restart under way
 _NANOSECONDS = 1_000_000_000
@@ -113,20 +114,27 @@ async def reach(node: Node, context: ssl.SSLContext) -> None:
     Raises:
         BrokerError: it does not; with the remedy.
     """
+    said: list[Exception] = []
+
+    async def heard(error: Exception) -> None:
+        said.append(error)
+
     try:
         keeper = await client.connect(
             [native_server(node)],
             tls=context,
             inbox_prefix=nats.inbox_prefix(KEEPER).encode(),
             allow_reconnect=False,
+            max_reconnect_attempts=1,  # else it comes sixty times before it gives up
+            reconnect_time_wait=_AGAIN_SECONDS,
             connect_timeout=_CONNECT_SECONDS,
-            error_cb=_expected,
+            error_cb=heard,
         )
     except (NatsError, OSError) as error:
         raise BrokerError(
             f"node {node.name!r} does not let the keeper in at {node.host}:{node.native_port}: "
-            f"{error}. Does it run, with its present files (`kerbstone network export-broker "
-            f"--node {node.name}`)? Can the port be reached from here?"
+            f"{said[0] if said else error}. Does it run, with its present files (`kerbstone "
+            f"network export-broker --node {node.name}`)? Can the port be reached from here?"
         ) from error
     await keeper.close()
 

@@ -7,6 +7,7 @@ the gateways.
 import contextlib
 import dataclasses
 import itertools
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from broker_config.cluster import EmbeddedCluster, start_cluster
 from broker_config.embedded import EmbeddedBroker
 from broker_config.network import KEEPER, Council, Network, Service
 from broker_config.nodes import Node
-from broker_config.stream import native_servers, prepare
+from broker_config.stream import Prepared, native_servers, prepare
 from enrolment.authority import Authority, CredentialFiles, GatewayFiles, KeyKind, enrol_locally
 from runtime.tls import client_context
 from tests.integration.fix_brokers import COUNCILS, GATEWAYS
@@ -46,15 +47,26 @@ class ClusterCity:
         """Return the council a gateway was enrolled in."""
         return self.tenants[device]
 
-    async def prepare(self, tenant: str) -> None:
-        """Make a council's stream and consumers."""
+    async def prepare(
+        self, tenant: str, network: Network | None = None, *, change: bool = True
+    ) -> Prepared:
+        """Make a council's stream and consumers, as the network that runs or another has them."""
+        return await prepare(
+            network or self.network,
+            tenant,
+            native_servers(self.network),
+            self.keeper_context(tenant),
+            change=change,
+        )
+
+    def keeper_context(self, tenant: str) -> ssl.SSLContext:
+        """Return what the keeper comes to a council with."""
         credential = self.authority.service_client(KEEPER, tenant)
-        context = client_context(
+        return client_context(
             ca_file=self.authority.service_root(),
             certificate_file=credential.certificate,
             key_file=credential.key,
         )
-        await prepare(self.network, tenant, native_servers(self.network), context)
 
     def admit(self, tenant: str, device: str, kind: KeyKind = KeyKind.ED25519) -> None:
         """Enrol a gateway and let it in on every node."""

@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import aiomqtt
@@ -17,16 +19,23 @@ import pytest
 from nats.aio.client import Client
 
 from broker_config import nats
-from broker_config.stream import native_servers
+from broker_config import network as description
+from broker_config.errors import BrokerError
+from broker_config.free_ports import free_ports
+from broker_config.network import PID_FILE
+from broker_config.stream import OtherSettingsError, Step, native_servers, reach
 from enrolment.authority import CredentialFiles
+from enrolment.broker_upkeep import BrokerUpkeep
+from enrolment.settings import BrokerFilesSettings, BrokerNodeSettings
 from ingest.receiving.inbox import Inbox
 from ingest.receiving.nats_intake import NatsIntake
 from ingest.settings import BrokerSettings, NodeSettings
 from runtime.tls import client_context
+from storage.registry import GatewayRow
 from tests.integration.fix_cluster import STORE_BYTES, ClusterCity, running_cluster
 from tests.integration.region import eventually, metric
 
-MINE = "k7q2m9xd4t"
+MINE, PEER = "k7q2m9xd4t", "w3n8b5rc6h"
 TOPIC = f"snaas/1/camden/{MINE}/d/main"
 SECONDS = 10
 
@@ -142,6 +151,26 @@ async def test_preparing_again_changes_nothing(city: ClusterCity) -> None:
     assert (before.created, before.config) == (after.created, after.config)
 
 
+async def test_other_settings_are_named_and_changed_only_if_wanted(city: ClusterCity) -> None:
+    smaller = replace(city.network, council_store_bytes=STORE_BYTES // 2)
+    with pytest.raises(OtherSettingsError, match=rf"camden.*max_bytes = {STORE_BYTES}, described"):
+        await city.prepare("camden", smaller, change=False)
+    changed = await city.prepare("camden", smaller)
+    assert (changed.stream, changed.consumers["ingest"]) == (Step.CHANGED, Step.FOUND)
+    assert (await city.prepare("camden")).stream is Step.CHANGED
+    found = await city.prepare("camden", change=False)
+    assert {found.stream, *found.consumers.values()} == {Step.FOUND}
+
+
+async def test_node_that_is_away_is_named(city: ClusterCity) -> None:
+    context = city.keeper_context("camden")
+    [first, *_] = city.network.nodes
+    await reach(first, context)
+    [unused] = free_ports(1)
+    with pytest.raises(BrokerError, match=f"node 'n1' .* at localhost:{unused}.*export-broker"):
+        await reach(replace(first, native_port=unused), context)
+
+
 async def test_full_stream_refuses_instead_of_forgetting(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -249,3 +278,79 @@ async def why_no_route(city: ClusterCity, credential: CredentialFiles) -> str:
         writer.close()
     await eventually(lambda: "Router connection closed" in log.read_text()[said:])
     return log.read_text()[said:]
+
+
+async def test_revoked_gateway_is_refused_by_every_node_and_a_node_that_cannot_be_told_delays_none(
+    city: ClusterCity, tmp_path: Path
+) -> None:
+    network_file = tmp_path / "network.toml"
+    network_file.write_text(description.dump(replace(city.network, gateways=())))
+    settings = kept(city, tmp_path)
+    upkeep = BrokerUpkeep(city.authority, network_file, settings)
+    first, second, third = settings.node
+    lost = replace(settings, node=(first, replace(second, pid_file=tmp_path / "none"), third))
+    lists = dict.fromkeys(city.network.tenants, b"")  # NATS reads none
+    admitted = [row(city, device) for device in city.gateways]
+    without = [each for each in admitted if each.device != PEER]
+    await upkeep.tell(admitted, lists)
+    for name in city.cluster.nodes:
+        await let_in(city, PEER, name)
+    with pytest.raises(BrokerError, match=r"^node n2: .*does not run"):
+        await BrokerUpkeep(city.authority, network_file, lost).tell(without, lists)
+    for name in ("n1", "n3"):
+        await let_in(city, MINE, name)
+        await refused(city, PEER, name)
+    await upkeep.tell(without, lists)
+    await let_in(city, MINE, "n2")
+    await refused(city, PEER, "n2")
+    await upkeep.tell(admitted, lists)
+    await let_in(city, PEER, "n2")
+
+
+def kept(city: ClusterCity, directory: Path) -> BrokerFilesSettings:
+    """How the enrolment service is told of the nodes; it finds their files by their names."""
+    nodes = []
+    for name, node in city.cluster.nodes.items():
+        (directory / name).symlink_to(node.paths.configuration)
+        data = node.paths.data
+        nodes.append(
+            BrokerNodeSettings(
+                name=name, data_directory=data, pid_file=data / PID_FILE, log_file=node.log
+            )
+        )
+    return BrokerFilesSettings(
+        kind="nats", configuration_directory=directory, data_directory=directory, node=tuple(nodes)
+    )
+
+
+def row(city: ClusterCity, device: str) -> GatewayRow:
+    """Return a gateway as the registry has it."""
+    return GatewayRow(
+        id=1,
+        council_id=1,
+        tenant=city.tenant_of(device),
+        device=device,
+        status="active",
+        keys=(),
+        description_sha256=b"",
+    )
+
+
+async def let_in(city: ClusterCity, device: str, node: str) -> None:
+    """Return once a node, which may just have started, lets a gateway in."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            with contextlib.suppress(aiomqtt.MqttError):
+                async with city.gateway_client(device, node):
+                    return
+
+
+async def refused(city: ClusterCity, device: str, node: str) -> None:
+    """Return once a node lets a gateway in no more: a reload takes effect within moments."""
+    async with asyncio.timeout(SECONDS):
+        try:
+            while True:
+                async with city.gateway_client(device, node):
+                    """Still let in."""
+        except aiomqtt.MqttError:
+            return

@@ -1,6 +1,7 @@
 """`kerbstone network nodes` and `kerbstone network prepare-streams`."""
 
 import argparse
+import logging
 import re
 import shlex
 from pathlib import Path
@@ -172,6 +173,7 @@ def _lines(directory: NetworkDirectory, found: NodesDescribed) -> list[str]:
 async def _prepare_streams(arguments: argparse.Namespace, directory: NetworkDirectory) -> int:
     directory.check()
     passphrase = passphrases.of_authority(directory, arguments.passphrase_file)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of what nats-py does with TLS
     try:
         found = await cluster.prepare_streams(
             directory, passphrase=passphrase, change=arguments.change
