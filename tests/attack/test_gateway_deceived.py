@@ -57,7 +57,7 @@ async def test_forge_an_acknowledgement_for_the_agent(stage: Stage, tmp_path: Pa
         agent.configure(broker.endpoint)
         async with agent.running():
             await agent.delivers()
-            broker.upward = lambda _: ()
+            broker.upward = broker.downward = lambda _: ()
             genuine = broker.told[-1]
             mac = cose.decode_mac0(genuine.payload)
             lie = cbor.encode({1: 1000, 2: 1, 3: 0, 4: now()})
@@ -70,7 +70,7 @@ async def test_forge_an_acknowledgement_for_the_agent(stage: Stage, tmp_path: Pa
                 "the refusal of the forged acknowledgement",
             )
             assert agent.facts()["spool"]["readings"] >= waiting
-            broker.upward = honestly
+            broker.upward = broker.downward = honestly
             await agent.until(lambda facts: facts["spool"]["readings"] < 20, "an empty spool")
         await stage.flows_on()
 
