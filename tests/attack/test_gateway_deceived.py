@@ -57,11 +57,14 @@ async def test_forge_an_acknowledgement_for_the_agent(stage: Stage, tmp_path: Pa
         agent.configure(broker.endpoint)
         async with agent.running():
             await agent.delivers()
+            before = len(broker.seen)
             broker.upward = broker.downward = lambda _: ()
             genuine = broker.told[-1]
             mac = cose.decode_mac0(genuine.payload)
             lie = cbor.encode({1: 1000, 2: 1, 3: 0, 4: now()})
             forged = cose.Mac0(mac.protected, {}, lie, mac.tag).encode()
+            # The agent tells of itself once a second: what it told before must be past.
+            await eventually(lambda: len(broker.seen) >= before + 10, "ten dropped messages")
             await agent.until(lambda facts: facts["spool"]["readings"] >= 20, "readings wait")
             waiting = agent.facts()["spool"]["readings"]
             await broker.tell(genuine.topic, forged)
