@@ -27,6 +27,7 @@ _UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG = range(7)
 _SMALLEST = {24: 24, 25: 1 << 8, 26: 1 << 16, 27: 1 << 32}  # argument worth each longer head
 _SIMPLE = {0xF4: False, 0xF5: True, 0xF6: None}
 _FLOAT64 = 0xFB
+_BYTES_HEAD = _BYTES << 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,9 @@ def _head(major: int, argument: int) -> bytes:
     first = major << 5
     if argument < 24:  # noqa: PLR2004 - RFC 8949, section 3: the argument fits the initial byte
         return bytes((first | argument,))
-    for additional, size in ((24, 1), (25, 2), (26, 4), (27, 8)):
+    if argument < 1 << 8:
+        return bytes((first | 24, argument))
+    for additional, size in ((25, 2), (26, 4), (27, 8)):
         if argument < 1 << 8 * size:
             return bytes((first | additional,)) + argument.to_bytes(size, "big")
     raise ValueError(f"{argument} needs over 64 bits")
@@ -64,6 +67,11 @@ def _head(major: int, argument: int) -> bytes:
 
 def _encode_integer(value: int) -> bytes:
     return _head(_UNSIGNED, value) if value >= 0 else _head(_NEGATIVE, -1 - value)
+
+
+def encode_octets(value: bytes) -> bytes:
+    """Encode a byte string, as `encode` does."""
+    return _head(_BYTES, len(value)) + value
 
 
 def _encode_text(value: str) -> bytes:
@@ -90,7 +98,7 @@ _ENCODERS: Mapping[type, Callable[[Any], bytes]] = {
     type(None): lambda _: b"\xf6",
     bool: lambda value: b"\xf5" if value else b"\xf4",
     int: _encode_integer,
-    bytes: lambda value: _head(_BYTES, len(value)) + value,
+    bytes: encode_octets,
     str: _encode_text,
     float: _encode_float,
     list: _encode_array,
@@ -161,6 +169,26 @@ def _decode(data: bytes, at: int, levels: int, floats: bool) -> tuple[object, in
         return _decode_map(data, at, argument, levels, floats=floats)
     value, at = _decode(data, at, levels, floats)
     return Tag(argument, value), at
+
+
+def octets_at(data: bytes, at: int) -> tuple[bytes, int] | None:
+    """Return the byte string that begins here, and where it ends.
+
+    None if what begins here is anything else, one that `decode` refuses, or one over 64 kB.
+    """
+    head = data[at] if at < len(data) else 0
+    if _BYTES_HEAD <= head < _BYTES_HEAD + 24:
+        start, length, least = at + 1, head - _BYTES_HEAD, 0
+    elif head == _BYTES_HEAD + 24:
+        start, least = at + 2, 24
+        length = int.from_bytes(data[at + 1 : start], "big")
+    elif head == _BYTES_HEAD + 25:
+        start, least = at + 3, 1 << 8
+        length = int.from_bytes(data[at + 1 : start], "big")
+    else:
+        return None
+    end = start + length
+    return (data[start:end], end) if length >= least and end <= len(data) else None
 
 
 def _decode_argument(data: bytes, additional: int, at: int) -> tuple[int, int]:

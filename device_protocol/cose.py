@@ -6,6 +6,7 @@ here. Which headers and algorithms are acceptable is the profile's business (`re
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
@@ -42,6 +43,11 @@ CONTENT_KEY_BYTES = 32
 
 _ENCRYPT0, _MAC0, _SIGN1, _ENCRYPT = 16, 17, 18, 96
 _ENCRYPT0_HEAD = b"\xd0"  # the only deterministic head of tag 16
+_ENCRYPT0_HEADS = (b"\x83", b"\xd0\x83")
+_SIGN1_HEADS = (b"\x84", b"\xd2\x84")
+"""How the structures begin, without and with their tag: an array of so many items."""
+_NO_HEADERS = b"\xa0"
+_SIGNATURE1 = b"\x84" + cbor.encode("Signature1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +143,9 @@ def decode_sign1(data: bytes, *, tagged: bool = True) -> Sign1:
         EncodingError: not deterministic CBOR.
         StructureError: not a COSE_Sign1.
     """
+    usual = _without_unprotected(data, _SIGN1_HEADS[tagged], 3)
+    if usual is not None:
+        return Sign1(usual[0], {}, usual[1], usual[2])
     protected, unprotected, payload, signature = _decode(data, _SIGN1 if tagged else None, 4)
     return Sign1(
         cbor.octets(protected),
@@ -158,6 +167,9 @@ def decode_encrypt0(data: bytes, *, tagged: bool = True) -> Encrypt0:
         EncodingError: not deterministic CBOR.
         StructureError: not a COSE_Encrypt0.
     """
+    usual = _without_unprotected(data, _ENCRYPT0_HEADS[tagged], 2)
+    if usual is not None:
+        return Encrypt0(usual[0], {}, usual[1])
     protected, unprotected, ciphertext = _decode(data, _ENCRYPT0 if tagged else None, 3)
     return Encrypt0(cbor.octets(protected), _header_map(unprotected), cbor.octets(ciphertext))
 
@@ -203,12 +215,20 @@ def protected_headers(protected: bytes) -> dict[int, object]:
 
 def to_be_signed(protected: bytes, external_aad: bytes, payload: bytes) -> bytes:
     """Encode a Sig_structure for one signature (RFC 9052, section 4.4)."""
-    return cbor.encode(("Signature1", _covered(protected), external_aad, payload))
+    parts = (_covered(protected), external_aad, payload)
+    return b"".join((_SIGNATURE1, *map(cbor.encode_octets, parts)))
 
 
 def associated_data(context: str, protected: bytes, external_aad: bytes) -> bytes:
     """Encode an Enc_structure (RFC 9052, section 5.3)."""
-    return cbor.encode((context, _covered(protected), external_aad))
+    parts = (_covered(protected), external_aad)
+    return b"".join((_enc_structure(context), *map(cbor.encode_octets, parts)))
+
+
+@lru_cache(maxsize=8)
+def _enc_structure(context: str) -> bytes:
+    """Return an array of three up to and with its first item."""
+    return b"\x83" + cbor.encode(context)
 
 
 def to_be_maced(protected: bytes, external_aad: bytes, payload: bytes) -> bytes:
@@ -263,6 +283,30 @@ def _decode(data: bytes, tag: int | None, length: int) -> list[object]:
             raise StructureError(f"not tagged {tag}")
         item = item.value
     return cbor.array(item, length)
+
+
+def _without_unprotected(data: bytes, head: bytes, strings: int) -> list[bytes] | None:
+    """Return the byte strings of a structure whose second item, between them, is an empty map.
+
+    That is every structure of section 6, so this is the short way for what comes with each
+    message. It takes nothing that `_decode` would not take, or would take otherwise: head, map and
+    byte strings are whole items, and follow each other to the last byte. None: `_decode` decides.
+    """
+    if not data.startswith(head):
+        return None
+    found = []
+    at = len(head)
+    for position in range(strings):
+        item = cbor.octets_at(data, at)
+        if item is None:
+            return None
+        octets, at = item
+        found.append(octets)
+        if not position:
+            if data[at : at + 1] != _NO_HEADERS:
+                return None
+            at += 1
+    return found if at == len(data) else None
 
 
 def _recipient(item: object) -> Recipient:

@@ -13,6 +13,7 @@ Where the text leaves a choice, this is the one made (the vectors agree):
 """
 
 import hashlib
+import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -75,6 +76,11 @@ MAX_PARTIAL_IV_BYTES = 5
 MAX_CLOCK_AHEAD_SECONDS = 300
 DIGEST_BYTES = 8
 _KNOWN_HEADERS = 4096
+_USUAL_OUTER = re.compile(
+    rb"\xa3\x01(\x03|\x18\x18)\x04\x48(.{8})\x06([\x41-\x45])(.{1,5})", re.DOTALL
+)
+"""{alg: A256GCM or ChaCha20/Poly1305, kid: 8 bytes, Partial IV: 1 to 5 bytes} in CBOR."""
+_SHORT_LENGTH = 0x1F  # of a byte string under 24 bytes, in its head
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,12 +303,7 @@ def decrypt_data(
     check_size(message, MAX_DATA_BYTES)
     sealed = cose.decode_encrypt0(message)
     cbor.fields(sealed.unprotected, ())
-    outer = cbor.fields(
-        cose.protected_headers(sealed.protected), (cose.ALG, cose.KID, cose.PARTIAL_IV)
-    )
-    algorithm = cbor.integer(outer[cose.ALG])
-    epoch_id = cbor.octets(outer[cose.KID], delivery.EPOCH_ID_BYTES)
-    partial_iv = cbor.octets(outer[cose.PARTIAL_IV])
+    algorithm, epoch_id, partial_iv = outer_headers(sealed.protected)
     device = _find_device(devices, topic)
     _check_allowed(algorithm, policy.content_algorithms)
     epoch = _find_epoch(epochs, epoch_id, algorithm, now)
@@ -433,6 +434,25 @@ def _check_kind(topic: Topic, kind: Kind) -> None:
 def _check_allowed(algorithm: int, allowed: frozenset[int]) -> None:
     if algorithm not in allowed:
         raise AlgorithmError(f"algorithm {algorithm}, allowed: {sorted(allowed)}")
+
+
+def outer_headers(protected: bytes) -> tuple[int, bytes, bytes]:
+    """Return algorithm, epoch id and partial IV; read as in every message of a gateway, or at all.
+
+    The form of `_USUAL_OUTER` leaves one length open, which is checked here: so its bytes are the
+    map of three that the general way makes of them.
+    """
+    usual = _USUAL_OUTER.fullmatch(protected)
+    if usual is not None:
+        algorithm, epoch_id, head, partial_iv = usual.groups()
+        if len(partial_iv) == head[0] & _SHORT_LENGTH:
+            return algorithm[-1], epoch_id, partial_iv
+    outer = cbor.fields(cose.protected_headers(protected), (cose.ALG, cose.KID, cose.PARTIAL_IV))
+    return (
+        cbor.integer(outer[cose.ALG]),
+        cbor.octets(outer[cose.KID], delivery.EPOCH_ID_BYTES),
+        cbor.octets(outer[cose.PARTIAL_IV]),
+    )
 
 
 def _signed_headers(signed: cose.Sign1, expected: tuple[int, ...]) -> Mapping[int, object]:

@@ -30,7 +30,7 @@ from ingest.report import RefusalCounts, report, report_contradictions
 from ingest.store import Store, Stored
 from ingest.watch import Progress
 
-_SLICE: Final = 16  # messages whose signatures are checked together
+_SLICE: Final = 64  # messages whose signatures are checked together
 _TURN_SECONDS: Final = 0.002  # so long others wait: the database's answers, the brokers' messages
 _EXPIRY_SECONDS: Final = 1.0
 _HOUSEKEEPING_SECONDS: Final = 30
@@ -139,14 +139,21 @@ class Pipeline:
 
     async def _admit_slice(self, admission: Admission, deliveries: Sequence[Delivery]) -> None:
         """Admit these in their order; others get their turn in between."""
-        decrypted = [admission.decrypt(delivery) for delivery in deliveries]
+        decrypted = []
+        for delivery in deliveries:
+            decrypted.append(admission.decrypt(delivery))
+            await self._let_others()
         unverified = [found for found in decrypted if found is not None]
         holds = iter(self._verifier.holds(unverified))
         for delivery, found in zip(deliveries, decrypted, strict=True):
             admission.take(delivery, found if found is not None and next(holds) else None)
-            if monotonic() - self._turn_began >= _TURN_SECONDS:
-                await asyncio.sleep(0)
-                self._turn_began = monotonic()
+            await self._let_others()
+
+    async def _let_others(self) -> None:
+        """Give the other tasks their turn, if ours has been long enough."""
+        if monotonic() - self._turn_began >= _TURN_SECONDS:
+            await asyncio.sleep(0)
+            self._turn_began = monotonic()
 
     async def _settle(self, outcome: Outcome, stored: Stored) -> None:
         """Bring memory up to what the database has decided."""

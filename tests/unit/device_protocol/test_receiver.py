@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from device_protocol import cose, topics
+from device_protocol import cbor, cose, topics
 from device_protocol.errors import (
     AeadError,
     AlgorithmError,
@@ -28,6 +28,7 @@ from device_protocol.receiver import (
     Receiver,
     Signer,
     open_data,
+    outer_headers,
 )
 
 quickly = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
@@ -313,6 +314,38 @@ def test_printing_an_epoch_shows_no_key(suite: Any) -> None:
     shown = repr(accepted)
     assert repr(accepted.epoch.key) not in shown
     assert repr(accepted.epoch.base_iv) not in shown
+
+
+def _headers_as_any_cbor(protected: bytes) -> tuple[int, bytes, bytes]:
+    outer = cbor.fields(cose.protected_headers(protected), (1, 4, 6))
+    return cbor.integer(outer[1]), cbor.octets(outer[4], 8), cbor.octets(outer[6])
+
+
+def _either(take: Any, *arguments: Any) -> object:
+    try:
+        return take(*arguments)
+    except RejectionError as error:
+        return type(error), str(error)
+
+
+@given(
+    st.sampled_from((3, 24, 25, -9, 256)),
+    st.binary(min_size=8, max_size=8) | st.binary(max_size=10),
+    st.binary(max_size=7),
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 255)), max_size=2),
+    st.binary(max_size=2),
+)
+def test_outer_headers_are_read_like_any_cbor(
+    algorithm: int, epoch_id: bytes, iv: bytes, damage: list[tuple[int, int]], tail: bytes
+) -> None:
+    """Also where a shorter way is taken: the same values, or the same refusal."""
+    whole = cbor.encode({1: algorithm, 4: epoch_id, 6: iv})
+    changed = bytearray(whole)
+    for at, byte in damage:
+        changed[at % len(changed)] = byte
+    for protected in (whole, bytes(changed) + tail, whole[: -len(tail) - 1]):
+        found = _either(outer_headers, protected)
+        assert found == _either(_headers_as_any_cbor, protected)
 
 
 def _flip(message: bytes, bit: int) -> bytes:
