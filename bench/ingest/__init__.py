@@ -51,7 +51,7 @@ def measure(
     """Return rates in rows a second and their ratios, for each edition of the database.
 
     editions: of "plain" and "timescaledb". rows: how many of each kind, rounded to whole
-    messages; of messages of ten a fifth of it. broker: "mosquitto" or "nats"; empty: the best
+    messages; of messages of ten half of it. broker: "mosquitto" or "nats"; empty: the best
     there is here. workers: of ingest. growth_rows: also the rate up to a table of so many rows; 0:
     not. latency: also how long messages wait. tell: told, in a line each, what takes time.
 
@@ -98,7 +98,7 @@ async def _measure(
         size_before = await _size(flow)
         for readings, times in _TIMES.items():
             tell(f"  messages of {readings} readings, as fast as it goes")
-            share = rows if readings == max(_TIMES) else rows // 5
+            share = rows if readings == max(_TIMES) else rows // 2
             found[f"messages_of_{readings}"] = await flow.full_speed(
                 _messages(share, readings), times
             )

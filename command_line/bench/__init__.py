@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -137,6 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure; 1 when a measurement is void."""
     if arguments.action == "picture":
         return _picture(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)  # servers of ours end with us
     if arguments.action == "all":
         results = {each.action: _measure(each) for each in arguments.each(arguments)}
     else:
@@ -148,6 +150,10 @@ def run(arguments: argparse.Namespace) -> int:
     shown = done if arguments.action == "all" else next(iter(done.values()), {})
     print(json.dumps(shown, indent=2) if arguments.json else "\n".join(_lines(shown)))
     return 0 if len(done) == len(results) else 1
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _measure(arguments: argparse.Namespace) -> dict[str, Any] | None:
