@@ -153,6 +153,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _interrupt(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would stop the tidying up
     raise KeyboardInterrupt
 
 
