@@ -36,6 +36,7 @@ _TIMES: Final = {100: 10, 10: 1}
 """By readings of a message, the moments it holds of ten datastreams each."""
 _LATENCY_SHARES: Final = (0.1, 0.5, 0.9)  # of the rate just measured
 _LATENCY_SECONDS: Final = 15.0
+_LATENCY_SPAN: Final = timedelta(days=300)  # of readings: room for a million a second
 
 
 def measure(
@@ -89,7 +90,7 @@ async def _measure(
     place: Place, rows: int, workers: int, *, latency: bool, tell: Callable[[str], None]
 ) -> dict[str, Any]:
     start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    start -= 4 * rows // (GATEWAYS * STREAMS) * STEP + timedelta(days=30)
+    start -= 4 * rows // (GATEWAYS * STREAMS) * STEP + _LATENCY_SPAN
     raw_span = Span(start, _messages(rows, 100), _TIMES[100])
     raw = [await raw_rate(place.database, "raw_before", raw_span)]
     await prepare_database(place)
