@@ -142,7 +142,7 @@ class IngestSettings(DatabaseSettings):
     inbox_max_bytes: int = setting(
         "Bytes of them before reading pauses.", default=64 << 20, minimum=1 << 20
     )
-    batch_max_messages: int = setting("Messages in one transaction.", default=500, minimum=1)
+    batch_max_messages: int = setting("Messages in one transaction.", default=1000, minimum=1)
     batch_max_wait_seconds: float = setting(
         "How long a message may wait for company.", default=0.2, minimum=0.0, maximum=5.0
     )

@@ -20,7 +20,7 @@ from storage.embedded import EmbeddedDatabase
 from storage.migration import migrate
 from storage.partitions import ensure_partitions
 
-_BATCH_MESSAGES: Final = 500  # ingest's default
+_BATCH_MESSAGES: Final = 1000  # ingest's default
 
 
 @dataclass(frozen=True, slots=True)

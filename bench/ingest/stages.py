@@ -26,7 +26,7 @@ from ingest.admission.state import ReceiverState
 from ingest.receiving.delivery import Delivery
 from storage.batches import copy_payload
 
-_MESSAGES: Final = 500  # a batch as large as ingest makes them by default
+_MESSAGES: Final = 1000  # a batch as large as ingest makes them by default
 _ROUNDS: Final = 5
 _TENANT: Final = "camden"
 _DEVICE: Final = "bench-gateway-0"
