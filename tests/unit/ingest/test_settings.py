@@ -36,7 +36,7 @@ def test_least_file_is_enough(tmp_path: Path) -> None:
     [broker] = settings.broker
     assert (broker.tenant, broker.mqtt_version) == ("+", "5")
     assert broker.ca_file == tmp_path / "root.pem"
-    assert settings.batch_max_messages == 500
+    assert settings.batch_max_messages == 1000
 
 
 def test_database_may_be_named_in_a_file(tmp_path: Path) -> None:
