@@ -40,10 +40,13 @@ async def record(city: Running) -> list[Recorded]:
     recorded: list[Recorded] = []
     settings = load(IngestSettings, city.ingest_settings)
     async with asyncio.timeout(_MOST_SECONDS), asyncio.TaskGroup() as tasks:
+        tapped = [asyncio.Event() for _ in settings.broker]
         tapping = [
-            tasks.create_task(_tap(connection, recorded), name=f"tap {connection.name}")
-            for connection in settings.broker
+            tasks.create_task(_tap(connection, ready, recorded), name=f"tap {connection.name}")
+            for connection, ready in zip(settings.broker, tapped, strict=True)
         ]
+        for ready in tapped:  # what is sent before would be sent again only after a long while
+            await ready.wait()
         await push_each(city.sensors, _POSTS)
         senders = {f"/{load(AgentSettings, f).device}/d/" for f in city.agent_settings.values()}
         while not all(  # noqa: ASYNC110  # a list that others grow
@@ -76,9 +79,10 @@ async def replay(city: Running, recorded: list[Recorded]) -> None:
     await push_each(city.sensors, _POSTS)
 
 
-async def _tap(connection: BrokerSettings, recorded: list[Recorded]) -> None:
+async def _tap(connection: BrokerSettings, ready: asyncio.Event, recorded: list[Recorded]) -> None:
     async with _client(connection, connection.client_id) as client:
         await client.subscribe(f"snaas/1/{connection.tenant}/+/d/+", qos=1)
+        ready.set()
         async for message in client.messages:
             if isinstance(message.payload, bytes):
                 recorded.append(  # noqa: PERF401  # others look on as it grows
