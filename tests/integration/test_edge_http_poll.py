@@ -141,7 +141,7 @@ async def test_a_station_that_tells_the_age_of_its_values_is_read_once_each(
         assert not waiting.done(), "it is the same measurement, a moment older"
         document = json.loads(body)
         document["age"] = "1"
-        station.pages["/data.json"].body = json.dumps(document).encode()
+        station.serves("/data.json", Page(json.dumps(document).encode()))
         assert (await waiting).readings
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from unittest.mock import AsyncMock, patch
 
 import aiomqtt
 import pytest
@@ -57,16 +58,20 @@ COMMON: dict[str, Any] = {
 
 @dataclass
 class Gateway:
-    """One sensor, its inputs and the spool of a running agent."""
+    """One sensor, its inputs and the spool of a running agent. put: the spool's, noting calls."""
 
     spool: GroupCommit
     surroundings: Surroundings
     facts: Facts
+    put: AsyncMock
 
-    async def taken(self, count: int) -> None:
-        """Return when so many readings are in the spool or on their way there."""
-        while self.facts.readings < count:  # noqa: ASYNC110  # facts tell nobody
+    async def taken(self, result: float) -> None:
+        """Return when a reading of this result is in the spool or on its way there."""
+        while result not in self._results():  # noqa: ASYNC110  # a mock tells nobody
             await asyncio.sleep(0.01)
+
+    def _results(self) -> set[float | str | bool]:
+        return {each.result for call in self.put.call_args_list for each in call.args[0]}
 
 
 @asynccontextmanager
@@ -84,13 +89,14 @@ async def gateway(
         async with (
             open_spool(path, LATE, clock=clock, gap_record=gap) as spool,
             Sources() as sources,
-            asyncio.TaskGroup() as tasks,
         ):
             surroundings = Surroundings(clock, directory, sources=sources, **inputs)
-            if spooling:
-                tasks.create_task(spool.run())
-            tasks.create_task(collect(sensor, surroundings, spool, facts))
-            ready.set_result(Gateway(spool, surroundings, facts))
+            with patch.object(spool, "put", wraps=spool.put) as put:
+                async with asyncio.TaskGroup() as tasks:
+                    if spooling:
+                        tasks.create_task(spool.run())
+                    tasks.create_task(collect(sensor, surroundings, spool, facts))
+                    ready.set_result(Gateway(spool, surroundings, facts, put))
 
     running = asyncio.create_task(run())
     await asyncio.wait((running, ready), return_when=asyncio.FIRST_COMPLETED)
@@ -135,14 +141,14 @@ async def test_an_agent_that_is_stopped_and_started_has_each_message_once(tmp_pa
             while not first.facts.readings:
                 await publish(broker, 0.0)
             await publish(broker, 1.0, 2.0, 3.0)
-            await first.taken(4)
+            await first.taken(3.0)
         await publish(broker, 4.0)
         async with gateway(tmp_path, sensor, local_brokers=(local,)) as second:
             await publish(broker, 5.0)
-            await second.taken(2)
+            await second.taken(5.0)
         async with gateway(tmp_path, sensor, local_brokers=(local,)) as third:
             await publish(broker, 6.0)
-            await third.taken(1)
+            await third.taken(6.0)
     with Spool(tmp_path / "spool.sqlite", quota_bytes=LATE.quota_bytes, gap_record=gap) as spool:
         found = [each.reading.result for each in spool.read(ALL, 1000)]
     greetings = found.count(0.0)
