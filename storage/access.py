@@ -1,0 +1,20 @@
+"""What a reader may see beyond what is open to everybody, for the length of a transaction.
+
+The views `readable_datastream` and `readable_thing` ask for it; without a word they show what is
+open. Who may see what is decided by whoever calls this.
+"""
+
+from collections.abc import Collection
+
+from storage.database import Connection
+
+
+async def let_read(conn: Connection, councils: Collection[int]) -> None:
+    """Let the transaction that `conn` is in read the restricted datastreams of these councils.
+
+    councils: their ids.
+    """
+    await conn.execute(
+        "SELECT set_config('kerbstone.councils', %s, true)",
+        ("{" + ",".join(str(council) for council in sorted(councils)) + "}",),
+    )
