@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, HTTPException, Path, Query
 from fastapi.responses import Response
 
+from api.air_quality import air_quality, pollutants
 from api.chart import Chart, make_chart
 from api.presentation import SiteRow, ValueRow, site_rows, watermark
 from api.state import Service, service
@@ -15,6 +16,7 @@ from api.templating import page
 from api.times import floor_second, iso_text, time_text
 from api.view import View, read_view
 from api.words import unit_symbol
+from storage.air_quality import indices_now
 from storage.charts import Series, Stream, read_series
 from storage.database import Connection
 from storage.evidence import SignedBatch, newest_batch, public_key, signed_object
@@ -70,6 +72,7 @@ async def site_page(
             value.datastream_id: _chart(value, await read_view_of(conn, value, view), view)
             for value in values
         }
+        indices = await indices_now(conn, pollutants(values), now)
         batch = await newest_batch(conn, site.gateway_id)
         read_at = await server_time(conn)
     row = site_rows([site], values, now)[0] if values else SiteRow(site=site, values=[], replay="")
@@ -77,6 +80,7 @@ async def site_page(
         "active": "site",
         "site": row,
         "description": _description(row),
+        "air": air_quality(indices, row.values, now),
         "read_at": time_text(floor_second(now)),
         "plots": [Plot(value, drawn[value.datastream_id]) for value in row.values],
         "view": view,

@@ -207,6 +207,10 @@ def _converter(from_senml: str, to_unit_key: str) -> Conversion:
         raise UnitMismatchError(
             f"unit {from_senml!r} does not measure the same as {to_unit_key!r} ({target.label})"
         )
+    return _across(from_scale, to_scale)
+
+
+def _across(from_scale: _Scale, to_scale: _Scale) -> Conversion:
     return Conversion(
         from_scale.scale / to_scale.scale,
         (from_scale.offset - to_scale.offset) / to_scale.scale,
@@ -226,3 +230,23 @@ def converter(from_senml: str, to_unit_key: str) -> Conversion:
     if from_senml in _SENML_SCALES or not from_senml:
         return _converter(from_senml, to_unit_key)
     return _converter.__wrapped__(from_senml, to_unit_key)
+
+
+@cache
+def between(from_unit_key: str, to_unit_key: str) -> Conversion:
+    """Return the conversion from one unit of the table to another.
+
+    Raises:
+        UnknownUnitError: either is not in the table; the nearest are named.
+        UnitMismatchError: they measure different things.
+    """
+    source, target = find_unit(from_unit_key), find_unit(to_unit_key)
+    if from_unit_key == to_unit_key:
+        return Conversion(Fraction(1), Fraction(0))
+    from_scale, to_scale = _UNIT_SCALES.get(from_unit_key), _UNIT_SCALES.get(to_unit_key)
+    if from_scale is None or to_scale is None or from_scale.base != to_scale.base:
+        raise UnitMismatchError(
+            f"{from_unit_key!r} ({source.label}) does not measure the same as {to_unit_key!r}"
+            f" ({target.label})"
+        )
+    return _across(from_scale, to_scale)

@@ -14,6 +14,7 @@ from standards_mapping.units import (
     UNITS,
     Conversion,
     UnknownUnitError,
+    between,
     converter,
     exact_ratio,
     find_unit,
@@ -163,3 +164,19 @@ def test_a_unit_that_senml_lacks_travels_by_its_key_and_never_unsaid(key: str) -
     assert converter(key, key).identity
     with pytest.raises(UnitMismatchError, match="a result without unit"):
         converter("", key)
+
+
+def test_units_of_the_table_convert_into_one_another_exactly() -> None:
+    assert between("mg/m3", "ug/m3").apply(0.017) == 17.0
+    assert between("km/h", "m/s").apply(36.0) == 10.0
+    assert between("degF", "Cel").apply(212.0) == 100.0
+    assert between("ug/m3", "ug/m3").identity
+    for there, back in (("mg/m3", "ng/m3"), ("km/h", "m/s"), ("degF", "Cel")):
+        assert between(back, there).apply(between(there, back).apply(12.5)) == 12.5
+
+
+def test_units_of_different_kinds_do_not_convert() -> None:
+    with pytest.raises(UnitMismatchError, match="'ppb'"):
+        between("ppb", "ug/m3")
+    with pytest.raises(UnknownUnitError, match="no unit 'ug/m'"):
+        between("ug/m", "ug/m3")
