@@ -18,3 +18,12 @@ async def let_read(conn: Connection, councils: Collection[int]) -> None:
         "SELECT set_config('kerbstone.councils', %s, true)",
         ("{" + ",".join(str(council) for council in sorted(councils)) + "}",),
     )
+
+
+async def councils_of(conn: Connection, tenant: str | None) -> frozenset[int]:
+    """Return the ids of the councils that are somebody's: one, or every one where that is None."""
+    cursor = await conn.execute(
+        "SELECT id FROM council WHERE %(tenant)s::text IS NULL OR tenant = %(tenant)s",
+        {"tenant": tenant},
+    )
+    return frozenset([row[0] for row in await cursor.fetchall()])
