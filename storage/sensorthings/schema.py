@@ -1,7 +1,8 @@
 """Where the entities of OGC 18-088 are kept: their rows, their properties, their links, in SQL.
 
-Everything here is text of our own. Only what may be seen is in a source: a Thing awaiting
-approval is not, nor what hangs on it alone. An observation is about the place its Thing was at
+Everything here is text of our own. Only what the reader may see is in a source: `storage.access`
+says who reads more than what is open; a Thing awaiting approval is not there, nor what hangs on
+it alone. An observation is about the place its Thing was at
 then, told by the Thing's historical locations (`FEATURE_PERIODS`).
 """
 
@@ -38,39 +39,32 @@ Without gaps: what was observed before the first known place counts as observed 
 about the place where its interval began.
 """
 
-_DATASTREAM: Final = sql.SQL("""(
-    SELECT d.*
-      FROM datastream d
-      JOIN thing t ON t.id = d.thing_id
-     WHERE t.approved
-)""")
+_DATASTREAM: Final = sql.SQL("readable_datastream")
 
 SOURCES: Final[Mapping[str, Source]] = {
     "Thing": sql.SQL("""(
         SELECT t.id, t.name, t.description,
                t.properties || jsonb_build_object('urn', t.urn, 'council', c.gss) AS properties
-          FROM thing t
+          FROM readable_thing t
           JOIN council c ON c.id = t.council_id
-         WHERE t.approved
     )"""),
     "Location": sql.SQL("""(
         SELECT l.*
           FROM location l
          WHERE EXISTS (SELECT
                          FROM thing_location tl
-                         JOIN thing t ON t.id = tl.thing_id
-                        WHERE tl.location_id = l.id AND t.approved)
+                         JOIN readable_thing t ON t.id = tl.thing_id
+                        WHERE tl.location_id = l.id)
             OR EXISTS (SELECT
                          FROM historical_location_location hl
                          JOIN historical_location h ON h.id = hl.historical_location_id
-                         JOIN thing t ON t.id = h.thing_id
-                        WHERE hl.location_id = l.id AND t.approved)
+                         JOIN readable_thing t ON t.id = h.thing_id
+                        WHERE hl.location_id = l.id)
     )"""),
     "HistoricalLocation": sql.SQL("""(
         SELECT h.*
           FROM historical_location h
-          JOIN thing t ON t.id = h.thing_id
-         WHERE t.approved
+          JOIN readable_thing t ON t.id = h.thing_id
     )"""),
     "Datastream": _DATASTREAM,
     "Sensor": sql.SQL("""(
@@ -78,9 +72,8 @@ SOURCES: Final[Mapping[str, Source]] = {
                s.properties || jsonb_build_object('urn', s.urn) AS properties
           FROM sensor s
          WHERE EXISTS (SELECT
-                         FROM datastream d
-                         JOIN thing t ON t.id = d.thing_id
-                        WHERE d.sensor_id = s.id AND t.approved)
+                         FROM readable_datastream d
+                        WHERE d.sensor_id = s.id)
     )"""),
     "ObservedProperty": sql.SQL("""(
         SELECT o.id, o.name, o.definition, o.description,
@@ -105,14 +98,13 @@ SOURCES: Final[Mapping[str, Source]] = {
         SELECT f.*
           FROM feature_of_interest f
          WHERE EXISTS (SELECT
-                         FROM datastream d
-                         JOIN thing t ON t.id = d.thing_id
-                        WHERE d.feature_of_interest_id = f.id AND t.approved)
+                         FROM readable_datastream d
+                        WHERE d.feature_of_interest_id = f.id)
             OR EXISTS (SELECT
                          FROM historical_location_location hl
                          JOIN historical_location h ON h.id = hl.historical_location_id
-                         JOIN thing t ON t.id = h.thing_id
-                        WHERE hl.location_id = f.location_id AND t.approved)
+                         JOIN readable_thing t ON t.id = h.thing_id
+                        WHERE hl.location_id = f.location_id)
     )"""),
 }
 """A FROM item for each entity type; the caller gives it an alias."""
