@@ -8,6 +8,7 @@ import asyncio
 import ssl
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Final
 
@@ -126,9 +127,10 @@ class LoadConnection:
                 return body[at:]
 
     async def close(self) -> None:
-        """Leave without ceremony."""
+        """Leave without ceremony, also while the broker goes on talking."""
         self._writer.close()
-        await self._writer.wait_closed()
+        with suppress(OSError):  # what came after our goodbye; TLS calls it an error
+            await self._writer.wait_closed()
 
     def _publication(self, head: int, topic: str, payload: bytes) -> bytes:
         packet_id = next(self._packet_ids) % 65_535 + 1

@@ -14,20 +14,29 @@ from standards_mapping.properties import Property
 from standards_mapping.units import Unit
 
 
+@dataclass(frozen=True, slots=True)
+class FormerCode:
+    """An ONS code that a council had until a day, that day included."""
+
+    gss: str
+    valid_from: date | None
+    valid_until: date
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Council:
     """A council of the network.
 
-    gss: its ONS code. tenant: its short name. valid_from, valid_until: when the code was in force,
-    the last day included; None: since or for ever. replaced_by: the code of its successor.
+    gss: its ONS code now. tenant: its short name. since: the first day of that code; None: since
+    before it was known here. former: codes it had before, oldest first; each was replaced by the
+    next, the last of them by `gss`.
     """
 
     gss: str
     tenant: str
     name: str
-    valid_from: date | None = None
-    valid_until: date | None = None
-    replaced_by: str = ""
+    since: date | None = None
+    former: tuple[FormerCode, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

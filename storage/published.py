@@ -6,11 +6,21 @@ modules that publish them.
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from itertools import groupby
 from typing import Any, Final
 
 from standards_mapping.properties import PROPERTIES
-from standards_mapping.registry import Council, Datastream, Place, Sensor, Stay, Thing
+from standards_mapping.registry import (
+    Council,
+    Datastream,
+    FormerCode,
+    Place,
+    Sensor,
+    Stay,
+    Thing,
+)
 from standards_mapping.units import UNITS
+from storage.council_codes import council_codes
 from storage.database import Connection, query
 
 MOST_THINGS: Final = 1_000_000
@@ -44,7 +54,7 @@ async def published_things(
     )
     rows = await cursor.fetchall()
     stays = await _stays(conn, [row[0] for row in rows])
-    councils: dict[str, Council] = {}
+    councils = {council.tenant: council for council in await published_councils(conn)}
     return [
         Thing(
             id=number,
@@ -52,11 +62,32 @@ async def published_things(
             name=name,
             description=description,
             properties=properties,
-            council=councils.setdefault(gss, Council(gss=gss, tenant=short, name=council)),
+            council=councils[council],
             stays=stays.get(number, ()),
         )
-        for number, urn, name, description, properties, gss, short, council in rows
+        for number, urn, name, description, properties, council in rows
     ]
+
+
+async def published_councils(conn: Connection) -> list[Council]:
+    """Return every council by short name, with the codes it had before."""
+    found: list[Council] = []
+    for tenant, codes in groupby(await council_codes(conn), key=lambda code: code.tenant):
+        *former, now = codes
+        found.append(
+            Council(
+                gss=now.gss,
+                tenant=tenant,
+                name=now.name,
+                since=now.valid_from,
+                former=tuple(
+                    FormerCode(code.gss, code.valid_from, code.valid_until)
+                    for code in former
+                    if code.valid_until is not None
+                ),
+            )
+        )
+    return found
 
 
 async def published_datastreams(

@@ -9,7 +9,8 @@ import difflib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from functools import cache
 from typing import Final
 
@@ -26,7 +27,8 @@ from command_line.network.setup import open_authority, operator
 from dashboard import BOUNDARIES
 from device_protocol.keys import X_WING, RecipientPublicKey
 from enrolment.authority import Authority
-from storage import audit, recipients, registry
+from storage import audit, council_codes, recipients, registry
+from storage.council_codes import CouncilCode
 from storage.network_view import gateway_facts
 from storage.recipients import RecipientRow
 
@@ -182,6 +184,47 @@ async def choose_suites(
             _check_hybrid_recipients(await recipients.recipients(conn, tenant))
         await recipients.set_suites(conn, tenant=tenant, suites=suites, actor=actor or operator())
     return suites
+
+
+async def change_code(
+    directory: NetworkDirectory,
+    *,
+    tenant: str,
+    gss: str,
+    name: str,
+    since: date,
+    unlisted: bool = False,
+    actor: str = "",
+) -> None:
+    """Give a council the ONS code, and the name, that it has from a day on.
+
+    Raises:
+        UnknownCouncilError: nobody has this short name.
+        CouncilError: code and name do not fit the list, or what the council had before.
+        NetworkError: the code is none.
+    """
+    check_code(gss, name, unlisted=unlisted)
+    with directory.locked():
+        described = read_description(directory)
+        held = described.council(tenant)
+        changed = None
+        if held is not None:
+            changed = described.with_council(replace(held, gss=gss, name=name))
+        async with directory.connection() as conn, conn.transaction():
+            try:
+                await council_codes.change_code(
+                    conn, tenant=tenant, gss=gss, name=name, since=since, actor=actor or operator()
+                )
+            except council_codes.CouncilCodeError as error:
+                raise CouncilError(str(error)) from error
+        if changed is not None:
+            write_description(directory, changed)
+
+
+async def codes(directory: NetworkDirectory) -> list[CouncilCode]:
+    """Return every code that councils have and had."""
+    async with directory.connection() as conn:
+        return await council_codes.council_codes(conn)
 
 
 def check_code(gss: str, name: str, *, unlisted: bool = False) -> None:

@@ -1,7 +1,7 @@
 -- The Things that may be read, in the order of their ids.
 SELECT
     thing.id, thing.urn, thing.name, thing.description, thing.properties,
-    council.gss, council.tenant, council.name
+    council.tenant
 FROM readable_thing AS thing
 JOIN council ON council.id = thing.council_id
 WHERE (%(tenant)s::text IS NULL OR council.tenant = %(tenant)s)

@@ -276,6 +276,29 @@ def test_a_council_that_cannot_be_is_refused_and_nothing_made(kerbstone: Operato
     assert len(kerbstone("council", "list", "--json").json["councils"]) == 1
 
 
+def test_new_boundaries_bring_a_council_another_code(kerbstone: Operator) -> None:
+    change = ("council", "code", "camden", "--gss", "E09000099", "--name", "Camden and Barnet")
+    unlisted = kerbstone(*change, "--since", "2026-04-01")
+    assert (unlisted.status, "--unlisted" in unlisted.err) == (2, True)
+    assert kerbstone(*change, "--since", "2026-04-01", "--unlisted").status == 0
+    [council] = kerbstone("council", "list", "--json").json["councils"]
+    assert (council["gss"], council["name"]) == ("E09000099", "Camden and Barnet")
+    told = kerbstone("council", "codes", "--json").json["codes"]
+    assert [
+        (each["gss"], each["valid_from"], each["valid_until"], each["replaced_by"]) for each in told
+    ] == [("E09000007", None, "2026-03-31", "E09000099"), ("E09000099", "2026-04-01", None, "")]
+    before = contents(kerbstone.directory.root)
+    again = kerbstone(*change, "--since", "2026-04-01", "--unlisted")
+    assert (again.status, "2026-04-01" in again.err) == (2, True)
+    back = ("council", "code", "camden", "--gss", "E09000007", "--name", "Camden")
+    taken = kerbstone(*back, "--since", "2027-04-01")
+    assert (taken.status, "E09000007 is or was" in taken.err) == (2, True)
+    assert contents(kerbstone.directory.root) == before
+    newest = ("council", "add", "camden", "--gss", "E09000099", "--name", "Camden and Barnet")
+    assert not kerbstone(*newest, "--unlisted", "--json").json["new"]
+    assert kerbstone.acts()[-1] == "council.code"
+
+
 def test_on_nats_each_council_brings_a_connection_of_ingest(newcomer: Operator) -> None:
     newcomer.init("--broker", "nats")
     newcomer("council", "add", *CAMDEN)

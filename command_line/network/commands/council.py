@@ -1,6 +1,7 @@
-"""`kerbstone network council add|list|suites`."""
+"""`kerbstone network council add|code|codes|list|suites`."""
 
 import argparse
+from datetime import date
 from pathlib import Path
 
 from command_line.network import councils, passphrases
@@ -18,6 +19,8 @@ def configure(actions: Actions) -> None:
     """Add the commands."""
     group = add_group(actions, "council", "councils: add, list, choose how keys are delivered")
     _configure_add(group)
+    _configure_code(group)
+    add_action(group, "codes", _codes, "list the ONS codes that councils have and had")
     add_action(group, "list", _list, "list councils with their codes, ports and gateways")
     suites = add_action(
         group,
@@ -58,6 +61,57 @@ def _configure_add(group: Actions) -> None:
         metavar="FILE",
         help="passphrase of the authority's keys (default: where the enrolment service has it)",
     )
+
+
+def _configure_code(group: Actions) -> None:
+    code = add_action(
+        group,
+        "code",
+        _code,
+        "give a council the ONS code that new boundaries brought",
+        detail="Its short name, gateways and data stay; what was published under the old code is "
+        "still found by it.",
+    )
+    code.add_argument("tenant", help="the council's short name")
+    code.add_argument("--gss", required=True, metavar="CODE", help="its new ONS code")
+    code.add_argument("--name", required=True, help="as it is called from then on")
+    code.add_argument(
+        "--since",
+        required=True,
+        type=date.fromisoformat,
+        metavar="DATE",
+        help="the first day of the new code, e.g. 2026-04-01",
+    )
+    code.add_argument(
+        "--unlisted", action="store_true", help="accept a code or name that is newer than the list"
+    )
+
+
+async def _code(arguments: argparse.Namespace, directory: NetworkDirectory) -> int:
+    directory.check()
+    await councils.change_code(
+        directory,
+        tenant=arguments.tenant,
+        gss=arguments.gss,
+        name=arguments.name,
+        since=arguments.since,
+        unlisted=arguments.unlisted,
+    )
+    document = {"tenant": arguments.tenant, "gss": arguments.gss, "since": arguments.since}
+    line = f"{arguments.tenant} is {arguments.name} ({arguments.gss}) from {arguments.since} on."
+    show(arguments, document, [line])
+    return 0
+
+
+async def _codes(arguments: argparse.Namespace, directory: NetworkDirectory) -> int:
+    found = await councils.codes(directory)
+    rows = [
+        (each.tenant, each.gss, each.name, each.valid_from, each.valid_until, each.replaced_by)
+        for each in found
+    ]
+    lines = table(("COUNCIL", "CODE", "NAME", "FROM", "UNTIL", "REPLACED BY"), rows)
+    show(arguments, {"codes": found}, lines if rows else ["No council yet."])
+    return 0
 
 
 async def _add(arguments: argparse.Namespace, directory: NetworkDirectory) -> int:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -186,7 +186,7 @@ def _cell(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """Return what JSON can say: times in ISO 8601, octets in hexadecimal."""
+    """Return what JSON can say: times and days in ISO 8601, octets in hexadecimal."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
@@ -195,7 +195,7 @@ def _plain(value: object) -> object:
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(each) for each in value]
-    if isinstance(value, datetime):
+    if isinstance(value, date):  # a datetime is one, too
         return value.isoformat()
     if isinstance(value, bytes):
         return value.hex()
