@@ -60,6 +60,8 @@ SOURCES: Final[Mapping[str, Source]] = {
                          JOIN historical_location h ON h.id = hl.historical_location_id
                          JOIN readable_thing t ON t.id = h.thing_id
                         WHERE hl.location_id = l.id)
+            OR NOT EXISTS (SELECT FROM thing_location WHERE location_id = l.id)
+           AND NOT EXISTS (SELECT FROM historical_location_location WHERE location_id = l.id)
     )"""),
     "HistoricalLocation": sql.SQL("""(
         SELECT h.*
@@ -74,6 +76,7 @@ SOURCES: Final[Mapping[str, Source]] = {
          WHERE EXISTS (SELECT
                          FROM readable_datastream d
                         WHERE d.sensor_id = s.id)
+            OR s.gateway_id IS NULL AND NOT EXISTS (SELECT FROM datastream WHERE sensor_id = s.id)
     )"""),
     "ObservedProperty": sql.SQL("""(
         SELECT o.id, o.name, o.definition, o.description,
@@ -83,8 +86,8 @@ SOURCES: Final[Mapping[str, Source]] = {
     # Whole, for conditions on linked observations; pages of observations go by `OBSERVATIONS_OF`.
     "Observation": sql.SQL("""(
         SELECT o.datastream_id, o.time, o.value, x.result, COALESCE(x.quality, 0) AS quality,
-               o.time - d.averaging_seconds * interval '1 second' AS started,
-               p.feature_of_interest_id
+               COALESCE(x.started, o.time - d.averaging_seconds * interval '1 second') AS started,
+               x.parameters, p.feature_of_interest_id
           FROM {datastream} AS d
          CROSS JOIN LATERAL {periods} AS p
           JOIN observation o
@@ -105,14 +108,17 @@ SOURCES: Final[Mapping[str, Source]] = {
                          JOIN historical_location h ON h.id = hl.historical_location_id
                          JOIN readable_thing t ON t.id = h.thing_id
                         WHERE hl.location_id = f.location_id)
+            OR f.location_id IS NULL
+           AND NOT EXISTS (SELECT FROM datastream WHERE feature_of_interest_id = f.id)
     )"""),
 }
 """A FROM item for each entity type; the caller gives it an alias."""
 
 OBSERVATIONS_OF: Final = sql.SQL("""(
     SELECT o.datastream_id, o.time, o.value, x.result, COALESCE(x.quality, 0) AS quality,
-           o.time - {datastream}.averaging_seconds * interval '1 second' AS started,
-           {feature} AS feature_of_interest_id
+           COALESCE(x.started, o.time - {datastream}.averaging_seconds * interval '1 second')
+               AS started,
+           x.parameters, {feature} AS feature_of_interest_id
       FROM observation o
       LEFT JOIN observation_extra x ON x.datastream_id = o.datastream_id AND x.time = o.time
      WHERE o.datastream_id = {datastream}.id AND {within}
@@ -196,6 +202,7 @@ COLUMNS: Final[Mapping[str, Mapping[str, Column]]] = {
         "result": Column(("{e}.value", "{e}.result"), _result),
         "resultTime": _plain("{e}.time"),
         "resultQuality": _plain("{e}.quality"),
+        "parameters": _plain("{e}.parameters"),
     },
     "FeatureOfInterest": _ENCODED | {"feature": _plain("{e}.feature")} | _PROPERTIES,
 }
