@@ -1,0 +1,106 @@
+"""The columns of our open files, for CSV, GeoJSON and Parquet alike: names, order, meanings. Pure.
+
+`time`, `datastream`, `value` and the like mean what they mean in the files of closed days
+(`storage.archive.export_files`). The formats are the business of their own modules.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from standards_mapping.observation import Observation, Result
+from standards_mapping.open_licence import licence_of
+from standards_mapping.registry import Datastream
+
+MEANINGS: Final = {
+    "time": "phenomenon time, UTC; of a mean the end of its interval",
+    "interval_start": "when the interval of the result began, UTC; equal to time for an instant",
+    "datastream_id": "number of the datastream, as in SensorThings",
+    "datastream": "URN of the sensor, a colon, and the short name in SenML",
+    "council": "short name of the council",
+    "gss": "code of the council's area, by the Office for National Statistics",
+    "thing": "URN of the Thing (OGC 18-088) that the datastream belongs to",
+    "site": "name of that Thing",
+    "sensor": "URN of the sensor",
+    "observed_property": "key of the observed property",
+    "unit": "key of the unit that value is in",
+    "value": "the result; empty where it is no number",
+    "result": "the result as text where it is a text or a truth value; else empty",
+    "quality": "sum of flags: 1 out of range, 2 clock unsynchronised, 4 replayed, 8 suspect, "
+    "16 warming up, 32 time reconstructed",
+    "longitude": "of the place where the Thing was at that time, degrees (CRS84)",
+    "latitude": "of the place where the Thing was at that time, degrees (CRS84)",
+    "licence": "under which the row may be used",
+}
+"""What each column holds, in the order of the columns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRow:
+    """One observation as a row of our open files; see `MEANINGS`."""
+
+    time: datetime
+    interval_start: datetime
+    datastream_id: int
+    datastream: str
+    council: str
+    gss: str
+    thing: str
+    site: str
+    sensor: str
+    observed_property: str
+    unit: str
+    value: float | None
+    result: str | None
+    quality: int
+    longitude: float | None
+    latitude: float | None
+    licence: str
+
+
+def constant_texts(datastream: Datastream) -> dict[str, str]:
+    """Return the columns that every observation of a datastream has alike."""
+    thing = datastream.thing
+    return {
+        "datastream": f"{datastream.sensor.urn}:{datastream.short_name}",
+        "council": thing.council.tenant,
+        "gss": thing.council.gss,
+        "thing": thing.urn,
+        "site": thing.name,
+        "sensor": datastream.sensor.urn,
+        "observed_property": datastream.observed_property.key,
+        "unit": datastream.unit.key,
+        "licence": licence_of(datastream),
+    }
+
+
+def open_rows(
+    datastreams: Iterable[Datastream], observations: Iterable[Observation]
+) -> Iterator[OpenRow]:
+    """Yield a row for each observation, with the place of its time."""
+    chosen = {each.id: each for each in datastreams}
+    texts = {number: constant_texts(each) for number, each in chosen.items()}
+    for seen in observations:
+        place = chosen[seen.datastream].thing.place_at(seen.time)
+        value, result = split_result(seen.result)
+        yield OpenRow(
+            time=seen.time,
+            interval_start=seen.phenomenon_start,
+            datastream_id=seen.datastream,
+            value=value,
+            result=result,
+            quality=int(seen.quality),
+            longitude=None if place is None else place.longitude,
+            latitude=None if place is None else place.latitude,
+            **texts[seen.datastream],
+        )
+
+
+def split_result(result: Result | None) -> tuple[float | None, str | None]:
+    """Return a result as number and as text, one of them or neither."""
+    if result is None or isinstance(result, str):
+        return None, result
+    if isinstance(result, bool):
+        return None, str(result).lower()
+    return float(result), None
