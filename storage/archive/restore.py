@@ -16,7 +16,7 @@ from psycopg import sql
 
 from storage.archive.backup import APPLICATION_NAME, OBSERVATION, Progress
 from storage.archive.backup_file import BackupError, Content, Manifest, Reader
-from storage.archive.tables import Table, set_counters, tables
+from storage.archive.tables import Table, functions, set_counters, tables
 from storage.database import Connection, connect, query
 from storage.edition import Edition, detect
 from storage.epochs import close_open_epochs
@@ -157,7 +157,7 @@ def _check_whole(backup: Reader) -> None:
 
 
 async def _drop_everything(conn: Connection) -> None:
-    """Drop our tables, empty or not, so that what comes meets the form that it had.
+    """Drop our tables and functions, so that what comes meets the form that it had.
 
     The extension stays, and what is not ours.
     """
@@ -167,7 +167,8 @@ async def _drop_everything(conn: Connection) -> None:
             await conn.execute(
                 sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(sql.Identifier(name))
             )
-        await conn.execute("DROP FUNCTION IF EXISTS refuse_change()")
+        for name in functions():
+            await conn.execute(sql.SQL("DROP FUNCTION IF EXISTS {}").format(sql.Identifier(name)))
 
 
 def _check_columns(manifest: Manifest, found: dict[str, Table]) -> None:

@@ -58,24 +58,30 @@ class Stretch:
     end: date | None
 
 
-_CREATED: Final = re.compile(r"^CREATE TABLE (?:IF NOT EXISTS )?(\w+)", re.MULTILINE)
+_TABLE: Final = re.compile(r"^CREATE TABLE (?:IF NOT EXISTS )?(\w+)", re.MULTILINE)
+_FUNCTION: Final = re.compile(r"^CREATE (?:OR REPLACE )?FUNCTION (\w+)", re.MULTILINE)
+
+
+def functions() -> list[str]:
+    """Return the names of the functions that any migration makes."""
+    return _made(_FUNCTION)
 
 
 @cache
-def _ours() -> list[str]:
-    """Return the tables that any migration makes."""
+def _made(what: re.Pattern[str]) -> list[str]:
+    """Return the names of what any migration makes."""
     return sorted(
         {
             name
             for file in MIGRATIONS.glob("*.sql")
-            for name in _CREATED.findall(file.read_text(encoding="utf-8"))
+            for name in what.findall(file.read_text(encoding="utf-8"))
         }
     )
 
 
 async def tables(conn: Connection) -> list[Table]:
     """Return our tables, each after those that it refers to; none before the first migration."""
-    cursor = await conn.execute(query("tables"), {"ours": _ours()})
+    cursor = await conn.execute(query("tables"), {"ours": _made(_TABLE)})
     found = {
         name: Table(name, tuple(columns), tuple(types))
         for name, columns, types in await cursor.fetchall()
