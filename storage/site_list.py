@@ -11,7 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-COLUMNS: Final = ("site", "label", "place_name", "longitude", "latitude")
+from standards_mapping.grid_reference import GridReferenceError
+from standards_mapping.grid_reference import position as grid_position
+
+COLUMNS: Final = ("site", "label", "place_name", "longitude", "latitude", "grid_reference")
 MOST_ROWS: Final = 10_000
 MOST_CHARACTERS: Final[Mapping[str, int]] = {"site": 64, "label": 120, "place_name": 200}
 _MOST_DEGREES: Final[Mapping[str, float]] = {"longitude": 180.0, "latitude": 90.0}
@@ -72,9 +75,10 @@ class BadRow:
 def read_sites(text: str) -> tuple[list[Site], list[BadRow]]:
     """Return the sites of a CSV, and the rows that hold none, both in their order.
 
-    The first line names the columns, in any order: site, and if wanted label, place_name,
-    longitude and latitude. They are separated by commas, or all by semicolons; then numbers may
-    have a decimal comma. Empty rows are passed over; a byte order mark is ignored.
+    The first line names the columns, in any order: site, and if wanted label, place_name, and
+    longitude and latitude or, instead, an Ordnance Survey grid_reference. They are separated by
+    commas, or all by semicolons; then numbers may have a decimal comma. Empty rows are passed
+    over; a byte order mark is ignored.
 
     Raises:
         SiteListError: the first line names other columns, quotation marks do not match, or there
@@ -153,13 +157,36 @@ def _refuse_surplus(cells: Sequence[str], columns: Sequence[str], delimiter: str
 
 
 def _site(found: Mapping[str, str], *, decimal_comma: bool) -> Site:
+    longitude, latitude = placed(
+        found.get("grid_reference", ""),
+        _degrees("longitude", found, decimal_comma=decimal_comma),
+        _degrees("latitude", found, decimal_comma=decimal_comma),
+    )
     return Site(
         site=found.get("site", ""),
         label=found.get("label", ""),
         place_name=found.get("place_name", ""),
-        longitude=_degrees("longitude", found, decimal_comma=decimal_comma),
-        latitude=_degrees("latitude", found, decimal_comma=decimal_comma),
+        longitude=longitude,
+        latitude=latitude,
     )
+
+
+def placed(
+    grid_reference: str, longitude: float | None, latitude: float | None
+) -> tuple[float | None, float | None]:
+    """Return longitude and latitude of a place that is given by either, or by neither.
+
+    Raises:
+        SiteError: it is given twice, or that is no grid reference.
+    """
+    if not grid_reference:
+        return longitude, latitude
+    if longitude is not None or latitude is not None:
+        raise SiteError("grid_reference: give it, or longitude and latitude, not both")
+    try:
+        return grid_position(grid_reference)
+    except GridReferenceError as error:
+        raise SiteError(f"grid_reference {error}") from error
 
 
 def _degrees(name: str, found: Mapping[str, str], *, decimal_comma: bool) -> float | None:

@@ -21,7 +21,15 @@ from api.session import Posted, posted
 from device_protocol.first_boot import FirstBoot, FirstBootError
 from storage.invitations import TOKEN_LIFETIME, Invitation, invite
 from storage.registry import CouncilRow
-from storage.site_list import COLUMNS, BadRow, Site, SiteError, SiteListError, read_sites
+from storage.site_list import (
+    COLUMNS,
+    BadRow,
+    Site,
+    SiteError,
+    SiteListError,
+    placed,
+    read_sites,
+)
 
 router = APIRouter(include_in_schema=False)
 
@@ -31,7 +39,7 @@ MOST_SITES: Final = 1000
 TOKEN_HOURS: Final = round(TOKEN_LIFETIME.total_seconds() / 3600)
 
 _MOST_TEXT: Final = 200
-_FIELDS: Final = ("site", "label", "place_name", "longitude", "latitude")
+_FIELDS: Final = COLUMNS
 _NO_ISSUER: Final = (
     "This service cannot invite gateways yet: its settings do not say where gateways enrol "
     "(enrolment.url_base and enrolment.region_root_file). Nothing was changed."
@@ -135,12 +143,17 @@ def site_of(given: dict[str, str]) -> Site:
     Raises:
         SiteError: it describes none.
     """
+    longitude, latitude = placed(
+        given["grid_reference"],
+        _degrees("longitude", given["longitude"]),
+        _degrees("latitude", given["latitude"]),
+    )
     return Site(
         site=given["site"],
         label=given["label"],
         place_name=given["place_name"],
-        longitude=_degrees("longitude", given["longitude"]),
-        latitude=_degrees("latitude", given["latitude"]),
+        longitude=longitude,
+        latitude=latitude,
     )
 
 

@@ -20,7 +20,7 @@ from command_line.network.directory import NetworkDirectory, read_description
 from command_line.network.gateways import Invited
 from command_line.progress import Progress
 from storage.invitations import TOKEN_LIFETIME
-from storage.site_list import BadRow, Site, read_sites
+from storage.site_list import COLUMNS, BadRow, Site, placed, read_sites
 
 _WORTH_A_BAR = 50
 _AT_ONCE = 100
@@ -42,12 +42,15 @@ def configure(group: Actions) -> None:
         "--csv",
         type=Path,
         metavar="FILE",
-        help="columns site, label, place_name, longitude, latitude; only site must be there",
+        help=f"columns {', '.join(COLUMNS)}; only site must be there",
     )
     parser.add_argument("--label", default="", help="what people call the gateway")
     parser.add_argument("--place-name", default="", help="where it is, in words")
     parser.add_argument("--longitude", type=float, help="degrees, WGS 84")
     parser.add_argument("--latitude", type=float, help="degrees, WGS 84")
+    parser.add_argument(
+        "--grid-reference", default="", metavar="REF", help="instead: of the Ordnance Survey's grid"
+    )
     parser.add_argument(
         "--hours",
         type=int,
@@ -140,12 +143,15 @@ def _sites(arguments: argparse.Namespace) -> tuple[list[Site], list[BadRow]]:
     if arguments.hours < 1:
         raise MisusedError(f"--hours {arguments.hours}: at least 1")
     if arguments.csv is None:
+        longitude, latitude = placed(
+            arguments.grid_reference, arguments.longitude, arguments.latitude
+        )
         site = Site(
             site=arguments.site,
             label=arguments.label,
             place_name=arguments.place_name,
-            longitude=arguments.longitude,
-            latitude=arguments.latitude,
+            longitude=longitude,
+            latitude=latitude,
         )
         return [site], []
     try:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from standards_mapping.grid_reference import position
 from storage.site_list import MOST_ROWS, BadRow, Site, SiteError, SiteListError, read_sites
 
 HEADER = "site,label,place_name,longitude,latitude\n"
@@ -186,3 +187,23 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         return
     assert len({site.site for site in sites}) == len(sites)
     assert all(row.reason for row in bad)
+
+
+def test_a_place_may_be_given_by_a_grid_reference() -> None:
+    [site] = read("site,grid_reference\nLC-1,TQ 30 78\n")
+    assert (site.longitude, site.latitude) == position("TQ 30 78")
+
+
+NO_REFERENCE = (
+    "grid_reference 'Gower Street' is no grid reference: write it like TQ 3003 8012 or "
+    "530037, 180123"
+)
+
+
+def test_a_place_is_given_once_and_by_what_is_a_reference() -> None:
+    header = "site,longitude,latitude,grid_reference\n"
+    _, bad = read_sites(f"{header}A,-0.1,51.5,TQ 30 78\nB,,,Gower Street\n")
+    assert [row.reason for row in bad] == [
+        "grid_reference: give it, or longitude and latitude, not both",
+        NO_REFERENCE,
+    ]
