@@ -45,7 +45,7 @@ class Measured:
 @router.get("/about-data")
 async def about_data(*, centre: Annotated[Service, Depends(service)]) -> Response:
     """Show licences, sources, what is replayed, and what the words on the other pages mean."""
-    async with centre.reading() as conn, bounded_read(conn):
+    async with centre.reading() as conn, bounded_read(conn, councils=centre.councils):
         found = await sites(conn)
         values = await current_values(conn)
     context = {

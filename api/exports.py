@@ -57,7 +57,7 @@ async def values_csv(
 ) -> StreamingResponse:
     """Return what the site's charts show in a view, all of them or one."""
     view = read_view(start, end, datetime.now(UTC))
-    async with centre.reading() as conn, bounded_read(conn):
+    async with centre.reading() as conn, bounded_read(conn, councils=centre.councils):
         site, values = await read_site(conn, thing_id)
     chosen = [value for value in values if datastream in (None, value.datastream_id)]
     if not chosen:
@@ -77,7 +77,7 @@ async def _stream(
     centre: Service, site: Site, values: Sequence[CurrentValue], view: View
 ) -> AsyncIterator[str]:
     yield csv_text([COLUMNS])
-    async with centre.reading() as conn, bounded_read(conn):
+    async with centre.reading() as conn, bounded_read(conn, councils=centre.councils):
         for value in values:
             series = await read_view_of(conn, value, view)
             yield csv_text(export_rows(site, value, series))

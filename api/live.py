@@ -4,12 +4,13 @@ One connection listens for what ingest announces; one query then reads what chan
 is shared by all clients. A client hears of its council at most once a second. Each client's queue
 is bounded: one that falls behind is disconnected and, coming back with the last event's id, is
 told in one message all that it missed. Without a word from the centre for half a minute the page
-shows a banner, which is why silence is filled with beats.
+shows a banner, which is why silence is filled with beats. Restricted values go to those alone who
+may read them; such a stream ends now and then, and whoever comes back is asked anew who they are.
 """
 
 import asyncio
 import logging
-from collections import defaultdict
+import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,9 @@ INTERVAL_SECONDS: Final = 1.0
 """The least time between two messages about one council."""
 
 BEAT_SECONDS: Final = 10.0
+TRUSTED_SECONDS: Final = 300.0
+"""How long a stream with restricted values lasts: a key or session may have ended meanwhile."""
+
 MAX_CLIENTS: Final = 1000
 QUEUE_MESSAGES: Final = 16
 
@@ -55,9 +59,13 @@ class TooManyClientsError(Exception):
 
 @dataclass(eq=False, slots=True)
 class _Client:
-    """One open stream. When its queue is full it is dropped; None in the queue ends it."""
+    """One open stream. When its queue is full it is dropped; None in the queue ends it.
+
+    councils: ids of those whose restricted values it may carry.
+    """
 
     tenant: str | None
+    councils: frozenset[int] = frozenset()
     queue: asyncio.Queue[bytes | None] = field(
         default_factory=lambda: asyncio.Queue(QUEUE_MESSAGES + 1)
     )
@@ -125,13 +133,13 @@ class LiveFeed:
         self._publish(news)
 
     def _publish(self, news: Sequence[ChangedValue]) -> None:
-        by_tenant: dict[str | None, list[ChangedValue]] = defaultdict(list)
-        for one in news:
-            by_tenant[one.tenant].append(one)
-            by_tenant[None].append(one)
-        messages = {tenant: values_message(some) for tenant, some in by_tenant.items()}
+        messages: dict[tuple[str | None, frozenset[int]], bytes] = {}
         for client in list(self._clients):
-            if message := messages.get(client.tenant):
+            audience = client.tenant, client.councils
+            if audience not in messages:
+                some = for_audience(news, *audience)
+                messages[audience] = values_message(some) if some else b""
+            if message := messages[audience]:
                 self._offer(client, message)
 
     def _publish_registry(self) -> None:
@@ -161,22 +169,28 @@ class LiveFeed:
         return event("beat", {"now": iso_text(datetime.now(UTC)), "connected": self.connected})
 
     async def stream(
-        self, pool: Pool, tenant: str | None, since: datetime | None
+        self,
+        pool: Pool,
+        tenant: str | None,
+        since: datetime | None,
+        councils: frozenset[int] = frozenset(),
     ) -> AsyncIterator[bytes]:
         """Yield events for one client: first what it missed since `since`, then what comes.
 
         tenant: short name of a council, None for all, "" for the values of none: only beats, and
-        word that gateways changed. Ends when the client falls behind or the
-        service stops; a browser then comes back by itself.
+        word that gateways changed. councils: ids of those whose restricted values it may carry.
+        Ends when the client falls behind, the service stops, or, with `councils`, after
+        `TRUSTED_SECONDS`; a browser then comes back by itself.
         """
-        client = _Client(tenant)
+        client = _Client(tenant, councils)
+        until = asyncio.get_running_loop().time() + TRUSTED_SECONDS if councils else math.inf
         self._clients.add(client)
         _clients.set(len(self._clients))
         try:
             yield _RETRY + self._beat()
-            if since is not None and (missed := await self._missed(pool, tenant, since)):
-                yield values_message(missed)
-            while not self._closed:
+            if since is not None and (missed := await self._missed(pool, client, since)):
+                yield missed
+            while not self._closed and asyncio.get_running_loop().time() < until:
                 try:
                     message = await asyncio.wait_for(client.queue.get(), BEAT_SECONDS)
                 except TimeoutError:
@@ -188,13 +202,15 @@ class LiveFeed:
             self._clients.discard(client)
             _clients.set(len(self._clients))
 
-    async def _missed(self, pool: Pool, tenant: str | None, since: datetime) -> list[ChangedValue]:
+    async def _missed(self, pool: Pool, client: _Client, since: datetime) -> bytes:
+        """Return what was written since then as a message; empty if that is nothing."""
         try:
             async with pool.connection() as conn, bounded_read(conn):
                 changed = await changed_values(conn, since - _OVERLAP)
         except OUTAGES:
-            return []  # the beat says so; what was missed comes with the next id
-        return [one for one in changed if tenant in (None, one.tenant)]
+            return b""  # the beat says so; what was missed comes with the next id
+        some = for_audience(changed, client.tenant, client.councils)
+        return values_message(some) if some else b""
 
     def check_room(self) -> None:
         """Raise TooManyClientsError if no further stream can be opened."""
@@ -206,6 +222,17 @@ class LiveFeed:
         self._closed = True
         for client in list(self._clients):
             self._end(client)
+
+
+def for_audience(
+    changed: Sequence[ChangedValue], tenant: str | None, councils: frozenset[int]
+) -> list[ChangedValue]:
+    """Return what is of a council (None: of any) and open, or restricted by one of `councils`."""
+    return [
+        one
+        for one in changed
+        if tenant in (None, one.tenant) and (one.is_open or one.council_id in councils)
+    ]
 
 
 def values_message(changed: Sequence[ChangedValue]) -> bytes:

@@ -44,7 +44,7 @@ async def overview(
     centre: Annotated[Service, Depends(service)],
 ) -> Response:
     """Show all sites, or those of one council, with all their properties or one."""
-    async with centre.reading() as conn, bounded_read(conn):
+    async with centre.reading() as conn, bounded_read(conn, councils=centre.councils):
         network = await councils(conn)
         found = await sites(conn, tenant=council or None)
         values = await current_values(conn, tenant=council or None)
@@ -88,7 +88,7 @@ async def overview(
 @router.get("/boundaries.geojson")
 async def boundaries(centre: Annotated[Service, Depends(service)]) -> Response:
     """Return the network's councils and their neighbours for the map."""
-    async with centre.reading() as conn, bounded_read(conn):
+    async with centre.reading() as conn, bounded_read(conn, councils=centre.councils):
         network: list[Council] = await councils(conn)
     body = orjson.dumps(nearby({one.gss for one in network}))
     headers = {"Cache-Control": "public, max-age=3600"}

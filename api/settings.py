@@ -1,5 +1,6 @@
 """What the web process is told in its TOML file. Secrets are paths to files."""
 
+import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,38 @@ class EnrolmentSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimitSettings:
+    """How many requests a minute are answered, each process for itself; 0: without limit."""
+
+    pages_per_minute: int = setting(
+        "Pages, charts and what they load, for each address.", default=1200, minimum=0
+    )
+    anonymous_per_minute: int = setting(
+        "SensorThings, NGSI-LD, catalogue and files without a key, for each address (IPv6: /64).",
+        default=600,
+        minimum=0,
+    )
+    standard_key_per_minute: int = setting(
+        "For each API key of the class standard.", default=3000, minimum=0
+    )
+    bulk_key_per_minute: int = setting(
+        "For each API key of the class bulk.", default=30_000, minimum=0
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        "Proxies whose X-Forwarded-For is believed: addresses, or networks such as 10.0.0.0/8.",
+        default=("127.0.0.0/8", "::1/128"),
+    )
+
+    def contradictions(self) -> Iterable[tuple[KeyPath, str]]:
+        """Yield proxies that are no networks."""
+        for number, one in enumerate(self.trusted_proxies):
+            try:
+                ipaddress.ip_network(one)
+            except ValueError as error:
+                yield ("trusted_proxies", number), f"{error}: give e.g. 192.0.2.7 or 10.0.0.0/8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings(DatabaseSettings):
     """Everything the web process is told."""
 
@@ -67,6 +100,7 @@ class ApiSettings(DatabaseSettings):
     metrics: MetricsSettings = MetricsSettings()
     operator: OperatorSettings = OperatorSettings()
     enrolment: EnrolmentSettings = EnrolmentSettings()
+    rate_limits: RateLimitSettings = RateLimitSettings()
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
         """Refuse two ways to the replica."""

@@ -66,14 +66,19 @@ async def site_page(
     """Show one site; `from` and `to` say which span its charts cover."""
     now = datetime.now(UTC)
     view = read_view(start, end, now)
-    async with centre.reading() as conn, bounded_read(conn, CHARTS_TIMEOUT_SECONDS):
+    async with (
+        centre.reading() as conn,
+        bounded_read(conn, CHARTS_TIMEOUT_SECONDS, councils=centre.councils),
+    ):
         site, values = await read_site(conn, thing_id)
         drawn = {
             value.datastream_id: _chart(value, await read_view_of(conn, value, view), view)
             for value in values
         }
         indices = await indices_now(conn, pollutants(values), now)
-        batch = await newest_batch(conn, site.gateway_id)
+        batch = None
+        if site.gateway_id is not None:
+            batch = await newest_batch(conn, site.gateway_id)
         read_at = await server_time(conn)
     row = site_rows([site], values, now)[0] if values else SiteRow(site=site, values=[], replay="")
     context = {
@@ -105,7 +110,7 @@ async def batch(
     centre: Annotated[Service, Depends(service)],
 ) -> Response:
     """Return the COSE_Sign1 that a gateway made of a message (RFC 9052, section 4.2), untagged."""
-    async with centre.reading() as conn, bounded_read(conn):
+    async with centre.reading() as conn, bounded_read(conn, councils=centre.councils):
         signed = await signed_object(conn, bytes.fromhex(epoch_id), seq)
     if signed is None:
         raise HTTPException(404, "There is no such message.")
@@ -119,7 +124,7 @@ async def key(
     centre: Annotated[Service, Depends(service)],
 ) -> Response:
     """Return the public key that a gateway signs with, as a COSE_Key (RFC 9052, section 7)."""
-    async with centre.reading() as conn, bounded_read(conn):
+    async with centre.reading() as conn, bounded_read(conn, councils=centre.councils):
         cose_key = await public_key(conn, bytes.fromhex(kid))
     if cose_key is None:
         raise HTTPException(404, "There is no such key.")

@@ -25,6 +25,7 @@ class Service:
 
     signed_in: whether the request comes with a session, good or not: then it reads, like all that
         writes, from the primary.
+    councils: ids of those whose restricted datastreams the request may read (`api.principal`).
     """
 
     settings: ApiSettings
@@ -33,6 +34,7 @@ class Service:
     live: LiveFeed
     reads: Reads
     signed_in: bool = False
+    councils: frozenset[int] = frozenset()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -51,6 +53,8 @@ class Service:
 def service(request: Request) -> Service:
     """Return the service a request reached."""
     found = cast("Service", request.app.state.service)
-    if any(name.endswith(SESSION_COOKIE) for name in request.cookies):
-        return replace(found, signed_in=True)
+    signed_in = any(name.endswith(SESSION_COOKIE) for name in request.cookies)
+    councils = getattr(request.state, "councils", None)  # of whom admission has let in
+    if signed_in or councils:
+        return replace(found, signed_in=signed_in, councils=councils or frozenset())
     return found

@@ -125,7 +125,7 @@ class ConflictRow:
 @router.get("/status")
 async def status(*, centre: Annotated[Service, Depends(service)]) -> Response:
     """Show how the network fares."""
-    async with centre.reading() as conn, bounded_read(conn):
+    async with centre.reading() as conn, bounded_read(conn, councils=centre.councils):
         states = await gateway_states(conn)
         gaps = await message_gaps(conn)
         refusals = await refusals_by_reason(conn)

@@ -36,16 +36,21 @@ class SignedBatch:
 
 
 async def newest_batch(conn: Connection, gateway_id: int) -> SignedBatch | None:
-    """Return the last message with readings that the gateway signed, or None."""
+    """Return the last message with readings that the gateway signed.
+
+    None where there is none, or not all of its readings may be read.
+    """
     async with conn.cursor(row_factory=class_row(SignedBatch)) as cursor:
         await cursor.execute(query("newest_batch"), {"gateway_id": gateway_id})
         return await cursor.fetchone()
 
 
 async def signed_object(conn: Connection, epoch_id: bytes, seq: int) -> bytes | None:
-    """Return the COSE_Sign1 of one message, or None where there is no such message."""
+    """Return the COSE_Sign1 of one message; None where there is none that the reader may see."""
     cursor = await conn.execute(
-        "SELECT signed FROM signed_batch WHERE epoch_id = %s AND seq = %s", (epoch_id, seq)
+        "SELECT signed FROM signed_batch"
+        " WHERE epoch_id = %s AND seq = %s AND all_readable(gateway_id)",
+        (epoch_id, seq),
     )
     row = await cursor.fetchone()
     return None if row is None else bytes(row[0])

@@ -4,7 +4,7 @@ Now-values come from `latest`, never from `observation`. Values over time are `s
 how the gateways fare is `storage.status_board`; evidence is `storage.evidence`.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 from psycopg import sql
 from psycopg.rows import class_row
 
+from storage.access import let_read
 from storage.database import Connection, query
 from storage.registry import CHANNEL as REGISTRY_CHANNEL
 
@@ -33,7 +34,7 @@ class Council:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """An approved Thing that is not a gateway's own health; WGS 84, None where it has no place."""
+    """A Thing that is not a gateway's own health; WGS 84, None where it has no place."""
 
     id: int
     urn: str
@@ -43,8 +44,8 @@ class Site:
     tenant: str
     council: str
     gss: str
-    gateway_id: int
-    device: str
+    gateway_id: int | None  # None where its council keeps it by hand
+    device: str | None
     place: str | None
     longitude: float | None
     latitude: float | None
@@ -77,11 +78,16 @@ class CurrentValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedValue:
-    """A newest value as it was written to `latest` at `updated_at`."""
+    """A newest value as it was written to `latest` at `updated_at`.
+
+    is_open: whether everybody may read it; if not, who may read what is restricted of that council.
+    """
 
     datastream_id: int
     thing_id: int
     tenant: str
+    council_id: int
+    is_open: bool
     unit: str
     time: datetime
     value: float | None
@@ -92,11 +98,15 @@ class ChangedValue:
 
 @asynccontextmanager
 async def bounded_read(
-    conn: Connection, seconds: float = READ_TIMEOUT_SECONDS
+    conn: Connection,
+    seconds: float = READ_TIMEOUT_SECONDS,
+    *,
+    councils: Collection[int] = (),
 ) -> AsyncIterator[None]:
     """Run the block in one read-only transaction whose statements end after `seconds`.
 
-    All reads of the block see the database as of one moment.
+    All reads of the block see the database as of one moment, and of restricted datastreams those
+    of `councils` (ids).
 
     Raises:
         psycopg.errors.QueryCanceled: a statement took longer (an `OUTAGES` member).
@@ -106,6 +116,8 @@ async def bounded_read(
         await conn.execute(
             "SELECT set_config('statement_timeout', %s, true)", (f"{round(seconds * 1000)}ms",)
         )
+        if councils:
+            await let_read(conn, councils)
         yield
 
 
@@ -149,7 +161,10 @@ async def gateway_health(conn: Connection, device: str) -> list[CurrentValue]:
 
 
 async def changed_values(conn: Connection, since: datetime) -> list[ChangedValue]:
-    """Return the newest values of sites written after `since`, in the order of writing."""
+    """Return the newest values of sites written after `since`, in the order of writing.
+
+    Restricted ones are among them: who passes them on sees to it that only their readers get them.
+    """
     async with conn.cursor(row_factory=class_row(ChangedValue)) as cursor:
         await cursor.execute(query("overview_changes"), {"since": since})
         return await cursor.fetchall()

@@ -71,7 +71,10 @@ class RefusalCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantined:
-    """A message or single reading kept aside; the reading's members are None for a message."""
+    """A message or single reading kept aside; the reading's members are None for a message.
+
+    withheld: the reader may not see what it says; then they are None, too.
+    """
 
     id: int
     received_at: datetime
@@ -85,6 +88,7 @@ class Quarantined:
     unit: str | None
     state: str
     message_bytes: int | None
+    withheld: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +159,10 @@ async def open_conflicts(conn: Connection) -> list[Conflict]:
         await cursor.execute(
             "SELECT noticed_at, gateway.device, urn, detail FROM description_conflict "
             "JOIN gateway ON gateway.id = gateway_id WHERE settled_at IS NULL "
+            "AND all_readable(gateway_id) AND NOT EXISTS (SELECT FROM thing"
+            " LEFT JOIN datastream ON thing_id = thing.id LEFT JOIN sensor ON sensor.id = sensor_id"
+            " WHERE description_conflict.urn IN (thing.urn, sensor.urn)"
+            " AND NOT all_readable(thing.gateway_id)) "
             "ORDER BY noticed_at DESC LIMIT %s",
             (LIST_LIMIT,),
         )

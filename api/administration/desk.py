@@ -66,7 +66,10 @@ class Desk:
         Raises:
             HTTPException: 404, there is none of this name; 403, it is another council's.
         """
-        async with self.centre.connection() as conn, bounded_read(conn):
+        async with (
+            self.centre.connection() as conn,
+            bounded_read(conn, councils=self.centre.councils),
+        ):
             found = await gateway_facts(conn, device=device)
         if not found:
             raise HTTPException(404, "There is no gateway with this name.")

@@ -87,7 +87,7 @@ async def gateway(
     """Show one gateway."""
     await at.gateway(device)
     now = datetime.now(UTC)
-    async with at.centre.connection() as conn, bounded_read(conn):
+    async with at.centre.connection() as conn, bounded_read(conn, councils=at.centre.councils):
         dossier = await _dossier(conn, device, now)
         counts = await quarantine_counts(conn, device)
         read_at = await server_time(conn)

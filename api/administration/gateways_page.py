@@ -76,7 +76,7 @@ async def gateways(
     if council:
         await at.council(council)
     tenant = council or at.who.staff.tenant
-    async with at.centre.connection() as conn, bounded_read(conn):
+    async with at.centre.connection() as conn, bounded_read(conn, councils=at.centre.councils):
         facts = await gateway_facts(conn, tenant=tenant)
     now = datetime.now(UTC)
     rows = [gateway_row(one, now) for one in facts]

@@ -44,7 +44,7 @@ def kept_aside(count: QuarantineCount, now: datetime) -> KeptAside:
 async def kept_aside_of(device: Device, at: Annotated[Desk, Depends(desk)]) -> Response:
     """Show what was kept aside of a gateway, newest first."""
     facts = await at.gateway(device)
-    async with at.centre.connection() as conn, bounded_read(conn):
+    async with at.centre.connection() as conn, bounded_read(conn, councils=at.centre.councils):
         counts = await quarantine_counts(conn, device)
         newest = await recently_quarantined(conn, MOST_ROWS, device=device)
     now = datetime.now(UTC)

@@ -13,3 +13,18 @@ CREATE TABLE api_key (
     revoked_at  timestamptz,
     last_used_on date                               -- no finer: who asks for what, and when, is nobody's business
 );
+
+-- Whether every datastream of a gateway may be read, and of those before and after it at its site: only then may what
+-- it signed, or what was kept aside of it, for that names and holds readings of any of them.
+CREATE FUNCTION all_readable(asked int) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+RETURN NOT EXISTS (
+    SELECT
+      FROM gateway signer
+      JOIN gateway holder
+        ON holder.id = signer.id OR (holder.council_id = signer.council_id AND holder.site = signer.site)
+      JOIN thing ON thing.gateway_id = holder.id
+      JOIN datastream ON datastream.thing_id = thing.id
+     WHERE signer.id = asked
+       AND datastream.access = 'restricted'
+       AND NOT datastream.council_id = ANY (readable_councils())
+);

@@ -1,4 +1,4 @@
--- The last message with readings that one gateway signed.
+-- The last message with readings that one gateway signed, if the reader may read all that is in it.
 SELECT
     council.tenant,
     gateway.device,
@@ -19,5 +19,6 @@ JOIN gateway ON gateway.id = signed_batch.gateway_id
 JOIN council ON council.id = gateway.council_id
 WHERE signed_batch.gateway_id = %(gateway_id)s
   AND signed_batch.readings > 0
+  AND all_readable(signed_batch.gateway_id)
 ORDER BY signed_batch.received_at DESC, signed_batch.seq DESC
 LIMIT 1

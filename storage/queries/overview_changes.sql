@@ -1,8 +1,10 @@
--- Newest values of sites that were written after a moment; the index on updated_at finds them.
+-- Whoever may read it, as one reading serves many listeners: newest values of sites that were written after a moment; the index on updated_at finds them.
 SELECT
     latest.datastream_id,
     thing.id AS thing_id,
     council.tenant,
+    council.id AS council_id,
+    datastream.access = 'open' AS is_open,
     datastream.unit,
     latest.time,
     latest.value,

@@ -1,4 +1,4 @@
--- The approved Things that are sites, each with one place where it is now.
+-- The Things that the reader may see and that are sites, each with one place where it is now.
 SELECT
     thing.id          AS id,
     thing.urn         AS urn,
@@ -13,9 +13,9 @@ SELECT
     place.name        AS place,
     place.longitude   AS longitude,
     place.latitude    AS latitude
-FROM thing
+FROM readable_thing AS thing
 JOIN council ON council.id = thing.council_id
-JOIN gateway ON gateway.id = thing.gateway_id
+LEFT JOIN gateway ON gateway.id = thing.gateway_id
 LEFT JOIN LATERAL (
     SELECT location.name, location.longitude, location.latitude
     FROM thing_location
@@ -24,8 +24,7 @@ LEFT JOIN LATERAL (
     ORDER BY location.id DESC
     LIMIT 1
 ) AS place ON true
-WHERE thing.approved
-  AND right(thing.urn, 7) <> ':health'
+WHERE right(thing.urn, 7) <> ':health'
   AND (%(tenant)s::text IS NULL OR council.tenant = %(tenant)s)
   AND (%(thing_id)s::int IS NULL OR thing.id = %(thing_id)s)
 ORDER BY council.name, thing.name, thing.id

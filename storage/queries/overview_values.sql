@@ -1,4 +1,4 @@
--- Every numeric or other datastream of the approved sites, with the newest value if there is one.
+-- Every numeric or other datastream of the sites that the reader may see, with the newest value if there is one.
 -- What a gateway reports about itself (a Thing whose URN ends in ":health") is not a site.
 SELECT
     datastream.id           AS datastream_id,
@@ -15,13 +15,12 @@ SELECT
     latest.result           AS result,
     COALESCE(latest.quality, 0) AS quality,
     latest.updated_at       AS updated_at
-FROM datastream
+FROM readable_datastream AS datastream
 JOIN thing ON thing.id = datastream.thing_id
 JOIN council ON council.id = thing.council_id
 JOIN observed_property ON observed_property.id = datastream.observed_property_id
 LEFT JOIN latest ON latest.datastream_id = datastream.id
-WHERE thing.approved
-  AND right(thing.urn, 7) <> ':health'
+WHERE right(thing.urn, 7) <> ':health'
   AND (%(tenant)s::text IS NULL OR council.tenant = %(tenant)s)
   AND (%(thing_id)s::int IS NULL OR thing.id = %(thing_id)s)
 ORDER BY thing.id, observed_property.name, datastream.id

@@ -139,7 +139,7 @@ async def test_what_is_not_there_is_told_as_page_or_json(
 ) -> None:
     assert words in text_of(await centre.page(url, 404))
     answer = await centre.client.get(url)
-    assert answer.status_code == answer.json()["code"] == 404
+    assert answer.status_code == answer.json()["status"] == 404
 
 
 async def test_health_and_unapproved_things_are_no_sites(centre: Centre) -> None:
@@ -198,7 +198,7 @@ async def test_a_view_that_cannot_be_shown_is_explained(
 ) -> None:
     for url in (centre.site("Bloomsbury"), f"{centre.site('Bloomsbury')}/values.csv"):
         assert words in text_of(await centre.page(f"{url}?{query}", 400))
-        assert (await centre.client.get(f"{url}?{query}")).json()["code"] == 400
+        assert (await centre.client.get(f"{url}?{query}")).json()["status"] == 400
 
 
 @pytest.mark.parametrize("days", [90.0, 30.0, 7.0, 1.0, 1 / 24])
@@ -341,6 +341,6 @@ async def test_without_a_database_people_are_told_what_it_means(unused_tcp_port:
             assert answer.status_code == 503
             assert answer.headers["retry-after"] == "5"
             assert "nothing is lost" in text_of(answer.text)
-            assert (await client.get("/status")).json()["code"] == 503
+            assert (await client.get("/status")).json()["code"] == "database-unavailable"
             assert (await client.get("/healthz")).status_code == 503
             assert (await client.get("/accessibility", headers=HTML)).status_code == 200

@@ -17,10 +17,10 @@ from storage.overview import ChangedValue
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 CAMDEN = ChangedValue(
-    datastream_id=1, thing_id=7, tenant="camden", unit="ug/m3", time=NOW, value=41.0,
-    result=None, quality=0, updated_at=NOW,
+    datastream_id=1, thing_id=7, tenant="camden", council_id=1, is_open=True, unit="ug/m3",
+    time=NOW, value=41.0, result=None, quality=0, updated_at=NOW,
 )  # fmt: skip
-WESTMINSTER = replace(CAMDEN, datastream_id=2, tenant="westminster", updated_at=NOW)
+WESTMINSTER = replace(CAMDEN, datastream_id=2, tenant="westminster", council_id=2, updated_at=NOW)
 NO_POOL = cast("Pool", None)  # nothing is asked of it when nothing was missed
 
 
@@ -65,6 +65,31 @@ async def test_news_reaches_those_whom_it_concerns_in_one_message() -> None:
     feed.close()
     with pytest.raises(StopAsyncIteration):
         await anext(kensington)
+
+
+async def test_restricted_news_reaches_only_those_who_may_read_it() -> None:
+    feed = LiveFeed("")
+    secret = replace(CAMDEN, datastream_id=4, is_open=False)
+    everybody = await opened(feed)
+    theirs, others = [feed.stream(NO_POOL, None, None, frozenset({council})) for council in (1, 2)]
+    for stream in (theirs, others):
+        await anext(stream)
+    feed._publish([secret])
+    feed._publish([CAMDEN, secret])
+    assert ids(await anext(theirs)) == [4]
+    assert ids(await anext(theirs)) == [1, 4]
+    assert ids(await anext(others)) == [1]
+    assert ids(await anext(everybody)) == [1]
+
+
+async def test_whoever_is_told_more_is_asked_again_who_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live, "TRUSTED_SECONDS", 0.0)
+    feed = LiveFeed("")
+    stream = feed.stream(NO_POOL, None, None, frozenset({1}))
+    assert len([message async for message in stream]) == 1
+    assert not feed._clients
 
 
 async def test_a_client_that_falls_behind_is_ended_after_what_was_queued() -> None:

@@ -131,6 +131,8 @@ def test_the_live_stream_says_a_value_as_the_page_does() -> None:
             datastream_id=1,
             thing_id=7,
             tenant="camden",
+            council_id=1,
+            is_open=True,
             unit="ug/m3",
             time=NOW - timedelta(seconds=30),
             value=41.234,

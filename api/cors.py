@@ -1,0 +1,67 @@
+"""Open data for scripts of other sites (Fetch Standard, CORS protocol): read, without cookies.
+
+Only on the paths for programs; pages and signing in stay closed to other origins. A key that a
+script sends by itself counts, a session never does: browsers send no cookie to where `*` is said.
+"""
+
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.machine_paths import is_machine_path
+
+METHODS: Final = "GET, HEAD, OPTIONS"
+EXPOSED: Final = (
+    "Content-Disposition, ETag, Link, Location, NGSILD-Results-Count, NGSILD-Tenant, RateLimit,"
+    " RateLimit-Policy, Retry-After"
+)
+"""What a script may see beyond what the Fetch Standard shows it anyway."""
+
+_REQUEST_HEADERS: Final = (
+    "Accept, Authorization, If-Modified-Since, If-None-Match, Last-Event-ID, Link, NGSILD-Tenant,"
+    " Prefer, X-API-Key"
+)
+_ONE_DAY_SECONDS: Final = 86_400
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class OpenToScripts:
+    """ASGI middleware that lets scripts of any origin read what programs may."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as the application does and say who may read it; answer OPTIONS itself."""
+        if (
+            scope["type"] != "http"
+            or scope["method"] not in _SAFE
+            or not is_machine_path(scope["path"])
+        ):
+            await self._app(scope, receive, send)
+            return
+
+        async def send_openly(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Access-Control-Allow-Origin"] = "*"
+                headers["Access-Control-Expose-Headers"] = EXPOSED
+                headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+            await send(message)
+
+        if scope["method"] == "OPTIONS":
+            await _options(Headers(scope=scope))(scope, receive, send_openly)
+        else:
+            await self._app(scope, receive, send_openly)
+
+
+def _options(asked: Headers) -> Response:
+    """Return what may be done; for a preflight in the words of the Fetch Standard."""
+    answer = Response(status_code=204, headers={"Allow": METHODS})
+    if "access-control-request-method" in asked:
+        answer.headers["Access-Control-Allow-Methods"] = METHODS
+        answer.headers["Access-Control-Allow-Headers"] = _REQUEST_HEADERS
+        answer.headers["Access-Control-Max-Age"] = str(_ONE_DAY_SECONDS)
+    return answer
