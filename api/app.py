@@ -27,8 +27,10 @@ from api.cors import OpenToScripts
 from api.errors import RETRY_SECONDS, Problem
 from api.live import LiveFeed, TooManyClientsError
 from api.metrics import RequestMetrics
+from api.open_data import catalogue, files, sosa
+from api.open_data import page as open_data_page
 from api.rate_limit import Admission
-from api.reads import Reads
+from api.reads import Readers, Reads
 from api.security import OwnNames, SecurityHeaders
 from api.sensorthings import routes as sensorthings
 from api.settings import ApiSettings
@@ -63,6 +65,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.state.pages = pages
     app.state.settings = settings
     app.state.issuer = load_issuer(settings.enrolment)
+    app.state.mqtt_endpoints = settings.mqtt_endpoints
     if settings.base_url:
         app.state.base_url = settings.base_url
     errors.install(app, pages)
@@ -73,6 +76,10 @@ def create_app(settings: ApiSettings) -> FastAPI:
         exports.router,
         status_page.router,
         about_pages.router,
+        open_data_page.router,
+        catalogue.router,
+        sosa.router,
+        files.router(),
         gateways_page.router,
         invitation_pages.router,
         gateway_page.router,
@@ -101,9 +108,9 @@ def create_app(settings: ApiSettings) -> FastAPI:
     return app
 
 
-def attach(app: FastAPI, pool: Pool, live: LiveFeed, reads: Reads) -> None:
+def attach(app: FastAPI, pool: Pool, live: LiveFeed, reads: Reads, readers: Readers) -> None:
     """Give the application's routes the pool, the live feed and where they read from."""
-    app.state.pool = reads
+    app.state.pool = readers
     app.state.service = Service(app.state.settings, pool, app.state.pages, live, reads)
 
 

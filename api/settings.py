@@ -83,6 +83,12 @@ class ApiSettings(DatabaseSettings):
         default="",
         pattern=r"|https?://[^\s/]+",
     )
+    mqtt_endpoints: tuple[str, ...] = setting(
+        "Where people subscribe to what `kerbstone publish` publishes, as the landing page of "
+        "SensorThings says, e.g. mqtts://mqtt.example.org:8893.",
+        default=(),
+        pattern=r"mqtts?://[^\s/]+",
+    )
     replica_dsn: str = setting(
         "A streaming replica that pages, charts and SensorThings read from, likewise; none.",
         default="",

@@ -1,12 +1,19 @@
-"""What a reader may see beyond what is open to everybody, for the length of a transaction.
+"""Which datastreams are open to everybody, and what a reader may see beyond them.
 
-The views `readable_datastream` and `readable_thing` ask for it; without a word they show what is
-open. Who may see what is decided by whoever calls this.
+The views `readable_datastream` and `readable_thing` ask what was allowed for the length of a
+transaction; without a word they show what is open. Who may see what is decided by whoever calls.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
-from storage.database import Connection
+from psycopg.rows import class_row
+
+from storage import audit, registry
+from storage.database import Connection, query
+
+Access = Literal["open", "restricted"]
 
 
 async def let_read(conn: Connection, councils: Collection[int]) -> None:
@@ -27,3 +34,121 @@ async def councils_of(conn: Connection, tenant: str | None) -> frozenset[int]:
         {"tenant": tenant},
     )
     return frozenset([row[0] for row in await cursor.fetchall()])
+
+
+class UnknownDatastreamError(LookupError):
+    """The council has no such datastream, or measures no such property."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatastreamAccess:
+    """Who may read a datastream: everybody where it is open, else its council."""
+
+    id: int
+    name: str
+    thing: str
+    property_key: str
+    access: Access
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CouncilAccess:
+    """What a council shows to everybody. restricts_new: its new datastreams are restricted."""
+
+    restricts_new: bool
+    datastreams: list[DatastreamAccess]
+
+
+async def council_access(conn: Connection, tenant: str) -> CouncilAccess:
+    """Return who may read what of a council, the restricted datastreams first.
+
+    Raises:
+        UnknownCouncilError: nobody has the short name `tenant`.
+    """
+    council_id = await registry.find_council(conn, tenant)
+    cursor = await conn.execute(
+        "SELECT restricts_new_datastreams FROM council WHERE id = %s", (council_id,)
+    )
+    [(restricts_new,)] = await cursor.fetchall()
+    async with conn.cursor(row_factory=class_row(DatastreamAccess)) as rows:
+        await rows.execute(query("datastream_access"), {"council_id": council_id})
+        return CouncilAccess(restricts_new=restricts_new, datastreams=await rows.fetchall())
+
+
+async def set_access(
+    conn: Connection,
+    *,
+    tenant: str,
+    access: Access,
+    property_key: str | None = None,
+    datastream_id: int | None = None,
+    actor: str,
+) -> list[int]:
+    """Open or restrict a council's datastreams; return the ids of those that were not so before.
+
+    property_key, datastream_id: only those of one property, or one alone.
+
+    Raises:
+        UnknownCouncilError: nobody has the short name `tenant`.
+        UnknownDatastreamError: the council has none of this property, or not this one.
+    """
+    async with conn.transaction():
+        there = await council_access(conn, tenant)
+        wanted = [
+            one
+            for one in there.datastreams
+            if property_key in (None, one.property_key) and datastream_id in (None, one.id)
+        ]
+        if not wanted and (property_key is not None or datastream_id is not None):
+            named = f"datastream {datastream_id}" if property_key is None else repr(property_key)
+            raise UnknownDatastreamError(f"{tenant} has no {named}: see what it has with show")
+        cursor = await conn.execute(
+            query("set_access"),
+            {
+                "council_id": await registry.find_council(conn, tenant),
+                "access": access,
+                "property_key": property_key,
+                "datastream_id": datastream_id,
+            },
+        )
+        changed = sorted([row[0] for row in await cursor.fetchall()])
+        if changed:
+            subject = property_key or (f"datastream {datastream_id}" if datastream_id else "all")
+            await _note(conn, tenant, access, subject, actor, {"datastreams": changed})
+    return changed
+
+
+async def set_access_of_new(conn: Connection, *, tenant: str, access: Access, actor: str) -> bool:
+    """Decide about datastreams that a council gets from now on; return whether that is a change.
+
+    Raises:
+        UnknownCouncilError: nobody has the short name `tenant`.
+    """
+    async with conn.transaction():
+        council_id = await registry.find_council(conn, tenant)
+        cursor = await conn.execute(
+            "UPDATE council SET restricts_new_datastreams = %(restricts)s"
+            " WHERE id = %(id)s AND restricts_new_datastreams <> %(restricts)s",
+            {"restricts": access == "restricted", "id": council_id},
+        )
+        if cursor.rowcount:
+            await _note(conn, tenant, access, "new datastreams", actor, {})
+    return bool(cursor.rowcount)
+
+
+async def _note(  # noqa: PLR0917  # what an audit entry consists of
+    conn: Connection,
+    tenant: str,
+    access: Access,
+    subject: str,
+    actor: str,
+    detail: Mapping[str, object],
+) -> None:
+    await audit.record(
+        conn,
+        actor=actor,
+        tenant=tenant,
+        action="access.open" if access == "open" else "access.restrict",
+        subject=subject,
+        detail=detail,
+    )

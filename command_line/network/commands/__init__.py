@@ -7,6 +7,7 @@ Each says what it did, on standard output for people or as JSON, and leaves the 
 import argparse
 
 from command_line.network.commands import (
+    access,
     broker,
     cluster,
     council,
@@ -34,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         cluster,
         workers,
         people,
+        access,
         report,
     ):
         module.configure(actions)

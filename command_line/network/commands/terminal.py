@@ -30,6 +30,8 @@ from command_line.process import USAGE_ERROR
 from enrolment.files import CredentialError
 from enrolment.policy import PolicyError
 from runtime.settings import SettingsError
+from storage.access import UnknownDatastreamError
+from storage.api_keys import UnknownKeyError
 from storage.database import LACKS, OUTAGES, lack
 from storage.migration import MigrationError
 from storage.recipients import LastRecipientError, RetiredError, UnknownRecipientError
@@ -86,7 +88,9 @@ FAILURES: Final = (
     SettingsError,
     TakenError,
     UnknownCouncilError,
+    UnknownDatastreamError,
     UnknownGatewayError,
+    UnknownKeyError,
     UnknownPassError,
     UnknownRecipientError,
     *OUTAGES,
