@@ -5,12 +5,12 @@ not have gets an IRI of its own. What is said of the entities is the business of
 modules.
 """
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 from rdflib import Graph
+from rdflib.plugins.parsers.jsonld import to_rdf
 
 from standards_mapping.registry import Council, Datastream, Place, Sensor, Thing
 from standards_mapping.sensorthings.model import ObservationId
@@ -80,7 +80,7 @@ def turtle(document: Mapping[str, Any], context: Mapping[str, Any]) -> str:
     context: stands for the document's own, so that none is ever fetched.
     """
     graph = Graph()
-    graph.parse(data=json.dumps({**document, "@context": context}), format="json-ld")
+    to_rdf({**document, "@context": context}, graph)
     for prefix, namespace in context.items():
         if isinstance(namespace, str) and namespace.endswith(("/", "#")):
             graph.bind(prefix, namespace, override=True)

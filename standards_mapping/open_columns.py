@@ -4,11 +4,16 @@
 (`storage.archive.export_files`). The formats are the business of their own modules.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from math import isnan
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
+from device_protocol.reading import Quality
 from standards_mapping.observation import Observation, Result
 from standards_mapping.open_licence import licence_of
 from standards_mapping.registry import Datastream
@@ -34,6 +39,9 @@ MEANINGS: Final = {
     "licence": "under which the row may be used",
 }
 """What each column holds, in the order of the columns."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,3 +112,54 @@ def split_result(result: Result | None) -> tuple[float | None, str | None]:
     if isinstance(result, bool):
         return None, str(result).lower()
     return float(result), None
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Many observations by columns, by datastream and time.
+
+    times, starts: end and beginning of each interval, Unix microseconds. values: NaN where the
+    result is no number. results: what it is then, as text, by row.
+    """
+
+    datastream_ids: npt.NDArray[np.int32]
+    times: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+    qualities: npt.NDArray[np.int16]
+    results: Mapping[int, str]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def observations(self) -> Iterator[Observation]:
+        """Yield them one by one, for formats that are written so."""
+        columns = (self.datastream_ids, self.times, self.starts, self.values, self.qualities)
+        cells = zip(*(column.tolist() for column in columns), strict=True)
+        for row, (datastream, time, start, value, quality) in enumerate(cells):
+            yield Observation(
+                datastream=datastream,
+                time=_EPOCH + timedelta(microseconds=time),
+                averaging=timedelta(microseconds=time - start),
+                result=self.results.get(row) if isnan(value) else value,
+                quality=Quality(quality),
+            )
+
+
+def columns_of(observations: Iterable[Observation]) -> Columns:
+    """Return observations as columns, in the order that columns have."""
+    ordered = sorted(observations, key=lambda seen: (seen.datastream, seen.time))
+    split = [split_result(seen.result) for seen in ordered]
+    return Columns(
+        np.array([seen.datastream for seen in ordered], np.int32),
+        np.array([unix_microseconds(seen.time) for seen in ordered], np.int64),
+        np.array([unix_microseconds(seen.phenomenon_start) for seen in ordered], np.int64),
+        np.array([np.nan if value is None else value for value, _ in split], np.float64),
+        np.array([int(seen.quality) for seen in ordered], np.int16),
+        {row: text for row, (_, text) in enumerate(split) if text is not None},
+    )
+
+
+def unix_microseconds(time: datetime) -> int:
+    """Return a time as Unix microseconds, exactly."""
+    return (time - _EPOCH) // _MICROSECOND

@@ -1,0 +1,1 @@
+"""Open data over HTTP: the catalogue, linked data, and files to download."""

@@ -1,0 +1,48 @@
+"""What routes of open data share: their own address, what they may read, linked data as HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from fastapi import Request
+from fastapi.responses import Response
+
+from api.state import Service
+from standards_mapping.datasets import Contact
+from standards_mapping.linked_data import JSON_LD, TURTLE, turtle
+from storage.database import Connection
+from storage.open_data import open_read
+
+
+def root_of(request: Request) -> str:
+    """Return the URL of the service as its readers know it, without a slash at its end."""
+    base: str | None = getattr(request.app.state, "base_url", None)
+    return (base or str(request.base_url)).rstrip("/")
+
+
+@asynccontextmanager
+async def reading(centre: Service) -> AsyncIterator[Connection]:
+    """Lend a connection in a transaction that sees what the request may read."""
+    async with centre.reading() as conn, open_read(conn, centre.councils):
+        yield conn
+
+
+def contact_of(centre: Service) -> Contact:
+    """Return whom to ask about the data."""
+    return Contact(centre.settings.operator.name, centre.settings.operator.email)
+
+
+async def linked(
+    document: Mapping[str, Any],
+    context: Mapping[str, Any],
+    form: str,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return linked data in the form asked for; Turtle is made in a thread."""
+    more = {"Vary": "Accept", "Cache-Control": "no-cache", **(headers or {})}
+    if form == TURTLE:
+        text = await asyncio.to_thread(turtle, document, context)
+        return Response(text, media_type=f"{TURTLE}; charset=utf-8", headers=more)
+    return Response(orjson.dumps(document), media_type=JSON_LD, headers=more)

@@ -1,0 +1,191 @@
+"""Observations read for publication: pages of them, the newest, and whole spans by columns.
+
+What may be read is decided where the datastreams are chosen (`storage.published`), within the same
+transaction. The formats are the business of `standards_mapping`.
+"""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+
+from device_protocol.reading import Quality
+from standards_mapping.datasets import Coverage
+from standards_mapping.observation import Observation
+from standards_mapping.open_columns import Columns
+from standards_mapping.registry import Datastream
+from storage.access import let_read
+from storage.analysis import TooBigError
+from storage.database import Connection, query
+from storage.overview import READ_TIMEOUT_SECONDS, bounded_read
+from storage.published import published_datastreams, published_things
+
+T = TypeVar("T", bound=np.generic)
+
+ROWS_AT_ONCE: Final = 200_000
+"""About how many observations are in memory at one time."""
+
+_STREAMS_AT_ONCE: Final = 100
+_UNKNOWN_PERIOD: Final = timedelta(minutes=1)
+_SHORTEST_SLICE: Final = timedelta(hours=1)
+_POSTGRES_EPOCH_MICROSECONDS: Final = 946_684_800_000_000
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+@asynccontextmanager
+async def open_read(conn: Connection, councils: Collection[int]) -> AsyncIterator[None]:
+    """Read within one bounded transaction what is open, and what is restricted of `councils`.
+
+    Raises:
+        TooBigError: a statement took too long.
+    """
+    try:
+        async with bounded_read(conn):
+            await let_read(conn, councils)
+            yield
+    except psycopg.errors.QueryCanceled as error:
+        raise TooBigError(
+            f"This took longer than {READ_TIMEOUT_SECONDS:.0f} s: ask for a shorter time (from, to)"
+            " or for one datastream."
+        ) from error
+
+
+async def readable_datastreams(
+    conn: Connection, *, datastream: int | None = None, sensor: int | None = None
+) -> list[Datastream]:
+    """Return the datastream of that id, or those of a sensor, that may be read; none is none."""
+    cursor = await conn.execute(
+        "SELECT id, thing_id FROM readable_datastream WHERE id = %(datastream)s"
+        " OR sensor_id = %(sensor)s",
+        {"datastream": datastream, "sensor": sensor},
+    )
+    rows = await cursor.fetchall()
+    things = await published_things(conn, ids={thing for _, thing in rows}, with_health=True)
+    return await published_datastreams(conn, things, ids=[number for number, _ in rows])
+
+
+async def coverages(conn: Connection, ids: Collection[int]) -> Mapping[int, Coverage]:
+    """Return of when datastreams have observations, by id; those without any are absent."""
+    cursor = await conn.execute(query("open_coverage"), {"ids": list(ids)})
+    return {number: Coverage(*times) for number, *times in await cursor.fetchall()}
+
+
+async def newest_observations(
+    conn: Connection, datastreams: Sequence[Datastream]
+) -> list[Observation]:
+    """Return the newest observation of each of these datastreams that has one."""
+    chosen = {each.id: each for each in datastreams}
+    cursor = await conn.execute(query("open_newest"), {"ids": list(chosen)})
+    return [_observation(row, chosen[row[0]]) for row in await cursor.fetchall()]
+
+
+async def observations_page(
+    conn: Connection,
+    datastream: Datastream,
+    start: datetime,
+    end: datetime,
+    *,
+    after: datetime | None = None,
+    limit: int,
+) -> list[Observation]:
+    """Return observations from `start` until before `end` in order of time, at most `limit`.
+
+    after: only later ones than that.
+    """
+    bounds = {
+        "id": datastream.id,
+        "start": start,
+        "end": end,
+        "after": after,
+        "limit": limit,
+    }
+    cursor = await conn.execute(query("open_observations"), bounds)
+    return [_observation(row, datastream) for row in await cursor.fetchall()]
+
+
+def _observation(row: Sequence[Any], datastream: Datastream) -> Observation:
+    number, time, value, result, quality, started = row
+    return Observation(
+        datastream=number,
+        time=time,
+        averaging=datastream.averaging if started is None else time - started,
+        result=result if value is None else value,
+        quality=Quality(quality),
+    )
+
+
+async def observation_columns(
+    conn: Connection, datastreams: Sequence[Datastream], start: datetime, end: datetime
+) -> AsyncIterator[Columns]:
+    """Yield the observations from `start` until before `end` by columns, in parts; none is empty.
+
+    Within a part rows are by datastream, then time.
+    """
+    ordered = sorted(datastreams, key=lambda each: each.id)
+    for first in range(0, len(ordered), _STREAMS_AT_ONCE):
+        group = ordered[first : first + _STREAMS_AT_ONCE]
+        step = slice_length(group)
+        began = start
+        while began < end:
+            ended = end if end - began <= step else began + step
+            part = await _columns(conn, group, began, ended)
+            if len(part):
+                yield part
+            began = ended
+
+
+def slice_length(datastreams: Sequence[Datastream]) -> timedelta:
+    """Return in how long a time these datastreams have about `ROWS_AT_ONCE` observations."""
+    per_second = sum(
+        1 / max((each.period or _UNKNOWN_PERIOD).total_seconds(), 1.0) for each in datastreams
+    )
+    return max(timedelta(seconds=ROWS_AT_ONCE / per_second), _SHORTEST_SLICE)
+
+
+async def _columns(
+    conn: Connection, datastreams: Sequence[Datastream], start: datetime, end: datetime
+) -> Columns:
+    bounds = {"datastream_ids": [each.id for each in datastreams], "start": start, "end": end}
+    cursor = await conn.execute(query("exported_observations"), bounds, prepare=False, binary=True)
+    rows = await cursor.fetchall()
+    times = [np.frombuffer(row[1], ">i8") for row in rows]
+    counts = np.array(list(map(len, times)), np.int64)
+    ids = np.repeat(np.array([row[0] for row in rows], np.int32), counts)
+    spans = {each.id: each.averaging // _MICROSECOND for each in datastreams}
+    ends = _joined(times, np.int64) + _POSTGRES_EPOCH_MICROSECONDS
+    starts = ends - np.repeat(np.array([spans[row[0]] for row in rows], np.int64), counts)
+    cursor = await conn.execute(query("open_extras"), bounds, prepare=False)
+    results: dict[int, str] = {}
+    for number, time, text, started in await cursor.fetchall():
+        row = _row(ids, ends, number, time)
+        if row is None:
+            continue
+        if text is not None:
+            results[row] = text
+        if started is not None:
+            starts[row] = started
+    return Columns(
+        ids,
+        ends,
+        starts,
+        _joined([np.frombuffer(row[2], ">f8") for row in rows], np.float64),
+        _joined([np.frombuffer(row[3], ">i2") for row in rows], np.int16),
+        results,
+    )
+
+
+def _joined(arrays: Sequence[npt.NDArray[Any]], dtype: type[T]) -> npt.NDArray[T]:
+    return np.concatenate(arrays).astype(dtype) if arrays else np.empty(0, dtype)
+
+
+def _row(
+    ids: npt.NDArray[np.int32], times: npt.NDArray[np.int64], datastream: int, time: int
+) -> int | None:
+    """Return the row of an observation, None if there is none of it."""
+    first, end = np.searchsorted(ids, [datastream, datastream + 1])
+    row = int(first + np.searchsorted(times[first:end], time))
+    return row if row < end and times[row] == time else None
