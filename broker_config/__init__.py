@@ -4,6 +4,7 @@
 render it, purely, as each broker's configuration; `files` puts a rendering on disk with
 certificates and revocation lists; `keeper` keeps a running broker to the description, ends the
 sessions of gateways left out and notes in `taken` how far it came; `embedded` runs a broker on
-this machine. Nothing here publishes or subscribes, and no certificate is made here but the
+this machine. `readers` is the broker apart from that where everybody may subscribe to open data.
+Nothing here publishes or subscribes, and no certificate is made here but the
 keeper's own, which signs nothing and opens only the listener on loopback that trusts it alone.
 """

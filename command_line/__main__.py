@@ -35,6 +35,9 @@ COMMANDS: Final[dict[str, Command]] = {
     ),
     "ingest": Command("command_line.ingest", "the centre's verifying and storing process"),
     "serve": Command("command_line.serve", "the API and the dashboard"),
+    "publish": Command(
+        "command_line.publish", "new observations by MQTT, to whoever subscribes; the broker for it"
+    ),
     "network": Command(
         "command_line.network.commands",
         "make and run the secure network: councils, gateways, keys, broker, people",

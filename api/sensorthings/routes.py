@@ -38,7 +38,8 @@ def router() -> APIRouter:
 
     They use `app.state.pool`, whatever lends connections, and, where it is set,
     `app.state.base_url`: the URL under which the application is reached, without a slash at its
-    end. Without it the URL of the request is trusted.
+    end. Without it the URL of the request is trusted. `app.state.mqtt_endpoints`, where set, are
+    the brokers that `api.publishing` publishes to.
     """
     routes = APIRouter(prefix=PREFIX)
     for path in ("", "/"):
@@ -50,7 +51,8 @@ def router() -> APIRouter:
 
 
 async def _landing(request: Request) -> Response:
-    return _json(landing_page(_root(request)))
+    endpoints: tuple[str, ...] = getattr(request.app.state, "mqtt_endpoints", ())
+    return _json(landing_page(_root(request), endpoints))
 
 
 async def _refuse(request: Request) -> Response:

@@ -5,6 +5,7 @@ is not listed, but its requirements one by one: all but built-in-query-functions
 geospatial functions.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from standards_mapping.sensorthings.model import ENTITY_SETS
@@ -32,9 +33,25 @@ CONFORMANCE: Final = tuple(
 )
 
 
-def landing_page(root: str) -> dict[str, Any]:
-    """Return the service document (clause 9.2.1); root: URL of the service without final slash."""
+RECEIVE_UPDATES: Final = f"{_REQUIREMENTS}/receive-updates-via-mqtt/receive-updates"
+"""Clause 14.2. Not claimed: of its topics a broker can carry those that are written out here, but
+not every entity and property, nor a `$select` that a subscriber makes up."""
+
+UPDATE_TOPICS: Final = ("v1.1/Datastreams(id)/Observations", "v1.1/Observations")
+
+
+def landing_page(root: str, mqtt_endpoints: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the service document (clause 9.2.1); root: URL of the service without final slash.
+
+    mqtt_endpoints: URLs of the brokers where updates are received; none: that is not said at all.
+    """
+    settings: dict[str, Any] = {"conformance": list(CONFORMANCE)}
+    if mqtt_endpoints:
+        settings[RECEIVE_UPDATES] = {
+            "endpoints": list(mqtt_endpoints),
+            "topics": list(UPDATE_TOPICS),
+        }
     return {
         "value": [{"name": name, "url": f"{root}/{name}"} for name in ENTITY_SETS],
-        "serverSettings": {"conformance": list(CONFORMANCE)},
+        "serverSettings": settings,
     }

@@ -1,0 +1,56 @@
+"""`kerbstone publish`: new observations to everybody who subscribes, and the broker for that."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from api.publishing.publisher import run as run_publisher
+from api.publishing.settings import PublishSettings
+from broker_config.network import NetworkError
+from broker_config.readers_broker import write
+from command_line.database_process import on_database
+from command_line.process import USAGE_ERROR, configure_config, run_process
+from runtime.settings import SettingsError, load
+from storage.migration import MigrationError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the two actions."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    configure_config(
+        actions.add_parser("run", help="publish new observations by MQTT until stopped")
+    )
+    broker = actions.add_parser(
+        "broker",
+        help="write the files of the readers' broker, again whenever its certificate is renewed",
+    )
+    broker.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings, TOML")
+    broker.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="where its files go"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out the action."""
+    if arguments.action == "broker":
+        return _write_broker(arguments)
+    return run_process(
+        "publish",
+        PublishSettings,
+        on_database(run_publisher),
+        arguments,
+        misused=(MigrationError,),
+    )
+
+
+def _write_broker(arguments: argparse.Namespace) -> int:
+    try:
+        settings = load(PublishSettings, arguments.config)
+        kind, described = settings.broker.described(arguments.output)
+        main = write(kind, described)
+    except (SettingsError, NetworkError, OSError) as error:
+        print(f"kerbstone publish: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    program = "mosquitto" if kind.value == "mosquitto" else "nats-server"
+    print(f"Start the readers' broker with: {program} -c {main}")
+    return 0

@@ -1,0 +1,198 @@
+"""From a gateway to whoever subscribes: real ingest, database, publisher and both brokers."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from api.publishing.publisher import run, topics
+from api.publishing.settings import PublishSettings
+from api.sensorthings.routes import PREFIX, router
+from storage.database import Connection, open_pool
+from tests.integration.fix_brokers import City
+from tests.integration.fix_readers import Readers, run_readers
+from tests.integration.region import (
+    DEVICE,
+    OTHER,
+    Region,
+    eventually,
+    make_region,
+    metric,
+    minutes,
+    now,
+)
+from tests.simulators.gateway import MqttGateway, description, reading
+
+pytestmark = pytest.mark.parametrize("database_server", ["plain"], indirect=True)
+
+BASE_URL = "https://data.example.org"
+SECONDS = 20
+
+
+@pytest.fixture
+async def region(city: City, dsn: str, tmp_path: Path, connection: Connection) -> Region:
+    return await make_region(city, dsn, tmp_path, connection)
+
+
+@pytest.fixture
+async def readers(city: City, tmp_path: Path) -> AsyncIterator[Readers]:
+    with run_readers(city.broker.kind, tmp_path / "readers", city.authority) as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def publishing(region: Region, readers: Readers) -> AsyncIterator[None]:
+    """Publish for the length of the block."""
+    settings = PublishSettings(
+        dsn=region.dsn, base_url=BASE_URL, catch_up_seconds=86_400, broker=readers.settings
+    )
+    task = asyncio.create_task(run(settings))
+    try:
+        await eventually(lambda: metric("publish_connected") == 1, task)
+        yield
+        assert not task.done(), task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@contextlib.asynccontextmanager
+async def subscribed(readers: Readers, *names: str) -> AsyncIterator[aiomqtt.Client]:
+    async with readers.client() as client:
+        for name in names:
+            await client.subscribe(name, qos=0, timeout=SECONDS)
+        yield client
+
+
+async def heard(client: aiomqtt.Client, count: int) -> list[tuple[str, Any]]:
+    """Return topics and bodies of the next messages."""
+    async with asyncio.timeout(SECONDS):
+        messages = [await anext(client.messages) for _ in range(count)]
+    return [(str(each.topic), json.loads(bytes(each.payload))) for each in messages]  # type: ignore[arg-type]
+
+
+async def described(gateway: MqttGateway, device: str) -> str:
+    """Announce a gateway with one sensor; return the sensor's name."""
+    sensor = f"urn:dev:{device}:air"
+    await gateway.publish(gateway.gateway.announce(now(), counter=now()))
+    await gateway.publish(
+        gateway.gateway.describe(description(thing=f"urn:dev:{device}", sensor=sensor))
+    )
+    await gateway.acknowledged(1)
+    return sensor
+
+
+async def stream_of(region: Region, device: str, *, access: str = "open") -> int:
+    """Return the id of the datastream of a gateway, whose access is set."""
+    cursor = await region.conn.execute(
+        "UPDATE datastream SET access = %s FROM thing"
+        " WHERE thing.id = thing_id AND thing.urn = %s RETURNING datastream.id",
+        (access, f"urn:dev:{device}"),
+    )
+    [(found, *_)] = await cursor.fetchmany(1)
+    return int(found)
+
+
+async def published_until(region: Region, datastream_id: int, moment: datetime) -> None:
+    """Return once it is noted that a datastream is published up to a moment."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            cursor = await region.conn.execute(
+                "SELECT FROM published_observation WHERE datastream_id = %s AND time >= %s",
+                (datastream_id, moment),
+            )
+            if await cursor.fetchone() is not None:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def by_http(region: Region, path: str) -> list[Any]:
+    app = FastAPI()
+    app.include_router(router())
+    app.state.base_url = BASE_URL
+    async with open_pool(region.dsn, application_name="kerbstone test") as pool:
+        app.state.pool = pool
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url=BASE_URL) as client:
+            answer = await client.get(f"{PREFIX}/{path}")
+    assert answer.status_code == 200, answer.text
+    found: list[Any] = answer.json()["value"]
+    return found
+
+
+async def test_every_observation_is_heard_once_as_http_gives_it(
+    region: Region, readers: Readers
+) -> None:
+    async with region.ingest(), region.gateway() as gateway:
+        sensor = await described(gateway, DEVICE)
+        stream = await stream_of(region, DEVICE)
+        mine, everything = topics(stream)
+        async with (
+            subscribed(readers, mine) as reader,
+            subscribed(readers, everything) as watcher,
+            publishing(region, readers),
+            publishing(region, readers),  # one of the two waits
+        ):
+            values = [
+                reading(value, sensor=sensor, time=minutes(value - 41)) for value in (41, 42, 43)
+            ]
+            await gateway.publish(gateway.gateway.report(values))
+            await gateway.publish(
+                gateway.gateway.report([reading(44, sensor=sensor, time=minutes(9))])
+            )
+            messages = await heard(reader, 4)
+            assert {topic for topic, _ in messages} == {mine}
+            path = f"Datastreams({stream})/Observations?$orderby=resultTime"
+            assert [body for _, body in messages] == await by_http(region, path)
+            assert [body["result"] for _, body in messages] == [41, 42, 43, 44]
+            assert [body for _, body in await heard(watcher, 4)] == [body for _, body in messages]
+
+
+async def test_what_is_restricted_is_not_published(region: Region, readers: Readers) -> None:
+    async with (
+        region.ingest(),
+        region.gateway(DEVICE) as closed,
+        region.gateway(OTHER) as open_one,
+    ):
+        for gateway, device in ((closed, DEVICE), (open_one, OTHER)):
+            await described(gateway, device)
+        await stream_of(region, DEVICE, access="restricted")
+        stream, moment = await stream_of(region, OTHER), minutes(1)
+        async with subscribed(readers, "v1.1/#") as reader, publishing(region, readers):
+            for gateway, device in ((closed, DEVICE), (open_one, OTHER)):
+                report = [reading(7, sensor=f"urn:dev:{device}:air", time=moment)]
+                await gateway.publish(gateway.gateway.report(report))
+                await gateway.acknowledged(2)
+            messages = await heard(reader, 2)  # restricted came first, and would be heard first
+            assert {topic for topic, _ in messages} == set(topics(stream))
+            await published_until(region, stream, moment)
+        cursor = await region.conn.execute("SELECT datastream_id FROM published_observation")
+        assert await cursor.fetchall() == [(stream,)]
+
+
+async def test_a_restart_goes_on_where_it_stopped(region: Region, readers: Readers) -> None:
+    async with region.ingest(), region.gateway() as gateway:
+        sensor = await described(gateway, DEVICE)
+        stream = await stream_of(region, DEVICE)
+        first, second = minutes(1), minutes(2)
+        async with subscribed(readers, topics(stream)[0]) as reader:
+            async with publishing(region, readers):
+                await gateway.publish(
+                    gateway.gateway.report([reading(1, sensor=sensor, time=first)])
+                )
+                assert [body["result"] for _, body in await heard(reader, 1)] == [1]
+                await published_until(region, stream, first)
+            await gateway.publish(gateway.gateway.report([reading(2, sensor=sensor, time=second)]))
+            await gateway.acknowledged(3)
+            async with publishing(region, readers):
+                assert [body["result"] for _, body in await heard(reader, 1)] == [2]
+                await published_until(region, stream, second)
