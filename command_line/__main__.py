@@ -53,6 +53,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "quarantine": Command(
         "command_line.quarantine", "look at what was kept aside; have it tried again, or give it up"
     ),
+    "map": Command("command_line.map", "a SenML pack in an open standard, without a server"),
     "verify": Command("command_line.verify", "check envelope vectors against this implementation"),
     "bench": Command(
         "command_line.bench", "measure ingest, edge and enrolment beside the machine's raw limit"

@@ -8,6 +8,7 @@ files, never values. What the settings of a process are is that process's busine
 
 import dataclasses
 import difflib
+import json
 import re
 import tomllib
 import types
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, Union, get_args, get_origin
 from typing import get_type_hints as hints_of
 
+from runtime.json_lines import json_lines
 from runtime.setting_types import (
     Choice,
     Limits,
@@ -133,14 +135,30 @@ def load(
 ) -> T:
     """Return the settings in `path` as an instance of dataclass `cls`.
 
+    The file is TOML, or JSON if its name ends in .json.
+
     also: asked, beside the settings themselves, for contradictions in what is right so far.
 
     Raises:
-        SettingsError: the file cannot be read, is not TOML, or holds mistakes (all are listed).
+        SettingsError: the file cannot be read or parsed, or holds mistakes (all are listed).
     """
+    document, lines = _read(path)
+    reader = _Reader(path, lines)
+    settings = reader.table(cls, document, ())
+    if also is not None and not reader.mistakes:
+        reader.note_contradictions(also(settings), document, ())
+    if reader.mistakes:
+        raise SettingsError(sorted(reader.mistakes, key=lambda mistake: mistake.line))
+    return settings  # type: ignore[no-any-return]  # built by calling cls
+
+
+def _read(path: Path) -> tuple[Any, Mapping[KeyPath, int]]:
+    """Return a parsed document, and on which line everything in it stands."""
     try:
         text = path.read_bytes().decode()
-        document = tomllib.loads(text)
+        if path.suffix == ".json":
+            return json.loads(text), json_lines(text)
+        return tomllib.loads(text), key_lines(text)
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
         raise SettingsError([Mistake(path, 1, "", "", reason)]) from error
@@ -148,13 +166,9 @@ def load(
         raise SettingsError([Mistake(path, 1, "", "", "is not UTF-8 text")]) from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError([_syntax_mistake(path, error)]) from error
-    reader = _Reader(path, key_lines(text))
-    settings = reader.table(cls, document, ())
-    if also is not None and not reader.mistakes:
-        reader.note_contradictions(also(settings), document, ())
-    if reader.mistakes:
-        raise SettingsError(sorted(reader.mistakes, key=lambda mistake: mistake.line))
-    return settings  # type: ignore[no-any-return]  # built by calling cls
+    except json.JSONDecodeError as error:
+        mistake = Mistake(path, error.lineno, "", "", f"is not JSON: {error}")
+        raise SettingsError([mistake]) from error
 
 
 def describe(cls: type[Any], prefix: str = "") -> list[SettingDescription]:

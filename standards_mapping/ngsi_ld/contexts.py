@@ -22,6 +22,9 @@ ALL: Final = "kerbstone.jsonld"
 """Name of the context for entities of any type."""
 CORE_URL: Final = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context-v1.7.jsonld"
 """Where ETSI has the core context: what clients may name to mean it."""
+_SUBJECT_URL: Final = (
+    "https://raw.githubusercontent.com/smart-data-models/dataModel.{subject}/master/context.jsonld"
+)
 PATH: Final = "/contexts"
 """Where below the service's root the contexts are."""
 
@@ -78,6 +81,11 @@ def context_url(types: frozenset[str] | set[str], root: str) -> str:
     subjects = {MODELS[name].subject for name in types if name in MODELS}
     name = f"{subjects.pop()}.jsonld" if len(subjects) == 1 else ALL
     return f"{root}{PATH}/{name}"
+
+
+def public_contexts(entity_type: str) -> tuple[str, str]:
+    """Return where the authors have the contexts of a type: for entities without a service."""
+    return _SUBJECT_URL.format(subject=MODELS[entity_type].subject), CORE_URL
 
 
 def type_iri(name: str) -> str:
