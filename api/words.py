@@ -118,6 +118,7 @@ REPLAYED: Final = 4
 SUSPECT: Final = 8
 WARMING_UP: Final = 16
 TIME_RECONSTRUCTED: Final = 32
+CORRECTED: Final = 64
 
 QUALITY_FLAGS: Final[Mapping[int, str]] = {
     OUTSIDE_RANGE: "Outside its valid range",
@@ -126,6 +127,7 @@ QUALITY_FLAGS: Final[Mapping[int, str]] = {
     SUSPECT: "Suspect",
     WARMING_UP: "Sensor warming up",
     TIME_RECONSTRUCTED: "Time reconstructed",
+    CORRECTED: "Corrected",
 }
 
 QUALITY_MEANINGS: Final[Mapping[int, str]] = {
@@ -138,6 +140,8 @@ QUALITY_MEANINGS: Final[Mapping[int, str]] = {
     WARMING_UP: "The sensor had not been on for as long as it needs to be exact.",
     TIME_RECONSTRUCTED: "The gateway had no time of day when the value was taken; its time was "
     "worked out once it had.",
+    CORRECTED: "The value stands as its gateway signed it, and was found to be wrong later. What its "
+    "council says instead, and why, is kept beside it: see the observation in the SensorThings API.",
 }
 """What each flag means, for the page about the data."""
 

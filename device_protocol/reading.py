@@ -35,6 +35,8 @@ class Quality(IntFlag):
     """The sensor had not been on for as long as it needs."""
     TIME_RECONSTRUCTED = 32
     """Taken while the gateway had no time of day; its time was worked out once it had one."""
+    CORRECTED = 64
+    """Signed, and found to be wrong later: a correction is kept beside it. Set at the centre."""
 
     @property
     def flags(self) -> tuple[str, ...]:

@@ -125,6 +125,7 @@ _FLAGS: Final[Mapping[str, str]] = {
     "suspect": "A check doubts it.",
     "warming-up": "The sensor had not been on for as long as it needs.",
     "time-reconstructed": "Its time was worked out once the gateway had a time of day.",
+    "corrected": "Signed, and found to be wrong later: a correction is kept beside it.",
 }
 INSTANT: Final = "instant"
 """The procedure of results that hold at an instant."""

@@ -1,21 +1,31 @@
 """SensorThings requests over HTTP: what is asked is parsed, answered, and every refusal is JSON.
 
-The service reads only. Methods that write are answered 405.
+How writes are done is `writes` and `batch`.
 """
 
 import logging
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from api.principal import CHALLENGE
 from api.sensorthings.answer import Answers
+from api.sensorthings.batch import Batch
+from api.sensorthings.writes import write
 from standards_mapping.sensorthings.conformance import landing_page
 from standards_mapping.sensorthings.errors import (
+    ConflictError,
+    ForbiddenError,
+    MediaTypeError,
+    MethodError,
     QueryError,
     SensorThingsError,
+    TooLargeError,
     UnknownTargetError,
+    UnknownWriterError,
     UnsupportedError,
 )
 from standards_mapping.sensorthings.options import Written, parse_options
@@ -46,7 +56,7 @@ def router() -> APIRouter:
         routes.add_api_route(path, _landing, methods=_READ, include_in_schema=False)
     routes.add_api_route("/{path:path}", _read, methods=_READ, include_in_schema=False)
     for path in ("", "/{path:path}"):
-        routes.add_api_route(path, _refuse, methods=_WRITE, include_in_schema=False)
+        routes.add_api_route(path, _write, methods=_WRITE, include_in_schema=False)
     return routes
 
 
@@ -55,10 +65,32 @@ async def _landing(request: Request) -> Response:
     return _json(landing_page(_root(request), endpoints))
 
 
-async def _refuse(request: Request) -> Response:
-    response = _error(405, f"{request.method} is not possible: this service is read-only")
-    response.headers["Allow"] = ", ".join(_READ)
+async def _write(request: Request) -> Response:
+    try:
+        if request.path_params.get("path", "").strip("/") == "$batch":
+            return await Batch(request, _root(request), _refused).run()
+        return await write(request, _root(request))
+    except SensorThingsError as error:
+        return _refusal(error)
+    except SlowError:
+        return _error(503, f"This took longer than {STATEMENT_SECONDS} s: ask for less at once.")
+    except OUTAGES as error:
+        _log.warning("database unavailable", extra={"error": str(error)})
+        return _error(503, "The database cannot be reached. Please try again.")
+
+
+def _refusal(error: SensorThingsError) -> Response:
+    response = _error(_STATUS[type(error)], str(error))
+    if isinstance(error, UnknownWriterError):
+        response.headers["WWW-Authenticate"] = CHALLENGE
+    if isinstance(error, MethodError):
+        response.headers["Allow"] = ", ".join(_READ)
     return response
+
+
+def _refused(error: SensorThingsError) -> tuple[int, bytes]:
+    status = _STATUS[type(error)]
+    return status, bytes(_error(status, str(error)).body)
 
 
 async def _read(request: Request) -> Response:
@@ -79,7 +111,17 @@ async def _read(request: Request) -> Response:
         return _error(503, "The database cannot be reached. Please try again.")
 
 
-_STATUS: Final = {QueryError: 400, UnknownTargetError: 404, UnsupportedError: 501}
+_STATUS: Final[Mapping[type[SensorThingsError], int]] = {
+    QueryError: 400,
+    UnknownWriterError: 401,
+    ForbiddenError: 403,
+    UnknownTargetError: 404,
+    MethodError: 405,
+    ConflictError: 409,
+    TooLargeError: 413,
+    MediaTypeError: 415,
+    UnsupportedError: 501,
+}
 
 
 async def _answer(request: Request, path: ResourcePath, written: list[Written]) -> Response:

@@ -125,4 +125,4 @@ async def test_the_client_shows_why_it_was_refused(
         await asyncio.to_thread(client.things().find, 99)
     with pytest.raises(requests.HTTPError):
         await asyncio.to_thread(client.create, fsc.Thing(name="x", description="y"))
-    assert "read-only" in caplog.text
+    assert "needs an API key" in caplog.text
