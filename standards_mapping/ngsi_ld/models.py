@@ -170,7 +170,8 @@ def _variants(model: str) -> frozenset[str]:
 def _written(urn: str) -> str:
     """Return a URN as the end of another; what is no URN is marked by an empty first word."""
     rest = urn.removeprefix(_URN)
-    return quote(rest if rest != urn else f":{urn}", safe=_SAFE).replace("~", "%7E")
+    is_urn = rest != urn and rest[:1] not in ("", ":")
+    return quote(rest if is_urn else f":{urn}", safe=_SAFE).replace("~", "%7E")
 
 
 def _read(site: str) -> str:

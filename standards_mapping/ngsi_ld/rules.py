@@ -162,7 +162,7 @@ def value_of(datastream: Datastream, observation: Observation) -> Value | None:
     except UnitMismatchError:
         return None
     value = RULES[observed.value_rule](result)
-    return value if _allowed(observed, value) else None
+    return value if result is None or _allowed(observed, value) else None
 
 
 def in_unit_of_property(datastream: Datastream, result: Result | None) -> Result | None:
@@ -178,8 +178,6 @@ def in_unit_of_property(datastream: Datastream, result: Result | None) -> Result
 
 def _allowed(observed: Property, value: Value | None) -> bool:
     if value is None or isinstance(value, str):
-        return True
-    if observed.attribute == "batteryLevel" and value == UNKNOWN_BATTERY:
         return True
     least, most = bounds_of(observed)
     return (least is None or value >= least) and (most is None or value <= most)
