@@ -29,6 +29,7 @@ from api.live import LiveFeed, TooManyClientsError
 from api.metrics import RequestMetrics
 from api.open_data import catalogue, files, sosa
 from api.open_data import page as open_data_page
+from api.openapi import pages as openapi_pages
 from api.rate_limit import Admission
 from api.reads import Readers, Reads
 from api.security import OwnNames, SecurityHeaders
@@ -59,8 +60,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     pages = environment(settings.operator)
     app = FastAPI(
         title="Kerbstone",
-        docs_url=None,  # both pages ask foreign hosts for their scripts
-        redoc_url=None,
+        openapi_url=None,  # `api.openapi` describes what there is, and how errors look
     )
     app.state.pages = pages
     app.state.settings = settings
@@ -76,6 +76,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         exports.router,
         status_page.router,
         about_pages.router,
+        openapi_pages.router,
         open_data_page.router,
         catalogue.router,
         sosa.router,

@@ -9,7 +9,8 @@ lost, the replica goes on answering with what it has.
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from prometheus_client import Counter, Gauge
@@ -42,23 +43,25 @@ class Reads:
         self._behind = Lag()
         self.uses_replica = False
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
         """Lend a connection; an outage (see `storage.database.OUTAGES`) if there is none soon."""
+        return self.lend(self._primary, self._replica)
+
+    @asynccontextmanager
+    async def lend(self, primary: Pool, replica: Pool | None) -> AsyncIterator[Connection]:
+        """Lend a connection of other pools to the same two servers."""
         async with AsyncExitStack() as stack:
             conn = None
-            if self._replica is not None and self.uses_replica:
+            if replica is not None and self.uses_replica:
                 try:
                     conn = await stack.enter_async_context(
-                        self._replica.connection(timeout=_REPLICA_WAIT_SECONDS)
+                        replica.connection(timeout=_REPLICA_WAIT_SECONDS)
                     )
                 except OUTAGES as error:
                     self._note(uses=False, why=str(error))
             _reads.labels("primary" if conn is None else "replica").inc()
             if conn is None:
-                conn = await stack.enter_async_context(
-                    self._primary.connection(timeout=_WAIT_SECONDS)
-                )
+                conn = await stack.enter_async_context(primary.connection(timeout=_WAIT_SECONDS))
             yield conn
 
     async def follow(self) -> NoReturn:
@@ -96,3 +99,16 @@ class Reads:
             else:
                 log.warning("pages read from the primary", extra={"replica": why})
         _used.set(uses)
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """Lends connections that read entities alone, from where `reads` would at the time."""
+
+    reads: Reads
+    primary: Pool
+    replica: Pool | None
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection; an outage (see `storage.database.OUTAGES`) if there is none soon."""
+        return self.reads.lend(self.primary, self.replica)

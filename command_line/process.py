@@ -34,10 +34,12 @@ def run_process(
     arguments: argparse.Namespace,
     *,
     misused: tuple[type[Exception], ...] = (),
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> int:
     """Run `main(settings)` until SIGINT or SIGTERM; wrong settings are listed: status 2.
 
     misused: what `main` raises when a file that the settings name is not what it should be.
+    loop_factory: makes the event loop; None for asyncio's own.
     """
     try:
         settings = load(settings_class, arguments.config)
@@ -46,7 +48,8 @@ def run_process(
         return USAGE_ERROR
     configure_logs(name, arguments.log_level)
     try:
-        return asyncio.run(run_until_stopped(main(settings)))
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            return runner.run(run_until_stopped(main(settings)))
     except misused as error:
         print(f"kerbstone {name}: {error}", file=sys.stderr)
         return USAGE_ERROR

@@ -2,6 +2,8 @@
 
 import argparse
 
+import uvloop
+
 from api.service import run as run_api
 from api.settings import ApiSettings
 from command_line.database_process import on_database
@@ -17,5 +19,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped."""
     return run_process(
-        "serve", ApiSettings, on_database(run_api), arguments, misused=(MigrationError,)
+        "serve",
+        ApiSettings,
+        on_database(run_api),
+        arguments,
+        misused=(MigrationError,),
+        loop_factory=uvloop.new_event_loop,
     )

@@ -3,11 +3,14 @@
 What the statements mean is the business of the module that runs them.
 """
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, LiteralString, TypeAlias
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -48,10 +51,15 @@ def query(name: str) -> LiteralString:
     return (_QUERIES / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def _conninfo(dsn: str, application_name: str) -> str:
+def _conninfo(
+    dsn: str, application_name: str, session: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """Return `dsn` with our session settings: times are UTC whatever the server's zone."""
     given = conninfo_to_dict(dsn)
-    options = f"{given.get('options') or ''} -c TimeZone=UTC".strip()
+    options = given.get("options") or ""
+    for name, value in {**session, "TimeZone": "UTC"}.items():
+        escaped = value.replace("\\", r"\\").replace(" ", r"\ ")
+        options = f"{options} -c {name}={escaped}".strip()
     settings = _CONNECTION_DEFAULTS | given | {"options": options}
     return make_conninfo("", **settings, application_name=application_name)
 
@@ -69,15 +77,29 @@ async def connect(dsn: str, *, autocommit: bool = False, application_name: str) 
 
 @asynccontextmanager
 async def open_pool(
-    dsn: str, *, min_size: int = 1, max_size: int = 8, application_name: str
+    dsn: str,
+    *,
+    min_size: int = 1,
+    max_size: int = 8,
+    application_name: str,
+    session: Mapping[str, str] = MappingProxyType({}),
+    autocommit: bool = False,
+    trusted_seconds: float = 0.0,
 ) -> AsyncIterator[Pool]:
     """Open a pool of connections for the length of the block.
+
+    session: settings of each connection. trusted_seconds: how long one is lent again unchecked.
 
     Opening succeeds while the server is away; `pool.connection()` then raises a
     psycopg.OperationalError after ten seconds. A connection that died idle is replaced unseen.
     """
+    checked: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
 
     async def check(conn: Connection) -> None:
+        now = time.monotonic()
+        if trusted_seconds and now - checked.get(conn, -trusted_seconds) < trusted_seconds:
+            return
+        checked[conn] = now
         try:
             await AsyncConnectionPool.check_connection(conn)
         except psycopg.OperationalError:
@@ -85,7 +107,8 @@ async def open_pool(
             raise
 
     pool: Pool = AsyncConnectionPool(
-        _conninfo(dsn, application_name),
+        _conninfo(dsn, application_name, session),
+        kwargs={"autocommit": autocommit},
         min_size=min_size,
         max_size=max_size,
         timeout=_POOL_TIMEOUT_SECONDS,

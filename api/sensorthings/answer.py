@@ -8,18 +8,23 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
+import orjson
+
 from standards_mapping.sensorthings.entity import EntityWriter, Json, Row, address, property_value
-from standards_mapping.sensorthings.errors import QueryError, UnknownTargetError
+from standards_mapping.sensorthings.errors import UnknownTargetError
 from standards_mapping.sensorthings.model import (
     ENTITY_TYPES,
     EntityType,
     Key,
 )
+from standards_mapping.sensorthings.observation_text import observations_text
 from standards_mapping.sensorthings.options import AFTER, Expand, Options
 from standards_mapping.sensorthings.path import ResourcePath, Step
-from storage.sensorthings.page import has_stable_order
-from storage.sensorthings.reader import Page, Reader
+from standards_mapping.sensorthings.skiptoken import Place, read_place, write_place
+from storage.sensorthings.compiled import is_geospatial
+from storage.sensorthings.reader import Page, Reader, TextPage
 from storage.sensorthings.select import Wanted
+from storage.sensorthings.select import others as kept_others
 
 PAGE: Final = 100
 """Entities on a page where the request does not say."""
@@ -27,8 +32,29 @@ PAGE: Final = 100
 LARGEST_PAGE: Final = 1000
 """Entities on a page at most; a larger $top is cut, and a nextLink leads on."""
 
+_SHORT: Final = 2  # steps of a path from one entity, named by its id, to what it links to
+
 _MOST_EXPANDED: Final = 20_000
 """Entities that one $expand gives at most; shared among the entities it is expanded in."""
+
+
+def limit_of(options: Options) -> int:
+    """Return how many entities a page has at most."""
+    return PAGE if options.top is None else min(options.top, LARGEST_PAGE)
+
+
+def is_plain(path: ResourcePath, options: Options) -> bool:
+    """Whether a collection is of observations with all they have and nothing expanded in them."""
+    observations = path.target.entity_type.name == "Observation"
+    whole = options.select is None and not options.expand
+    return observations and whole and not path.references
+
+
+def takes_one_statement(path: ResourcePath, options: Options) -> bool:
+    """Whether a collection is read at once: no count, nothing expanded, no long way to it."""
+    if len(path.steps) > _SHORT or options.count or options.expand or options.result_format:
+        return False
+    return not is_geospatial(options.filter, options.orderby)
 
 
 class Answers:
@@ -38,31 +64,53 @@ class Answers:
         self._reader = reader
         self._root = root
 
-    async def collection(self, path: ResourcePath, options: Options) -> Json:
-        """Return a page of the entities addressed.
+    async def collection(
+        self, path: ResourcePath, options: Options, *, as_text: bool = False
+    ) -> Json:
+        """Return a page of the entities addressed; as_text: some may be an orjson.Fragment.
 
         Raises:
             UnknownTargetError: what the path leads through does not exist.
             QueryError: the options make no sense.
         """
-        parent = await self._walk(path.steps[:-1], path.target)
-        wanted = _wanted(path.target.entity_type, options, references=path.references)
-        if parent is not None and path.target.navigation is not None:
-            owner = path.steps[-2].entity_type
-            wanted = replace(wanted, parent=(owner.name, path.target.navigation.name))
-        limit = PAGE if options.top is None else min(options.top, LARGEST_PAGE)
+        wanted, known = await self._collected(path, options)
         answer: Json = {}
         if options.count:
-            answer["@iot.count"] = await self._count(wanted, parent)
-        page = await self._page(wanted, parent, limit)
-        if path.references:
-            answer["value"] = [self._reference(wanted.entity_type, row) for row in page.rows]
+            answer["@iot.count"] = await self._reader.count(wanted)
+        if as_text and is_plain(path, options):
+            page: Page | TextPage = await self._reader.text_page(wanted, limit_of(options))
+            others = kept_others(wanted.entity_type)
+            answer["value"] = orjson.Fragment(observations_text(page.rows, self._root, others))
         else:
-            answer["value"] = await self._entities(wanted.entity_type, page.rows, options)
+            page = found = await self._reader.page(wanted, limit_of(options))
+            if path.references:
+                answer["value"] = [self._reference(wanted.entity_type, row) for row in found.rows]
+            else:
+                answer["value"] = await self._entities(wanted.entity_type, found.rows, options)
+        if not known and not page.rows:
+            await self._walk(path.steps[:-1], path.target)
         link = f"{self._root}/{_written_path(path)}"
-        if page.more and limit:
-            answer["@iot.nextLink"] = _next_link(link, wanted, options, page.rows)
+        if page.rest is not None:
+            answer["@iot.nextLink"] = _next_link(
+                link, wanted.entity_type, options, page.rest, len(page.rows)
+            )
         return answer
+
+    async def _collected(self, path: ResourcePath, options: Options) -> tuple[Wanted, bool]:
+        """Return what a path and options ask for, and whether its owner is known to exist.
+
+        Of an owner named by its id that is asked for only where nothing is found.
+        """
+        wanted = _wanted(path.target.entity_type, options, references=path.references)
+        if len(path.steps) == 1 or path.target.navigation is None:
+            return wanted, True
+        owner = path.steps[-2]
+        key, known = owner.key, len(path.steps) > _SHORT
+        if known or key is None:
+            parent = await self._walk(path.steps[:-1], path.target)
+            key = None if parent is None else parent.key
+        link = (owner.entity_type.name, path.target.navigation.name)
+        return replace(wanted, parent=link, owner=key), known
 
     async def single(self, path: ResourcePath, options: Options) -> Json:
         """Return the one entity addressed, or a reference to it.
@@ -120,25 +168,15 @@ class Answers:
         elif not step.navigation.many:
             row = await self._one(wanted, here.links[step.navigation.name])
         elif step.key is not None:
-            related = replace(wanted, parent=(owner.name, step.navigation.name), keys=(step.key,))
-            pages = await self._reader.pages(related, [here.key], 1)
-            row = next(iter(pages[here.key].rows), None)
+            link = (owner.name, step.navigation.name)
+            related = replace(wanted, parent=link, owner=here.key, keys=(step.key,))
+            row = next(iter((await self._reader.page(related, 1)).rows), None)
         if row is None:
             raise UnknownTargetError(f"there is no such {step.entity_type.name}")
         return row
 
     async def _one(self, wanted: Wanted, key: Key | None) -> Row | None:
         return None if key is None else (await self._reader.by_key(wanted, [key])).get(key)
-
-    async def _count(self, wanted: Wanted, parent: Row | None) -> int:
-        if parent is None:
-            return await self._reader.count(wanted)
-        return (await self._reader.counts(wanted, [parent.key]))[parent.key]
-
-    async def _page(self, wanted: Wanted, parent: Row | None, limit: int) -> Page:
-        if parent is None:
-            return await self._reader.page(wanted, limit)
-        return (await self._reader.pages(wanted, [parent.key], limit))[parent.key]
 
     async def _entities(
         self, entity_type: EntityType, rows: Sequence[Row], options: Options
@@ -178,8 +216,7 @@ class Answers:
         target = ENTITY_TYPES[expand.navigation.target]
         wanted = replace(_wanted(target, options), parent=(entity_type.name, name))
         parents = [row.key for row in rows]
-        asked = PAGE if options.top is None else min(options.top, LARGEST_PAGE)
-        limit = min(asked, max(1, _MOST_EXPANDED // len(parents)))
+        limit = min(limit_of(options), max(1, _MOST_EXPANDED // len(parents)))
         counts: Mapping[Key, int] = {}
         if options.count:
             counts = await self._reader.counts(wanted, parents)
@@ -191,9 +228,11 @@ class Answers:
             if options.count:
                 json[f"{name}@iot.count"] = counts[parent]
             json[name] = [next(written) for _ in page.rows]
-            if page.more and limit:
+            if page.rest is not None:
                 link = f"{self._root}/{address(entity_type, parent)}/{name}"
-                json[f"{name}@iot.nextLink"] = _next_link(link, wanted, options, page.rows)
+                json[f"{name}@iot.nextLink"] = _next_link(
+                    link, target, options, page.rest, len(page.rows)
+                )
 
 
 def _wanted(entity_type: EntityType, options: Options, *, references: bool = False) -> Wanted:
@@ -211,26 +250,29 @@ def _wanted(entity_type: EntityType, options: Options, *, references: bool = Fal
     )
 
 
-def _after(entity_type: EntityType, options: Options) -> Key | None:
+def _after(entity_type: EntityType, options: Options) -> Place | None:
     if options.after is None:
         return None
-    key: Key | None = None
-    if has_stable_order(entity_type, options.orderby):
-        written = options.after
-        quoted = f"'{written}'" if entity_type.name == "Observation" else written
-        key = entity_type.parse_key(quoted)
-    if key is None:
-        raise QueryError(f"{AFTER} is not one that a nextLink of ours gave")
-    return key
+    return read_place(options.after, entity_type, _order(options))
 
 
-def _next_link(link: str, wanted: Wanted, options: Options, rows: Sequence[Row]) -> str:
-    """Return the URL of the page after `rows`: by the last id where that holds, else by number."""
+def _order(options: Options) -> str:
+    """Return the order as it was asked for."""
+    return next((text for name, text in options.written if name == "$orderby"), "")
+
+
+def _next_link(
+    link: str, entity_type: EntityType, options: Options, rest: Place, count: int
+) -> str:
+    """Return the URL of the page after `count` rows, of which the last is at the place `rest`."""
     written = [(name, text) for name, text in options.written if name not in (AFTER, "$skip")]
-    if has_stable_order(wanted.entity_type, wanted.orderby):
-        written.append((AFTER, str(rows[-1].key)))
+    token = write_place(rest, entity_type, _order(options))
+    if token is not None:
+        written.append((AFTER, token))
     else:
-        written.append(("$skip", str(options.skip + len(rows))))
+        if options.after is not None:
+            written.append((AFTER, options.after))
+        written.append(("$skip", str(options.skip + count)))
     query = "&".join(f"{quote(name, safe='$')}={quote(text, safe='')}" for name, text in written)
     return f"{link}?{query}"
 

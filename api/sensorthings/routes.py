@@ -5,15 +5,17 @@ How writes are done is `writes` and `batch`.
 
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from api.principal import CHALLENGE
-from api.sensorthings.answer import Answers
+from api.principal import CHALLENGE, principal
+from api.sensorthings.answer import Answers, takes_one_statement
 from api.sensorthings.batch import Batch
+from api.sensorthings.formats import formatted
 from api.sensorthings.writes import write
 from standards_mapping.sensorthings.conformance import landing_page
 from standards_mapping.sensorthings.errors import (
@@ -28,7 +30,8 @@ from standards_mapping.sensorthings.errors import (
     UnknownWriterError,
     UnsupportedError,
 )
-from standards_mapping.sensorthings.options import Written, parse_options
+from standards_mapping.sensorthings.model import ENTITY_TYPES
+from standards_mapping.sensorthings.options import Options, Written, parse_options
 from standards_mapping.sensorthings.path import ResourcePath, parse_path
 from storage.database import OUTAGES
 from storage.sensorthings.reader import STATEMENT_SECONDS, SlowError, reading
@@ -39,6 +42,7 @@ _JSON: Final = "application/json"
 _READ: Final = ["GET", "HEAD"]
 _WRITE: Final = ["POST", "PUT", "PATCH", "DELETE"]
 _LONGEST_QUERY: Final = 16_384
+_KEPT: Final = 256  # paths and queries that were parsed; most are asked for over and over
 
 _log = logging.getLogger(__name__)
 
@@ -51,12 +55,13 @@ def router() -> APIRouter:
     end. Without it the URL of the request is trusted. `app.state.mqtt_endpoints`, where set, are
     the brokers that `api.publishing` publishes to.
     """
-    routes = APIRouter(prefix=PREFIX)
+    routes = APIRouter()
     for path in ("", "/"):
-        routes.add_api_route(path, _landing, methods=_READ, include_in_schema=False)
-    routes.add_api_route("/{path:path}", _read, methods=_READ, include_in_schema=False)
+        routes.add_route(PREFIX + path, _landing, methods=_READ, include_in_schema=False)
+    # Plain routes: nothing is to be injected, and that takes FastAPI as long as the database.
+    routes.add_route(f"{PREFIX}/{{path:path}}", _read, methods=_READ, include_in_schema=False)
     for path in ("", "/{path:path}"):
-        routes.add_api_route(path, _write, methods=_WRITE, include_in_schema=False)
+        routes.add_route(PREFIX + path, _write, methods=_WRITE, include_in_schema=False)
     return routes
 
 
@@ -95,8 +100,8 @@ def _refused(error: SensorThingsError) -> tuple[int, bytes]:
 
 async def _read(request: Request) -> Response:
     try:
-        path = parse_path(request.path_params["path"])
-        return await _answer(request, path, _query(request))
+        path = _parsed_path(request.path_params["path"])
+        return await _answer(request, path)
     except SensorThingsError as error:
         return _error(_STATUS[type(error)], str(error))
     except SlowError:
@@ -124,24 +129,37 @@ _STATUS: Final[Mapping[type[SensorThingsError], int]] = {
 }
 
 
-async def _answer(request: Request, path: ResourcePath, written: list[Written]) -> Response:
+async def _answer(request: Request, path: ResourcePath) -> Response:
     many = path.target.many and not path.names
-    options = parse_options(written, path.target.entity_type, many=many)
+    options = _parsed_options(request.scope["query_string"], path.target.entity_type.name, many)
     alone = path.names or path.references
     if alone and (options.select is not None or options.expand):
         raise QueryError("$select and $expand need entities; here is only a value or a link")
-    async with reading(request.app.state.pool) as reader:
+    councils = (await principal(request)).councils
+    at_once = many and takes_one_statement(path, options)
+    async with reading(request.app.state.pool, councils, at_once=at_once) as reader:
         answers = Answers(reader, _root(request))
         if path.names:
             return _value(path, await answers.property(path))
+        if many and options.result_format is not None:
+            return await formatted(answers, path, options, _root(request))
         if many:
-            return _json(await answers.collection(path, options))
+            return _json(await answers.collection(path, options, as_text=True))
         return _json(await answers.single(path, options))
 
 
-def _query(request: Request) -> list[Written]:
+@lru_cache(maxsize=_KEPT)
+def _parsed_path(path: str) -> ResourcePath:
+    return parse_path(path)
+
+
+@lru_cache(maxsize=_KEPT)
+def _parsed_options(query: bytes, entity_type: str, many: bool) -> Options:  # noqa: FBT001 - kept by it
+    return parse_options(_query(query), ENTITY_TYPES[entity_type], many=many)
+
+
+def _query(text: bytes) -> list[Written]:
     """Return the query as pairs; in it + is a space, and %2B a plus."""
-    text = request.scope["query_string"]
     if len(text) > _LONGEST_QUERY:
         raise QueryError(f"a query of more than {_LONGEST_QUERY} characters")
     try:

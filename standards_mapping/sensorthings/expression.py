@@ -10,11 +10,14 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final, TypeAlias
 
-from standards_mapping.sensorthings.errors import QueryError, UnsupportedError
+from standards_mapping.sensorthings.errors import QueryError
+from standards_mapping.sensorthings.geometry import GEOSPATIAL, Geometry
 from standards_mapping.sensorthings.tokens import Token, tokenise
 
 _DEEPEST: Final = 40
 """Of parentheses, calls and chains of one operator; what reads a tree is recursive."""
+
+_LONGEST_LIST: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Period:
 
 
 LiteralValue: TypeAlias = (
-    str | bool | int | Decimal | datetime | Period | date | time | timedelta | None
+    str | bool | int | Decimal | datetime | Period | date | time | timedelta | Geometry | None
 )
 
 
@@ -121,12 +124,8 @@ FUNCTIONS: Final = {  # name: fewest and most arguments (OGC 18-088, Table 23)
     "round": (1, 1),
     "floor": (1, 1),
     "ceiling": (1, 1),
+    **GEOSPATIAL,
 }
-
-_GEOSPATIAL: Final = frozenset(
-    {"geo.distance", "geo.length", "geo.intersects", "st_equals", "st_disjoint", "st_touches"}
-    | {"st_within", "st_overlaps", "st_crosses", "st_intersects", "st_contains", "st_relate"}
-)
 
 # Loosest first. `not` stands between `and` and the comparisons, so that `not a eq b` negates the
 # comparison; `not f(x)` reads the same under OData's tighter binding.
@@ -204,6 +203,8 @@ class _Parser:
         if level == len(_BINARY):
             return self._unary()
         found = self._binary(level + 1)
+        if level == _BINARY.index(_RELATION) and self._operator(("in",)):
+            return self._one_of(found)
         length = 0
         while operator := self._operator(_BINARY[level]):
             length += 1
@@ -211,6 +212,20 @@ class _Parser:
                 raise QueryError(f"more than {_DEEPEST} operators in a row")
             found = Operation(operator, found, self._binary(level + 1))
         return found
+
+    def _one_of(self, found: Expression) -> Expression:
+        """Read the list of `in`, and say with `eq` what it means; OData 4.01 has it."""
+        if not self.take("("):
+            token = self._peek()
+            raise QueryError(f"expected a list in parentheses at character {token.start + 1}")
+        choices = [self.expression()]
+        while self.take(","):
+            choices.append(self.expression())
+        self._close()
+        if len(choices) > _LONGEST_LIST:
+            raise QueryError(f"a list of more than {_LONGEST_LIST} values")
+        equal = tuple(Operation("eq", found, choice) for choice in choices)
+        return equal[0] if len(equal) == 1 else Logic("or", equal)
 
     def _unary(self) -> Expression:
         minus = 0
@@ -251,8 +266,6 @@ class _Parser:
         return Literal(Period(literal.value, token.value))
 
     def _call(self, name: str) -> Call:
-        if name in _GEOSPATIAL:
-            raise UnsupportedError(f"the geospatial function {name} is not supported here yet")
         if name not in FUNCTIONS:
             raise QueryError(f"there is no function {name!r}")
         arguments: list[Expression] = []
@@ -278,7 +291,6 @@ def parse_filter(text: str) -> Expression:
 
     Raises:
         QueryError: not an expression; the message says where.
-        UnsupportedError: it uses a geospatial function.
     """
     parser = _Parser(text)
     found = parser.expression()
@@ -290,7 +302,7 @@ def parse_orderby(text: str) -> tuple[Order, ...]:
     """Return the keys of an $orderby, the most significant first.
 
     Raises:
-        QueryError, UnsupportedError: as for a filter.
+        QueryError: as for a filter.
     """
     parser = _Parser(text)
     keys = [parser.order()]
@@ -305,6 +317,25 @@ def conjuncts(expression: Expression) -> tuple[Expression, ...]:
     if isinstance(expression, Logic) and expression.operator == "and":
         return tuple(part for operand in expression.operands for part in conjuncts(operand))
     return (expression,)
+
+
+def calls(expression: Expression) -> Iterator[Call]:
+    """Yield every call of a function in an expression."""
+    match expression:
+        case Call(_, operands):
+            yield expression
+            for operand in operands:
+                yield from calls(operand)
+        case Logic(_, operands):
+            for operand in operands:
+                yield from calls(operand)
+        case Operation(_, left, right):
+            yield from calls(left)
+            yield from calls(right)
+        case Not(operand) | Negative(operand):
+            yield from calls(operand)
+        case Literal() | Path():
+            return
 
 
 def paths(expression: Expression) -> Iterator[Path]:

@@ -5,6 +5,7 @@ Names are checked against the model here; what expressions mean is not.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Final, TypeAlias
 
 from standards_mapping.sensorthings.errors import QueryError, UnsupportedError
@@ -25,13 +26,28 @@ AFTER: Final = "$skiptoken"
 _MOST_EXPANDS: Final = 64
 _LARGEST_INTEGER: Final = 2**31 - 1
 _KNOWN: Final = frozenset(
-    {"$filter", "$orderby", "$top", "$skip", "$count", "$select", "$expand", AFTER}
+    {"$filter", "$orderby", "$top", "$skip", "$count", "$select", "$expand", "$resultFormat"}
+    | {AFTER}
 )
+_FORMAT: Final = ("$resultFormat", "resultFormat")
+"""The standard's name, and the one without $ that other services take, too."""
+
 _ON_ONE: Final = frozenset({"$select", "$expand"})
 _UNSUPPORTED: Final = frozenset(
-    {"$apply", "$compute", "$deltatoken", "$format", "$index", "$levels", "$resultFormat"}
+    {"$apply", "$compute", "$deltatoken", "$format", "$index", "$levels"}
     | {"$schemaversion", "$search"}
 )
+
+
+class ResultFormat(StrEnum):
+    """A form of a collection other than the standard's JSON, by its name in $resultFormat.
+
+    The standard has dataArray, of observations (clause 12.2); the others are extensions.
+    """
+
+    DATA_ARRAY = "dataArray"
+    CSV = "CSV"
+    GEOJSON = "GeoJSON"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +56,7 @@ class Options:
 
     select: names of properties and links, "id" for the id; None for all of them.
     after: text of the id the page starts after; None for the first page.
+    result_format: None for the JSON of entities.
     written: every option in the order and the words of the request, for links to more.
     """
 
@@ -51,6 +68,7 @@ class Options:
     select: tuple[str, ...] | None = None
     expand: tuple["Expand", ...] = ()
     after: str | None = None
+    result_format: ResultFormat | None = None
     written: tuple[Written, ...] = ()
 
     def selects(self, name: str) -> bool:
@@ -84,8 +102,9 @@ def parse_options(
 
 
 def _parse(written: tuple[Written, ...], entity_type: EntityType, *, many: bool) -> Options:
-    texts = {name: text for name, text in written if name.startswith("$")}
-    _check_names([name for name, _ in written if name.startswith("$")], many=many)
+    ours = [_known_as(name) for name, _ in written]
+    _check_names([name for name in ours if name.startswith("$")], many=many)
+    texts = {name: text for name, (_, text) in zip(ours, written, strict=True)}
     top, skip = texts.get("$top"), texts.get("$skip")
     return Options(
         filter=parse_filter(texts["$filter"]) if "$filter" in texts else None,
@@ -96,6 +115,7 @@ def _parse(written: tuple[Written, ...], entity_type: EntityType, *, many: bool)
         select=_select(texts["$select"], entity_type) if "$select" in texts else None,
         expand=_expand(texts["$expand"], entity_type) if "$expand" in texts else (),
         after=texts.get(AFTER),
+        result_format=_format(texts[_FORMAT[0]], entity_type) if _FORMAT[0] in texts else None,
         written=written,
     )
 
@@ -110,6 +130,20 @@ def _check_names(names: Sequence[str], *, many: bool) -> None:
             raise QueryError(f"{name} needs a collection of entities; this is a single one")
     if len(set(names)) < len(names):
         raise QueryError("a query option is given twice")
+
+
+def _known_as(name: str) -> str:
+    return _FORMAT[0] if name in _FORMAT else name
+
+
+def _format(text: str, entity_type: EntityType) -> ResultFormat:
+    known = {each.lower(): each for each in ResultFormat}
+    found = known.get(text.lower())
+    if found is None:
+        raise QueryError(f"$resultFormat is one of {', '.join(ResultFormat)}, not {text!r}")
+    if found is ResultFormat.DATA_ARRAY and entity_type.name != "Observation":
+        raise QueryError(f"$resultFormat=dataArray is for Observations, not {entity_type.set_name}")
+    return found
 
 
 def _natural(name: str, text: str) -> int:
@@ -196,6 +230,8 @@ def _nested(text: str) -> tuple[Written, ...]:
         name, equals, value = part.strip().partition("=")
         if not equals or not name.startswith("$"):
             raise QueryError(f"$expand: expected $option=value, found {part!r}")
+        if name.strip() in _FORMAT:
+            raise QueryError("$resultFormat is for the whole answer, not for what is expanded")
         written.append((name.strip(), value.strip()))
     return tuple(written)
 

@@ -1,6 +1,7 @@
 """The words an expression is made of: names, operators, and literals already read.
 
-Literals follow the OData 4.0 ABNF, with ISO 8601 times as OGC 18-088 writes them.
+Literals follow the OData 4.0 ABNF, with ISO 8601 times and well-known text as OGC 18-088 writes
+them.
 """
 
 import re
@@ -9,7 +10,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal
 
-from standards_mapping.sensorthings.errors import QueryError, UnsupportedError
+from standards_mapping.sensorthings.errors import QueryError
+from standards_mapping.sensorthings.geometry import parse_wkt
 
 _MOST_TOKENS: Final = 2000
 
@@ -80,9 +82,9 @@ def _token(kind: str, text: str, start: int) -> Token:
         case "name" | "symbol":
             return Token("name" if kind == "name" else "symbol", text, text, start)
         case "geography":
-            raise UnsupportedError("geometries and geospatial functions are not supported here yet")
+            value: Any = parse_wkt(text[text.index("'") + 1 : -1])
         case "string":
-            value: Any = text[1:-1].replace("''", "'")
+            value = text[1:-1].replace("''", "'")
             if "\0" in value:
                 raise QueryError("a string holds the null character")
         case "duration":

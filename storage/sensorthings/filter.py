@@ -5,7 +5,7 @@ condition are about the same linked entities, as in the examples of OGC 18-088, 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, LiteralString
 
 from psycopg import sql
@@ -25,6 +25,7 @@ from standards_mapping.sensorthings.expression import (
     Order,
     Path,
 )
+from standards_mapping.sensorthings.geometry import GEOSPATIAL
 from standards_mapping.sensorthings.model import (
     ENTITY_TYPES,
     EntityType,
@@ -35,6 +36,7 @@ from standards_mapping.sensorthings.model import (
 )
 from standards_mapping.units import UNITS
 from storage.sensorthings.functions import call
+from storage.sensorthings.geometry import call_geospatial, place_of
 from storage.sensorthings.operand import (
     Bound,
     Operand,
@@ -68,11 +70,17 @@ _JSON: Final[Mapping[str, LiteralString]] = {  # properties that are not kept as
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
-    """One key to sort by. nullable: whether it must be said where nulls go."""
+    """One key to sort by. nullable: whether it must be said where nulls go.
+
+    cast: its type in PostgreSQL. told: what of an entity's own key it is, "id", "stream" or
+    "time"; "" if none.
+    """
 
     key: Sql
     descending: bool
     nullable: bool = True
+    cast: LiteralString = "text"
+    told: str = ""
 
     def direction(self) -> sql.SQL:
         """Return what follows the key in ORDER BY: nulls first ascending, last descending."""
@@ -114,7 +122,9 @@ class Scope:
         if found.property is None:
             return _id(here, alias)
         operand = _property(here, found.property, alias, self._bound)
-        return _member(operand, found.members, self._bound) if found.members else operand
+        if found.members:
+            return _member(operand, found.members, self._bound)
+        return replace(operand, place=place_of(here.name, found.property.name, alias))
 
     def _reach(self, navigations: tuple[Navigation, ...]) -> tuple[EntityType, sql.Identifier]:
         here = self._entity_type
@@ -212,6 +222,9 @@ class _Compiler:
                 found = literal(value, self._bound)
             case Path():
                 found = self._scope.property(expression)
+            case Call(function, arguments) if function in GEOSPATIAL:
+                operands = [self.operand(argument) for argument in arguments]
+                found = call_geospatial(function, operands, self._bound)
             case Call(function, arguments):
                 found = call(function, [self.operand(argument) for argument in arguments])
             case Negative(inner):
@@ -282,18 +295,39 @@ def sort_keys(orders: tuple[Order, ...], scope: Scope, bound: Bound) -> list[Sor
 
 
 def _keys_of(order: Order, operand: Operand) -> list[SortKey]:
-    nullable = True
-    parts: tuple[Sql, ...] = (operand.sql,)
+    if operand.type is Type.GEOMETRY:
+        raise QueryError("$orderby: geometries have no order; their distance has")
+    down, cast_to = order.descending, _CASTS[operand.type]
     if operand.type is Type.NULL:
-        parts = ()
-    elif operand.observation is not None:
-        parts, nullable = operand.observation, False
-    elif operand.always:  # the time of an observation, which is what its index is over
-        parts, nullable = (operand.end or operand.sql,), False
-    elif operand.type is Type.PERIOD and operand.end is not None:
+        return []
+    if operand.observation is not None:
+        stream, moment = operand.observation
+        by_stream = SortKey(stream, down, nullable=False, cast="int", told="stream")
+        return [by_stream, SortKey(moment, down, nullable=False, cast="timestamptz", told="time")]
+    if operand.always:  # the time of an observation, which is what its index is over
+        moment = operand.end or operand.sql
+        return [SortKey(moment, down, nullable=False, cast="timestamptz", told="time")]
+    parts: tuple[Sql, ...] = (operand.sql,)
+    if operand.type is Type.PERIOD and operand.end is not None:
         parts = (operand.end, operand.sql)
     elif operand.type is Type.JSON and operand.number is not None:
-        parts = (operand.number, operand.sql)
+        number = SortKey(operand.number, down, cast="float8")
+        return [number, SortKey(operand.sql, down, cast=cast_to)]
     elif operand.type is Type.TEXT:
         parts = (sql.SQL('{} COLLATE "C"').format(operand.sql),)
-    return [SortKey(part, order.descending, nullable) for part in parts]
+    return [SortKey(part, down, cast=cast_to) for part in parts]
+
+
+_CASTS: Final[Mapping[Type, LiteralString]] = {
+    Type.NUMBER: "numeric",
+    Type.TEXT: "text",
+    Type.BOOLEAN: "boolean",
+    Type.INSTANT: "timestamptz",
+    Type.PERIOD: "timestamptz",
+    Type.DATE: "date",
+    Type.TIME: "time",
+    Type.DURATION: "interval",
+    Type.JSON: "jsonb",
+    Type.NULL: "text",
+}
+"""What a key is read as again from its text in a token; `numeric` holds every number exactly."""

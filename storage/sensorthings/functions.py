@@ -1,7 +1,8 @@
 """The built-in functions of SensorThings expressions (OGC 18-088, Table 23) in SQL.
 
-All but the geospatial ones. Dates and times of day are told in UTC; of an interval its start is
-meant. `indexof` counts from 1, as the standard's own example does; `substring` from 0, as OData.
+The geospatial ones live in `geometry`. Dates and times of day are told in UTC; of an interval its
+start is meant. `indexof` counts from 1, as the standard's own example does; `substring` from 0, as
+OData.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -91,9 +92,10 @@ def _time(_function: str, argument: Operand) -> Operand:
 
 
 def _offset(_function: str, argument: Operand) -> Operand:
-    """Return the minutes from UTC: none, for a time is kept as the instant it was."""
-    known = sql.SQL("CASE WHEN {} IS NOT NULL THEN 0 END").format(_instant(argument).sql)
-    return Operand(type=Type.NUMBER, sql=known)
+    """Return the minutes from UTC: of what is kept none, for it is kept as the instant it was."""
+    known = sql.SQL("CASE WHEN {} IS NOT NULL THEN {} END")
+    minutes = sql.Literal(argument.offset)  # a number of our own, between -1440 and 1440
+    return Operand(type=Type.NUMBER, sql=known.format(_instant(argument).sql, minutes))
 
 
 def _instant(argument: Operand) -> Operand:

@@ -16,6 +16,7 @@ from psycopg import sql
 
 from standards_mapping.sensorthings.errors import QueryError
 from standards_mapping.sensorthings.expression import Literal, LiteralValue, Period, parse_filter
+from standards_mapping.sensorthings.geometry import Geometries, Geometry
 from standards_mapping.sensorthings.model import ObservationId
 
 Sql = sql.Composable
@@ -35,14 +36,19 @@ class Type(Enum):
     TIME = "a time of day"
     DURATION = "a duration"
     JSON = "JSON"
+    GEOMETRY = "a geometry"
     NULL = "null"
 
 
 class Bound:
-    """The parameters of one statement, and names that are free in it."""
+    """The parameters of one statement, and names that are free in it.
 
-    def __init__(self) -> None:
+    geometries: by kind, those that its geospatial functions are about.
+    """
+
+    def __init__(self, geometries: Mapping[str, Geometries] | None = None) -> None:
         self.values: dict[str, Any] = {}
+        self.geometries: Mapping[str, Geometries] = geometries or {}
         self._aliases = 0
 
     def value(self, value: Any, cast: LiteralString) -> sql.Composed:
@@ -69,6 +75,8 @@ class Operand:
     sql: its value; of a period its start. end: of a period. number: of JSON, where its numbers
     are at hand without unpacking. text: the value of a literal text. is_id: the id of an entity.
     observation: of an Observation's id, its datastream and time. always: known never to be null.
+    geometry: the value of a literal geometry. place: of a property that holds one, its kind and
+    the key by which it is told from others. offset: of a literal time, its minutes from UTC.
     """
 
     type: Type
@@ -79,6 +87,9 @@ class Operand:
     is_id: bool = False
     observation: tuple[Sql, Sql] | None = None
     always: bool = False
+    geometry: Geometry | None = None
+    place: tuple[str, Sql] | None = None
+    offset: int = 0
 
 
 _LITERALS: Final[Mapping[type, tuple[Type, LiteralString]]] = {
@@ -100,11 +111,15 @@ def literal(value: LiteralValue, bound: Bound) -> Operand:
     if isinstance(value, Period):
         start, end = bound.value(value.start, "timestamptz"), bound.value(value.end, "timestamptz")
         return Operand(type=Type.PERIOD, sql=start, end=end)
+    if isinstance(value, Geometry):
+        return Operand(type=Type.GEOMETRY, sql=sql.NULL, geometry=value)
     found, cast_to = _LITERALS[type(value)]
     if isinstance(value, int) and not -_INT8 <= value < _INT8:
         cast_to = "numeric"
     text = value if isinstance(value, str) else None
-    return Operand(type=found, sql=bound.value(value, cast_to), text=text)
+    offset = value.utcoffset() if isinstance(value, datetime) else None
+    minutes = 0 if offset is None else int(offset.total_seconds() // 60)
+    return Operand(type=found, sql=bound.value(value, cast_to), text=text, offset=minutes)
 
 
 _FROM_JSON: Final[Mapping[Type, LiteralString]] = {
@@ -171,6 +186,8 @@ def compare(operator: str, left: Operand, right: Operand, bound: Bound) -> sql.C
     Raises:
         QueryError: the two can never be compared.
     """
+    if Type.GEOMETRY in (left.type, right.type):
+        raise QueryError(f"{operator} does not compare geometries: use st_equals or its like")
     if Type.NULL in (left.type, right.type):
         return _compare_null(operator, left, right)
     if right.is_id and not left.is_id:
@@ -302,7 +319,7 @@ def arithmetic(operator: str, left: Operand, right: Operand) -> Operand:
     """Return `left operator right`; operator: add, sub, mul, div or mod.
 
     Numbers as in OData, but division is never cut to an integer, and by zero it is null.
-    Durations can be added to and taken from times, and times from each other.
+    Durations can be added to and taken from times and dates; these can be taken from each other.
 
     Raises:
         QueryError: there is no such operation on these types.
@@ -341,19 +358,30 @@ def _timed(operator: str, left: Operand, right: Operand) -> Operand | None:
         ("sub", Type.INSTANT, Type.DURATION): Type.INSTANT,
         ("sub", Type.INSTANT, Type.INSTANT): Type.DURATION,
         ("sub", Type.DURATION, Type.DURATION): Type.DURATION,
+        ("add", Type.DATE, Type.DURATION): Type.DATE,
+        ("add", Type.DURATION, Type.DATE): Type.DATE,
+        ("sub", Type.DATE, Type.DURATION): Type.DATE,
+        ("sub", Type.DATE, Type.DATE): Type.DURATION,
     }.get((operator, left.type, right.type))
     if result is None:
         return None
-    return Operand(type=result, sql=sql.SQL(_ARITHMETIC[operator]).format(left.sql, right.sql))
+    found = sql.SQL(_ARITHMETIC[operator]).format(left.sql, right.sql)
+    if result is Type.DATE:  # PostgreSQL makes a time of it
+        found = sql.SQL("({}::date)").format(found)
+    elif Type.DATE in (left.type, right.type):  # and a number of days
+        found = sql.SQL("({} * interval '1 day')").format(found)
+    return Operand(type=result, sql=found)
 
 
 def negative(operand: Operand) -> Operand:
-    """Return the number of opposite sign.
+    """Return the number or duration of opposite sign.
 
     Raises:
-        QueryError: it is not a number.
+        QueryError: it is neither.
     """
     if operand.type is Type.NULL:
         return operand
+    if operand.type is Type.DURATION:
+        return Operand(type=Type.DURATION, sql=sql.SQL("(- {})").format(operand.sql))
     number = cast(operand, Type.NUMBER)
     return Operand(type=Type.NUMBER, sql=sql.SQL("(- {})").format(number.sql))

@@ -3,13 +3,13 @@
 Nothing is run here. How observations are read is `walk`.
 """
 
-from typing import Final
+from collections.abc import Mapping
 
 from psycopg import sql
 
-from standards_mapping.sensorthings.expression import Order, Path
-from standards_mapping.sensorthings.model import EntityType
+from standards_mapping.sensorthings.geometry import Geometries
 from storage.sensorthings.filter import Scope, SortKey, compile_condition, sort_keys, where
+from storage.sensorthings.keyset import comes_after
 from storage.sensorthings.operand import Bound
 from storage.sensorthings.schema import SOURCES, TO_MANY
 from storage.sensorthings.select import (
@@ -19,37 +19,23 @@ from storage.sensorthings.select import (
     Wanted,
     key_columns,
     outer,
+    place_columns,
     read_columns,
 )
 from storage.sensorthings.walk import Observations
-
-_TIME_KEYS: Final = (("phenomenonTime",), ("resultTime",))
-
-
-def has_stable_order(entity_type: EntityType, orderby: tuple[Order, ...]) -> bool:
-    """Whether a page can start after an entity, whatever is inserted meanwhile.
-
-    So it is in the order of ids, and for observations in the order of time, either way.
-    """
-    if not orderby:
-        return True
-    if entity_type.name != "Observation" or len(orderby) > 1:
-        return False
-    expression = orderby[0].expression
-    return isinstance(expression, Path) and expression.segments in _TIME_KEYS
 
 
 def page_statement(wanted: Wanted, bound: Bound) -> sql.Composed:
     """Return the statement for a page, whose rows a `RowReader` reads.
 
-    With a parent, the parameter `parents` holds the ids of parents, each of which has a page of
-    its own; the rows begin with the parent's id.
+    The parameter `parent` is the id of the owner. Without one, `parents` holds the ids of parents,
+    each of which has a page of its own; the rows begin with the parent's id.
 
     Raises:
         QueryError: the filter or the order makes no sense.
     """
     page = _reading(wanted, bound).page()
-    if wanted.parent is None:
+    if not wanted.has_parents:
         return page.compose(limit=wanted.limit, skip=wanted.skip)
     keys = [SortKey(PARENT, descending=False, nullable=False)]
     for number, key in enumerate(page.keys):
@@ -58,16 +44,28 @@ def page_statement(wanted: Wanted, bound: Bound) -> sql.Composed:
     return Select([PARENT, sql.SQL("c.*")], [_for_each_parent(inner)], keys=keys).compose()
 
 
+def places_of(wanted: Wanted, bound: Bound) -> int:
+    """Return how many columns of a page's rows tell their place in the order.
+
+    bound: another than the statement's.
+
+    Raises:
+        QueryError: the order makes no sense.
+    """
+    keys = sort_keys(wanted.orderby, Scope(wanted.entity_type, ENTITY, bound), bound)
+    return len([key for key in keys if not key.told])
+
+
 def count_statement(wanted: Wanted, bound: Bound) -> sql.Composed:
     """Return the statement that counts what is wanted, whatever the page.
 
-    With a parent it gives, for each of the parameter `parents`, its id and its count.
+    Of several parents it gives, for each of the parameter `parents`, its id and its count.
 
     Raises:
         QueryError: the filter makes no sense.
     """
     counting = _reading(wanted, bound).counting()
-    if wanted.parent is None:
+    if not wanted.has_parents:
         return counting.compose()
     return Select([PARENT, sql.SQL("c.*")], [_for_each_parent(counting.compose())]).compose()
 
@@ -95,9 +93,9 @@ class _Entities:
         conditions = self._select.conditions
         if wanted.parent is not None:
             link = sql.SQL(TO_MANY[wanted.parent])
-            conditions.append(link.format(parent=PARENT, child=ENTITY))
+            conditions.append(link.format(parent=wanted.follows, child=ENTITY))
         if wanted.keys is not None:
-            keys = bound.value([key for key in wanted.keys if isinstance(key, int)], "int[]")
+            keys = bound.constant("keys", list(wanted.keys), "int[]")
             conditions.append(sql.SQL("{}.id = ANY ({})").format(ENTITY, keys))
         if wanted.filter is not None:
             scope = Scope(wanted.entity_type, ENTITY, bound)
@@ -114,13 +112,19 @@ class _Entities:
         scope = Scope(wanted.entity_type, ENTITY, self._bound)
         select.keys += sort_keys(wanted.orderby, scope, self._bound)
         select.keys.append(
-            SortKey(sql.SQL("{}.id").format(ENTITY), descending=False, nullable=False)
+            SortKey(
+                sql.SQL("{}.id").format(ENTITY),
+                descending=False,
+                nullable=False,
+                cast="int",
+                told="id",
+            )
         )
         select.tables += scope.joins
         if wanted.after is not None:
-            after = self._bound.value(wanted.after, "int")
-            select.conditions.append(sql.SQL("{}.id > {}").format(ENTITY, after))
+            select.conditions.append(comes_after(select.keys, wanted.after, self._bound))
         select.columns += read_columns(wanted)
-        if wanted.parent is not None:
+        select.columns += place_columns(select.keys, [key.key for key in select.keys])
+        if wanted.has_parents:
             select.columns += key_columns(select.keys)
         return select

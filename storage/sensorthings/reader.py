@@ -4,10 +4,10 @@ Which statements are run is decided in `page` and `walk`, what they may
 see in `schema`. How entities are written as JSON lives in `standards_mapping`.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol
 
 import psycopg
 from psycopg import sql
@@ -15,45 +15,95 @@ from psycopg import sql
 from standards_mapping.sensorthings.entity import Row
 from standards_mapping.sensorthings.errors import QueryError
 from standards_mapping.sensorthings.model import Key
-from storage.database import Connection, Pool
-from storage.sensorthings.operand import Bound
-from storage.sensorthings.page import count_statement, page_statement
-from storage.sensorthings.select import RowReader, Wanted
+from standards_mapping.sensorthings.skiptoken import Place
+from storage.access import let_read
+from storage.database import Connection, Pool, open_pool
+from storage.sensorthings.compiled import Compiled, compiled, parameters
+from storage.sensorthings.geometry import kinds_used, load_geometries
+from storage.sensorthings.select import Wanted
 
 STATEMENT_SECONDS: Final = 10
 """How long one statement may take before its request is refused."""
+
+SESSION: Final = {
+    "default_transaction_read_only": "on",
+    "default_transaction_isolation": "repeatable read",
+    "statement_timeout": f"{STATEMENT_SECONDS}s",
+    # A walk along the key gives observations in order. Where the planner expects few of them, and
+    # it takes every bound it does not know for a narrow one, it would rather read and sort all.
+    "enable_sort": "off",
+    "jit": "off",
+}
+"""The settings of a session that reads entities and does nothing else."""
+
+_TRUSTED_SECONDS: Final = 1.0
 
 
 class SlowError(Exception):
     """A statement took longer than `STATEMENT_SECONDS`; the question was too big."""
 
 
+class Lender(Protocol):
+    """Whatever lends connections: a pool, or who chooses between pools."""
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection for the length of a block."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Entities in their order, and whether there are more after them."""
+    """Entities in their order, and where the next page begins, None where this is the last."""
 
     rows: tuple[Row, ...]
-    more: bool
+    rest: Place | None = None
 
-    @classmethod
-    def cut(cls, rows: Sequence[Row], limit: int) -> Self:
-        """Return the first `limit` of rows of which one more than that was asked for."""
-        return cls(tuple(rows[:limit]), len(rows) > limit)
+
+@dataclass(frozen=True, slots=True)
+class TextPage:
+    """Observations as `observation_text` writes them; rest: as of a `Page`."""
+
+    rows: Sequence[Sequence[Any]]
+    rest: Place | None = None
+
+
+def open_readers(dsn: str, *, application_name: str) -> AbstractAsyncContextManager[Pool]:
+    """Open a pool of connections that read entities, for the length of the block.
+
+    Of these, one statement may be a request's only round trip.
+    """
+    return open_pool(
+        dsn,
+        application_name=application_name,
+        session=SESSION,
+        autocommit=True,
+        trusted_seconds=_TRUSTED_SECONDS,
+    )
 
 
 @asynccontextmanager
-async def reading(pool: Pool) -> AsyncIterator["Reader"]:
-    """Read within one transaction that sees a single state and can change nothing.
+async def reading(
+    lender: Lender, councils: Collection[int] = (), *, at_once: bool = False
+) -> AsyncIterator["Reader"]:
+    """Read from a single state, and be unable to change anything.
+
+    councils: ids of those whose restricted datastreams are seen, too. at_once: one statement will
+    do; then it is its own transaction where the connection is one of a `SESSION` like ours.
 
     Raises:
         SlowError: a statement took too long.
         QueryError: a value in the request cannot be computed with, e.g. it is too large.
         storage.database.OUTAGES: the database cannot be reached.
     """
-    async with pool.connection() as conn:
+    async with lender.connection() as conn:
         try:
+            if at_once and not councils and _is_ours(conn):
+                yield Reader(conn)
+                return
             async with conn.transaction():
-                await conn.execute(_BEGIN, prepare=False)  # several commands
+                if not _is_ours(conn):
+                    await conn.execute(_BEGIN, prepare=False)  # several commands
+                if councils:
+                    await let_read(conn, councils)
                 yield Reader(conn)
         except psycopg.errors.QueryCanceled as error:
             raise SlowError(f"longer than {STATEMENT_SECONDS} s") from error
@@ -61,15 +111,19 @@ async def reading(pool: Pool) -> AsyncIterator["Reader"]:
             raise QueryError(f"cannot be computed: {error.diag.message_primary}") from error
 
 
-# A walk along the key gives observations in order. Where the planner expects few of them, and it
-# takes every bound it does not know for a narrow one, it would rather read and sort them all.
+def _is_ours(conn: Connection) -> bool:
+    """Whether a connection was opened with `SESSION`; the server tells of the first of them."""
+    told = conn.info.parameter_status("default_transaction_read_only")
+    return conn.autocommit and told == "on"
+
+
 _BEGIN: Final = sql.SQL(
-    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;"
-    " SET LOCAL statement_timeout = {};"
-    " SET LOCAL TimeZone = 'UTC';"
-    " SET LOCAL enable_sort = off;"
-    " SET LOCAL jit = off"
-).format(sql.Literal(f"{STATEMENT_SECONDS}s"))
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL TimeZone = 'UTC'; "
+) + sql.SQL("; ").join(
+    sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value))
+    for name, value in SESSION.items()
+    if not name.startswith("default_transaction")
+)
 
 
 class Reader:
@@ -84,11 +138,25 @@ class Reader:
         Raises:
             QueryError: the filter or the order makes no sense.
         """
-        bound = Bound()
-        statement = page_statement(replace(wanted, limit=limit + 1), bound)
-        reader = RowReader(wanted)
-        rows = [reader.row(values) for values in await self._fetch(statement, bound)]
-        return Page.cut(rows, limit)
+        rows, statement, rest = await self._page(wanted, limit)
+        return Page(tuple(map(statement.reader.row, rows)), rest)
+
+    async def text_page(self, wanted: Wanted, limit: int) -> TextPage:
+        """Return the first observations wanted, at most `limit`, for `observation_text`.
+
+        Raises:
+            QueryError: the filter or the order makes no sense.
+        """
+        rows, statement, rest = await self._page(replace(wanted, as_text=True), limit)
+        return TextPage([statement.reader.text(row) for row in rows], rest)
+
+    async def _page(
+        self, wanted: Wanted, limit: int
+    ) -> tuple[Sequence[tuple[Any, ...]], Compiled, Place | None]:
+        asked = replace(wanted, limit=limit + 1)
+        statement = await self._compiled(asked)
+        rows = await self._fetch(statement, parameters(statement, asked))
+        return rows[:limit], statement, _rest(rows, limit, statement)
 
     async def pages(self, wanted: Wanted, parents: Iterable[Key], limit: int) -> Mapping[Key, Page]:
         """Return for each parent the first of the entities it links to, at most `limit` each.
@@ -96,16 +164,20 @@ class Reader:
         Raises:
             QueryError: the filter or the order makes no sense.
         """
-        found: dict[Key, list[Row]] = {parent: [] for parent in parents}
+        found: dict[Key, list[tuple[Any, ...]]] = {parent: [] for parent in parents}
         if not found:
             return {}
-        bound = Bound()
-        statement = page_statement(replace(wanted, limit=limit + 1), bound)
-        bound.values["parents"] = list(found)
-        reader = RowReader(wanted)
-        for values in await self._fetch(statement, bound):
-            found[values[0]].append(reader.row(values))
-        return {parent: Page.cut(rows, limit) for parent, rows in found.items()}
+        asked = replace(wanted, limit=limit + 1)
+        statement = await self._compiled(asked)
+        values = parameters(statement, asked) | {"parents": list(found)}
+        for row in await self._fetch(statement, values):
+            found[row[0]].append(row)
+        return {
+            parent: Page(
+                tuple(map(statement.reader.row, rows[:limit])), _rest(rows, limit, statement)
+            )
+            for parent, rows in found.items()
+        }
 
     async def count(self, wanted: Wanted) -> int:
         """Return how many entities are wanted, on all pages together.
@@ -113,8 +185,8 @@ class Reader:
         Raises:
             QueryError: the filter makes no sense.
         """
-        bound = Bound()
-        ((number,),) = await self._fetch(count_statement(wanted, bound), bound)
+        statement = await self._compiled(wanted, counts=True)
+        ((number,),) = await self._fetch(statement, parameters(statement, wanted))
         return int(number)
 
     async def counts(self, wanted: Wanted, parents: Iterable[Key]) -> Mapping[Key, int]:
@@ -123,22 +195,33 @@ class Reader:
         Raises:
             QueryError: the filter makes no sense.
         """
-        bound = Bound()
-        statement = count_statement(wanted, bound)
-        bound.values["parents"] = list(parents)
-        return dict(await self._fetch(statement, bound))
+        statement = await self._compiled(wanted, counts=True)
+        values = parameters(statement, wanted) | {"parents": list(parents)}
+        return dict(await self._fetch(statement, values))
 
     async def by_key(self, wanted: Wanted, keys: Iterable[Key]) -> Mapping[Key, Row]:
         """Return the entities of those keys that there are, whatever else is wanted."""
         chosen = list(dict.fromkeys(keys))
         if not chosen:
             return {}
-        bound = Bound()
-        statement = page_statement(replace(wanted, keys=chosen), bound)
-        reader = RowReader(wanted)
-        rows = [reader.row(values) for values in await self._fetch(statement, bound)]
-        return {row.key: row for row in rows}
+        asked = replace(wanted, keys=chosen)
+        statement = await self._compiled(asked)
+        rows = await self._fetch(statement, parameters(statement, asked))
+        return {row.key: row for row in map(statement.reader.row, rows)}
 
-    async def _fetch(self, statement: sql.Composed, bound: Bound) -> list[tuple[Any, ...]]:
-        cursor = await self._conn.execute(statement, bound.values)
+    async def _compiled(self, wanted: Wanted, *, counts: bool = False) -> Compiled:
+        """Return a statement, which knows the geometries that it is about."""
+        kinds = kinds_used(wanted.entity_type, wanted.filter, wanted.orderby)
+        found = await load_geometries(self._conn, kinds) if kinds else None
+        return compiled(wanted, found, counts=counts)
+
+    async def _fetch(self, statement: Compiled, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        cursor = await self._conn.execute(statement.text, values, binary=True)
         return await cursor.fetchall()
+
+
+def _rest(rows: Sequence[Sequence[Any]], limit: int, statement: Compiled) -> Place | None:
+    """Return the place of the last row of a page, where one more than it was found."""
+    if not 0 < limit < len(rows):
+        return None
+    return statement.reader.place(rows[limit - 1])

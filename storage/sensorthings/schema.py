@@ -168,6 +168,37 @@ def _plain(column: LiteralString) -> Column:
     return Column((column,), _one)
 
 
+OBSERVED_AREA: Final = """(
+    SELECT CASE WHEN west = east AND south = north THEN jsonb_build_object(
+                    'type', 'Point', 'coordinates', jsonb_build_array(west, south))
+                WHEN west = east OR south = north THEN jsonb_build_object(
+                    'type', 'LineString', 'coordinates', jsonb_build_array(
+                        jsonb_build_array(west, south), jsonb_build_array(east, north)))
+                WHEN west < east THEN jsonb_build_object(
+                    'type', 'Polygon', 'coordinates', jsonb_build_array(jsonb_build_array(
+                        jsonb_build_array(west, south), jsonb_build_array(east, south),
+                        jsonb_build_array(east, north), jsonb_build_array(west, north),
+                        jsonb_build_array(west, south))))
+           END
+      FROM (SELECT min((position ->> 0)::float8) AS west, max((position ->> 0)::float8) AS east,
+                   min((position ->> 1)::float8) AS south, max((position ->> 1)::float8) AS north
+              FROM (SELECT l.location_id FROM thing_location l WHERE l.thing_id = {thing}
+                    UNION
+                    SELECT l.location_id
+                      FROM historical_location h
+                      JOIN historical_location_location l ON l.historical_location_id = h.id
+                     WHERE h.thing_id = {thing}) AS been
+              JOIN location ON location.id = been.location_id
+             CROSS JOIN LATERAL jsonb_path_query(
+                   location.location, '$.**.coordinates') AS coordinates
+             CROSS JOIN LATERAL jsonb_path_query(coordinates,
+                   'strict $.** ? (@.type() == "array" && @[0].type() == "number")') AS position
+           ) AS box)"""
+"""The box around every place a Thing has been at; a box without extent is a point or a line.
+
+Those places are what its observations are about (clause 8.2.4).
+"""
+
 _FIRST: Final = """(SELECT o.time FROM observation o
     WHERE o.datastream_id = {e}.id ORDER BY o.time LIMIT 1)"""
 _LAST: Final = """(SELECT o.time FROM observation o
@@ -188,6 +219,7 @@ COLUMNS: Final[Mapping[str, Mapping[str, Column]]] = {
             ("(" + _FIRST + " - {e}.averaging_seconds * interval '1 second')", _LAST), _bounds
         ),
         "resultTime": Column((_FIRST, _LAST), _bounds),
+        "observedArea": _plain(OBSERVED_AREA.replace("{thing}", "{e}.thing_id")),
     }
     | _PROPERTIES,
     "Sensor": _ENCODED | {"metadata": _plain("{e}.metadata")} | _PROPERTIES,

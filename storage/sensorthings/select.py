@@ -5,13 +5,15 @@ Which tables it reads is decided in `page` and `walk`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, LiteralString, cast
 
 from psycopg import sql
 
 from standards_mapping.sensorthings.entity import Row
 from standards_mapping.sensorthings.expression import Expression, Order
 from standards_mapping.sensorthings.model import EntityType, Key, ObservationId
+from standards_mapping.sensorthings.observation_text import COLUMNS as WRITTEN
+from standards_mapping.sensorthings.skiptoken import Place
 from storage.sensorthings.filter import SortKey
 from storage.sensorthings.operand import Sql
 from storage.sensorthings.schema import COLUMNS, TO_ONE, Column
@@ -20,7 +22,10 @@ ENTITY: Final = sql.Identifier("e")
 """The alias of the entities wanted."""
 
 PARENT: Final = sql.SQL("parent.id")
-"""The id of the entity whose link is followed."""
+"""The id of the entity whose link is followed, where there are several."""
+
+ONE_PARENT: Final = sql.SQL("%(parent)s::int")
+"""The same where there is just one: a statement that asks for it alone has one plan for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,21 +33,34 @@ class Wanted:
     """Which entities are wanted, in which order, and what of each.
 
     parent: the type of entity and the link whose far side is meant; None for all entities.
-    keys: only these entities. after: only what comes after this one in the order, which must be
-    one that `has_stable_order` knows. limit: None for no limit.
-    properties, links: what of each entity; links are those to one entity.
+    owner: the one entity whose link that is; None where there are several.
+    keys: only these entities. after: only what comes after this place in the order.
+    limit: None for no limit. properties, links: what of each entity; links are those to one
+    entity. as_text: of observations, the columns that `observation_text` writes, and no others.
     """
 
     entity_type: EntityType
     parent: tuple[str, str] | None = None
+    owner: Key | None = None
     keys: Sequence[Key] | None = None
     filter: Expression | None = None
     orderby: tuple[Order, ...] = ()
-    after: Key | None = None
+    after: Place | None = None
     skip: int = 0
     limit: int | None = None
     properties: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
+    as_text: bool = False
+
+    @property
+    def follows(self) -> Sql:
+        """The id of the entity whose link is followed."""
+        return PARENT if self.owner is None else ONE_PARENT
+
+    @property
+    def has_parents(self) -> bool:
+        """Whether each of several entities has a page of its own."""
+        return self.parent is not None and self.owner is None
 
 
 @dataclass(slots=True)
@@ -71,11 +89,12 @@ class Select:
 
 
 class RowReader:
-    """Makes entities of the rows of a page statement."""
+    """Makes entities of the rows of a page statement; places: how many `place_columns` it has."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: Wanted, places: int = 0) -> None:
+        self._places = places
         self._observations = wanted.entity_type.name == "Observation"
-        self._key = 0 if wanted.parent is None else 1
+        self._key = 1 if wanted.has_parents else 0
         position = self._key + (2 if self._observations else 1)
         self._parts: list[tuple[str, Callable[..., Any], slice]] = []
         for name, column in _columns(wanted):
@@ -83,12 +102,27 @@ class RowReader:
             self._parts.append((name, column.combine, slice(position, position + width)))
             position += width
         self._links = [(name, position + at) for at, name in enumerate(wanted.links)]
+        self._keys = position + len(wanted.links)
+        if wanted.as_text:
+            self._keys = self._key + len(_TEXT_COLUMNS) + len(others(wanted.entity_type))
+
+    def key(self, values: Sequence[Any]) -> Key:
+        """Return the key of the entity."""
+        if self._observations:
+            return ObservationId.of(values[self._key], values[self._key + 1])
+        return cast("Key", values[self._key])
+
+    def place(self, values: Sequence[Any]) -> Place:
+        """Return where the entity is in the order."""
+        return Place(tuple(values[self._keys : self._keys + self._places]), self.key(values))
+
+    def text(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Return what `observation_text` writes."""
+        return values[self._key : self._keys]
 
     def row(self, values: Sequence[Any]) -> Row:
-        """Return the entity; with a parent, the parent's id comes first in its row."""
-        key: Key = values[self._key]
-        if self._observations:
-            key = ObservationId.of(values[self._key], values[self._key + 1])
+        """Return the entity; of several parents, the parent's id comes first in its row."""
+        key = self.key(values)
         found = {name: combine(*values[where]) for name, combine, where in self._parts}
         return Row(key, found, {name: values[at] for name, at in self._links})
 
@@ -102,10 +136,37 @@ def read_columns(wanted: Wanted) -> list[Sql]:
     """Return what to select of `ENTITY` for a `RowReader`: its key, properties, then links."""
     name = wanted.entity_type.name
     observations = name == "Observation"
+    if wanted.as_text:
+        more = [COLUMNS[name][other].read[0] for other in others(wanted.entity_type)]
+        return [sql.SQL(text).format(e=ENTITY) for text in [*_TEXT_COLUMNS, *more]]
     texts = ["{e}.datastream_id", "{e}.time"] if observations else ["{e}.id"]
     texts += [text for _, column in _columns(wanted) for text in column.read]
     texts += [TO_ONE[name, link] for link in wanted.links]
     return [sql.SQL(text).format(e=ENTITY) for text in texts]
+
+
+_TEXT_COLUMNS: Final[tuple[LiteralString, ...]] = (
+    "{e}.datastream_id",
+    "{e}.time",
+    "NULLIF({e}.started, {e}.time)",
+    "{e}.value",
+    "{e}.result",
+    "{e}.quality",
+)
+
+
+def others(entity_type: EntityType) -> tuple[str, ...]:
+    """Return the properties kept beside those that `observation_text` always writes."""
+    return tuple(name for name in COLUMNS[entity_type.name] if name not in WRITTEN)
+
+
+def place_columns(keys: Sequence[SortKey], names: Sequence[Sql]) -> list[Sql]:
+    """Return as text what the keys of a page are, but for what an entity's own key tells."""
+    return [
+        sql.SQL("({})::text").format(name)
+        for key, name in zip(keys, names, strict=True)
+        if not key.told
+    ]
 
 
 def name_of(letter: str, number: int) -> sql.Identifier:

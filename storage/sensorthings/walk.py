@@ -5,13 +5,16 @@ No statement made here scans `observation` to find its first rows. Everything el
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from psycopg import sql
 
 from standards_mapping.sensorthings.expression import Expression, Logic, conjuncts, paths
 from standards_mapping.sensorthings.model import EntityType, ObservationId, resolve
+from standards_mapping.sensorthings.skiptoken import Place
 from storage.sensorthings.filter import Scope, SortKey, compile_condition, sort_keys, where
+from storage.sensorthings.keyset import comes_after
 from storage.sensorthings.operand import Bound, Sql
 from storage.sensorthings.schema import (
     CANDIDATES,
@@ -22,18 +25,29 @@ from storage.sensorthings.schema import (
 )
 from storage.sensorthings.select import (
     ENTITY,
-    PARENT,
     Select,
     Wanted,
     key_columns,
     name_of,
     named,
     outer,
+    place_columns,
     read_columns,
 )
 
 _STREAM: Final = sql.Identifier("s")
 _PERIOD: Final = sql.Identifier("p")
+
+_BY_TIME: Final = SortKey(
+    sql.SQL("{}.time").format(ENTITY),
+    descending=False,
+    nullable=False,
+    cast="timestamptz",
+    told="time",
+)
+_BY_STREAM: Final = SortKey(
+    sql.SQL("{}.id").format(_STREAM), descending=False, nullable=False, cast="int", told="stream"
+)
 
 
 class Observations:
@@ -67,28 +81,47 @@ class Observations:
         scope = Scope(wanted.entity_type, ENTITY, self._bound, self._reached)
         walk.keys += sort_keys(wanted.orderby, scope, self._bound)
         walk.tables += scope.joins
-        by_time = SortKey(sql.SQL("{}.time").format(ENTITY), descending=False, nullable=False)
-        by_stream = SortKey(sql.SQL("{}.id").format(_STREAM), descending=False, nullable=False)
-        walk.keys.append(by_time)
-        if isinstance(wanted.after, ObservationId):
+        if wanted.after is not None:
             self._start_after(wanted.after)
+        walk.keys.append(_BY_TIME)
+        limit = None if wanted.limit is None else wanted.skip + wanted.limit
+        if limit is not None and self._is_by_time() and not self._by_period:
+            self._narrow(limit)
         read = read_columns(wanted)
         walk.columns += [*named("c", read), *key_columns(walk.keys)]
-        limit = None if wanted.limit is None else wanted.skip + wanted.limit
         streams = self._streams
         streams.tables.append(_lateral(walk.compose(limit=limit)))
-        streams.keys += [
-            SortKey(outer(number), key.descending, key.nullable)
-            for number, key in enumerate(walk.keys)
-        ]
-        streams.keys.insert(-1, by_stream)
+        streams.keys += _merged(walk.keys)
         streams.columns += [sql.SQL("c.{}").format(name_of("c", at)) for at in range(len(read))]
         if "FeatureOfInterest" in wanted.links and not self._by_period:
             at = len(read) - len(wanted.links) + wanted.links.index("FeatureOfInterest")
             moment = sql.SQL("c.{}").format(name_of("c", 1))
             streams.columns[at] = FEATURE_AT.format(periods=self._periods, moment=moment)
-        streams.columns += key_columns(streams.keys)
+        names = [outer(number) for number in range(len(walk.keys))]
+        streams.columns += place_columns(walk.keys, names)
+        if wanted.has_parents:
+            streams.columns += key_columns(streams.keys)
         return streams
+
+    def _is_by_time(self) -> bool:
+        """Whether the observations of several datastreams are asked for by time before all else."""
+        of_one = self._wanted.parent == ("Datastream", "Observations")
+        return bool(self._wanted.orderby) and not of_one and self._walk.keys[0].told == "time"
+
+    def _narrow(self, limit: int) -> None:
+        """Keep to the datastreams whose first observation is among the first `limit` of all.
+
+        None of the others has one on the page. Each is asked for one observation only, not for a
+        page of them.
+        """
+        first = Select(key_columns(self._walk.keys), self._walk.tables, self._walk.conditions)
+        first.keys = self._walk.keys
+        chosen = self._streams
+        chosen.tables.append(_lateral(first.compose(limit=1)))
+        chosen.columns.append(sql.SQL("{}.*").format(_STREAM))
+        chosen.keys = _merged(self._walk.keys)
+        narrowed = sql.SQL("({}) AS {}").format(chosen.compose(limit=limit), _STREAM)
+        self._streams = Select([], [narrowed])
 
     def _uses(self, link: str) -> bool:
         wanted = self._wanted
@@ -125,17 +158,17 @@ class Observations:
 
     def _choose(self) -> None:
         """Keep to the parent and the keys wanted."""
-        conditions = self._streams.conditions
+        conditions, parent = self._streams.conditions, self._wanted.follows
         match self._wanted.parent:
             case ("Datastream", _):
-                conditions.append(sql.SQL("{}.id = {}").format(_STREAM, PARENT))
+                conditions.append(sql.SQL("{}.id = {}").format(_STREAM, parent))
             case ("FeatureOfInterest", _):
-                conditions.append(CANDIDATES.format(datastream=_STREAM, feature=PARENT))
-                conditions.append(sql.SQL("{}.feature_of_interest_id = {}").format(_PERIOD, PARENT))
+                conditions.append(CANDIDATES.format(datastream=_STREAM, feature=parent))
+                conditions.append(sql.SQL("{}.feature_of_interest_id = {}").format(_PERIOD, parent))
         for key in self._wanted.keys or ():
             if isinstance(key, ObservationId):
-                number = self._bound.value(key.datastream, "int")
-                moment = self._bound.value(key.time, "timestamptz")
+                number = self._bound.constant("stream", key.datastream, "int")
+                moment = self._bound.constant("moment", key.time, "timestamptz")
                 conditions.append(sql.SQL("{}.id = {}").format(_STREAM, number))
                 self._walk.conditions.append(sql.SQL("{}.time = {}").format(ENTITY, moment))
 
@@ -161,17 +194,22 @@ class Observations:
         used = {path.segments[0] for path in paths(part)}
         return bool(used) and used <= {"Datastream", "FeatureOfInterest"}
 
-    def _start_after(self, last: ObservationId) -> None:
-        number = self._bound.value(last.datastream, "int")
-        moment = self._bound.value(last.time, "timestamptz")
-        if not self._wanted.orderby:
-            self._streams.conditions.append(sql.SQL("{}.id >= {}").format(_STREAM, number))
-            template = sql.SQL("{e}.time > CASE WHEN {s}.id = {id} THEN {t} ELSE '-infinity' END")
-        elif self._wanted.orderby[0].descending:
-            template = sql.SQL("{e}.time <= {t} AND ({e}.time < {t} OR {s}.id > {id})")
-        else:
-            template = sql.SQL("{e}.time >= {t} AND ({e}.time > {t} OR {s}.id > {id})")
+    def _start_after(self, place: Place) -> None:
+        keys = [*self._walk.keys, _BY_STREAM, _BY_TIME]
+        if self._walk.keys or not isinstance(place.key, ObservationId):
+            self._walk.conditions.append(comes_after(keys, place, self._bound))
+            return
+        number = self._bound.constant("after_stream", place.key.datastream, "int")
+        moment = self._bound.constant("after_time", place.key.time, "timestamptz")
+        self._streams.conditions.append(sql.SQL("{}.id >= {}").format(_STREAM, number))
+        template = sql.SQL("{e}.time > CASE WHEN {s}.id = {id} THEN {t} ELSE '-infinity' END")
         self._walk.conditions.append(template.format(e=ENTITY, s=_STREAM, id=number, t=moment))
+
+
+def _merged(walked: Sequence[SortKey]) -> list[SortKey]:
+    """Return the keys by which the observations of several walks are sorted."""
+    keys = [replace(key, key=outer(number)) for number, key in enumerate(walked)]
+    return [*keys[:-1], _BY_STREAM, keys[-1]]
 
 
 def _lateral(inner: sql.Composed) -> sql.Composed:

@@ -12,6 +12,7 @@ from psycopg import sql
 from api.sensorthings.routes import PREFIX
 from standards_mapping.sensorthings.expression import parse_filter, parse_orderby
 from standards_mapping.sensorthings.model import ENTITY_TYPES, ObservationId
+from standards_mapping.sensorthings.skiptoken import Place
 from storage.database import Connection, connect, open_pool
 from storage.partitions import ensure_partitions
 from storage.sensorthings import reader as sensorthings
@@ -112,9 +113,16 @@ async def test_the_newest_of_every_datastream_reads_a_row_or_two_of_each(full: C
     assert await rows_read(full, wanted, parents) <= 2 * len(parents)
 
 
-async def test_the_newest_of_all_reads_a_page_of_each_datastream(full: Connection) -> None:
+async def test_the_newest_of_all_reads_one_of_each_datastream_and_pages_of_a_few(
+    full: Connection,
+) -> None:
     wanted = Wanted(entity_type=OBSERVATION, orderby=NEWEST_FIRST, limit=11)
-    assert await rows_read(full, wanted) <= 11 * (STREAMS + 6)
+    most = 2 * (STREAMS + 6 + 11 * 11)
+    assert await rows_read(full, wanted) <= most
+    deep = Place((), ObservationId.of(30, START - timedelta(days=50)))
+    assert await rows_read(full, replace(wanted, after=deep)) <= most
+    oldest = replace(wanted, orderby=parse_orderby("phenomenonTime"), after=deep)
+    assert await rows_read(full, oldest) <= most
 
 
 async def test_a_page_in_the_order_of_ids_reads_hardly_more_than_it_gives(
@@ -122,7 +130,7 @@ async def test_a_page_in_the_order_of_ids_reads_hardly_more_than_it_gives(
 ) -> None:
     wanted = Wanted(entity_type=OBSERVATION, limit=101)
     assert await rows_read(full, wanted) <= 3 * 101
-    deep = replace(wanted, after=ObservationId.of(30, START - timedelta(days=50)))
+    deep = replace(wanted, after=Place((), ObservationId.of(30, START - timedelta(days=50))))
     assert await rows_read(full, deep) <= 3 * 101
 
 
@@ -153,7 +161,7 @@ async def test_a_condition_on_datastreams_reads_those_alone(full: Connection) ->
     wanted = Wanted(
         entity_type=OBSERVATION, filter=parse_filter(text), orderby=NEWEST_FIRST, limit=20
     )
-    assert await rows_read(full, wanted) <= 40
+    assert await rows_read(full, wanted) <= 30 + 11  # the first, then a page of it
 
 
 @pytest.mark.parametrize("orderby", ["phenomenonTime", "phenomenonTime desc"])
@@ -181,7 +189,7 @@ async def test_features_are_told_without_reading_more(full: Connection) -> None:
     wanted = Wanted(
         entity_type=OBSERVATION,
         links=("Datastream", "FeatureOfInterest"),
-        after=ObservationId.of(30, START - timedelta(days=50)),
+        after=Place((), ObservationId.of(30, START - timedelta(days=50))),
         filter=parse_filter("phenomenonTime lt 2027-01-01T00:00:00Z"),
         limit=11,
     )

@@ -1,6 +1,7 @@
 """What is asked over SensorThings becomes SQL in which nothing the asker wrote stands."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 from standards_mapping.sensorthings.errors import QueryError
 from standards_mapping.sensorthings.expression import parse_filter, parse_orderby
 from standards_mapping.sensorthings.model import ENTITY_TYPES, EntityType, ObservationId
+from standards_mapping.sensorthings.skiptoken import Place
+from storage.sensorthings.compiled import compiled, parameters
 from storage.sensorthings.operand import Bound
-from storage.sensorthings.page import count_statement, has_stable_order, page_statement
+from storage.sensorthings.page import count_statement, page_statement, places_of
 from storage.sensorthings.select import Wanted
 from tests.simulators.sensorthings_expressions import MARK, TEXTS, conditions, quoted
 
@@ -57,25 +60,61 @@ def test_a_text_is_bound_as_it_is(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "orderby", "stable"),
+    ("name", "orderby", "values"),
     [
-        ("Thing", "", True),
-        ("Thing", "name", False),
-        ("Observation", "", True),
-        ("Observation", "phenomenonTime", True),
-        ("Observation", "phenomenonTime desc", True),
-        ("Observation", "resultTime desc", True),
-        ("Observation", "result", False),
-        ("Observation", "resultTime,result", False),
-        ("Observation", "hour(resultTime)", False),
-        ("Datastream", "phenomenonTime", False),
+        ("Thing", "", 0),
+        ("Thing", "name", 1),
+        ("Thing", "id desc", 1),
+        ("Observation", "", 0),
+        ("Observation", "phenomenonTime desc", 0),
+        ("Observation", "id", 0),
+        ("Observation", "result", 2),
+        ("Observation", "resultTime,Datastream/name", 1),
+        ("Datastream", "phenomenonTime", 2),
+        ("Datastream", "validTime", None),
     ],
 )
-def test_only_an_order_by_key_or_time_can_be_gone_on_with(
-    name: str, orderby: str, *, stable: bool
+def test_what_the_id_of_an_observation_tells_is_not_said_again(
+    name: str, orderby: str, values: int | None
 ) -> None:
-    orders = parse_orderby(orderby) if orderby else ()
-    assert has_stable_order(ENTITY_TYPES[name], orders) is stable
+    wanted = Wanted(
+        entity_type=ENTITY_TYPES[name], orderby=parse_orderby(orderby) if orderby else ()
+    )
+    if values is None:
+        with pytest.raises(QueryError):
+            places_of(wanted, Bound())
+    else:
+        assert places_of(wanted, Bound()) == values
+
+
+def test_a_place_of_another_order_is_refused() -> None:
+    wanted = Wanted(entity_type=ENTITY_TYPES["Thing"], orderby=parse_orderby("name, description"))
+    with pytest.raises(QueryError):
+        written(replace(wanted, after=Place(("a",), 7)))
+
+
+@pytest.mark.parametrize("one", ["result eq 1", "result eq 1 and resultTime gt now()"])
+def test_statements_of_one_shape_are_composed_once(one: str) -> None:
+    wanted = Wanted(entity_type=OBSERVATION, parent=("Datastream", "Observations"), limit=10)
+    wanted = replace(wanted, filter=parse_filter(one), owner=1)
+    first = compiled(wanted)
+    again = replace(wanted, owner=2, filter=parse_filter(one))
+    assert compiled(again) is first
+    assert parameters(first, again)["parent"] == 2
+    later = replace(wanted, after=Place((), ObservationId(1, 5)))
+    assert compiled(later) is not first
+    moved = replace(wanted, after=Place((), ObservationId(1, 6)))
+    assert compiled(moved) is compiled(later)
+    assert parameters(compiled(moved), moved)["after_time"] == ObservationId(1, 6).time
+
+
+def test_what_python_takes_for_equal_is_another_statement() -> None:
+    texts = ("result eq 1", "result eq 1.0", "result eq true")
+    found = [
+        compiled(Wanted(entity_type=OBSERVATION, filter=parse_filter(text), limit=1))
+        for text in texts
+    ]
+    assert len({id(one) for one in found}) == len(texts)
 
 
 def test_a_condition_on_the_datastream_is_decided_before_its_observations_are_read() -> None:
