@@ -18,6 +18,8 @@ _ROOTS: Final = (
     "/contexts",
     "/id",
     "/live",
+    "/batches",
+    "/keys",
 )
 _SINGLE: Final = (
     "/catalogue.ttl",

@@ -16,6 +16,7 @@ PAGES = {
     "status": "/status",
     "about the data": "/about-data",
     "accessibility": "/accessibility",
+    "API documentation": "/docs",
     "not found": "/nowhere",
 }
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]

@@ -18,6 +18,7 @@ from api.machine_paths import is_machine_path
         "/data/camden/observations.csv",
         "/sites/7/values.csv",
         "/live",
+        "/batches/0123456789abcdef/1",
         "/openapi.json",
     ],
 )

@@ -1,0 +1,97 @@
+"""The description of the API agrees with its routes, with itself, and with the words about it."""
+
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+from fastapi import FastAPI
+from starlette.routing import BaseRoute, Match, Mount
+
+from api.app import create_app
+from api.errors import PROBLEMS
+from api.machine_paths import is_machine_path
+from api.openapi.document import document, operations
+from api.openapi.model import Operation
+from api.openapi.pages import example_address
+from api.settings import ApiSettings
+
+ROOT = Path(__file__).parents[4]
+OPERATIONS = operations()
+
+
+@pytest.fixture(scope="module")
+def app() -> FastAPI:
+    return create_app(ApiSettings(dsn="postgresql://"))
+
+
+def reached(app: FastAPI, operation: Operation) -> BaseRoute | None:
+    """Return the route that answers an operation."""
+    path = operation.example_path
+    scope = {"type": "http", "path": path, "method": operation.method.upper(), "headers": []}
+    return next((one for one in app.routes if one.matches(scope)[0] is Match.FULL), None)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.id)
+def test_what_is_described_is_there_for_programs(app: FastAPI, operation: Operation) -> None:
+    assert reached(app, operation) is not None
+    assert is_machine_path(operation.example_path)
+    named = set(re.findall(r"{(\w+)}", operation.path))
+    assert named == {one.name for one in operation.parameters if one.place == "path"}
+    assert all(one.example is not None for one in operation.parameters if one.place == "path")
+    assert {401, 429, 503} <= set(operation.answers)
+
+
+def test_what_is_there_for_programs_is_described(app: FastAPI) -> None:
+    described = {id(reached(app, operation)) for operation in OPERATIONS}
+    missing = [
+        (path, sorted(getattr(route, "methods", None) or ()))
+        for route in app.routes
+        if not isinstance(route, Mount)
+        and is_machine_path(path := getattr(route, "path", ""))
+        and id(route) not in described
+        and not _is_twin(route)
+    ]
+    assert missing == []
+
+
+def _is_twin(route: BaseRoute) -> bool:
+    """Return whether a route only says how another is used: a final slash, HEAD, or a refusal."""
+    name = getattr(route, "name", "")
+    return getattr(route, "path", "").endswith("/") or name in {"live_head", "_refuse"}
+
+
+def test_ids_are_unique_and_references_lead_somewhere() -> None:
+    ids = [operation.id for operation in OPERATIONS]
+    assert len(set(ids)) == len(ids)
+    made = document("https://city.test")
+    references = set(re.findall(r"'#/components/schemas/(\w+)'", str(made)))
+    assert references <= set(made["components"]["schemas"])
+    assert "Problem" in references
+    for schema in made["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_examples_are_what_their_schemas_say() -> None:
+    for operation in OPERATIONS:
+        for one in operation.parameters:
+            if one.example is not None:
+                jsonschema.validate(one.example, dict(one.schema))
+    problem = document("")["components"]["schemas"]["Problem"]
+    jsonschema.validate(problem["example"], problem)
+
+
+def test_an_example_is_an_address_to_follow() -> None:
+    by_path = {operation.path: operation for operation in OPERATIONS}
+    assert example_address(by_path["/sensorthings/v1.1/Things"]) == (
+        "/sensorthings/v1.1/Things?$filter=startswith(name,'B')&$orderby=id%20desc&$top=10"
+    )
+    assert example_address(by_path["/catalogue.{ending}"]) == "/catalogue.ttl"
+
+
+def test_every_code_is_explained_in_the_reference_and_no_other() -> None:
+    text = (ROOT / "docs" / "reference" / "errors.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| (\d{3}) \| (.+?) \|$", text, re.MULTILINE)
+    assert [(code, int(status), remedy) for code, status, remedy in rows] == [
+        (code, kind.status, kind.remedy) for code, kind in PROBLEMS.items()
+    ]
