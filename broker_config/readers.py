@@ -5,7 +5,8 @@ stranger could take a gateway's client id, by which Mosquitto ends that gateway'
 NATS has one listener for MQTT, which asks everybody for a certificate. Here a stranger can do no
 more harm than to other strangers: connections, sessions, messages and memory are bounded, and a
 reader may subscribe below `TOPICS`, nothing else. One user publishes there, by a secret drawn at
-random; it comes by the readers' listener, under a client id that nobody can guess.
+random; it comes by the readers' listener, under a client id that nobody can guess. It publishes
+with QoS 0, so that the broker keeps nothing for readers who are away.
 
 Starting one on this machine is `broker_config.readers_broker`.
 """
@@ -24,6 +25,10 @@ from broker_config.network import PID_FILE, NetworkError
 
 TOPICS: Final = "v1.1"
 """The first level of every topic: the version of the standard (OGC 18-088, clause 14)."""
+
+MARK: Final = "published"
+"""Where the publisher alone may publish, and nobody subscribe: the broker's answer to it tells that
+all before it has been taken."""
 
 PUBLISHER: Final = "publisher"
 READER: Final = "reader"  # what NATS calls whoever gives no name
@@ -143,7 +148,7 @@ def _mosquitto(broker: ReadersBroker) -> dict[str, str]:
     access = (
         "# Before the first user stands what whoever gives no name may do.\n"
         f"topic read {TOPICS}/#\n\n"
-        f"user {PUBLISHER}\ntopic write {TOPICS}/#\n"
+        f"user {PUBLISHER}\ntopic write {TOPICS}/#\ntopic write {MARK}\n"
     )
     return {
         MAIN_FILES[BrokerKind.MOSQUITTO]: configuration,
@@ -175,7 +180,7 @@ max_pending: 1MB
 max_subscriptions: 32
 write_deadline: "5s"
 
-# MQTT on NATS needs a store, for sessions and what the publisher waits to have taken.
+# MQTT on NATS needs a store, for sessions; of messages nothing is in it.
 jetstream {{
   store_dir: {data}
   max_file_store: 128MB
@@ -199,9 +204,8 @@ accounts {{
     jetstream: {{ max_file: 128MB, max_memory: 16MB, max_consumers: 64 }}
     users: [
       {{ user: {publisher}, password: {secret}, allowed_connection_types: ["MQTT"], permissions: {{
-          publish: {{ allow: [{subjects}] }}
+          publish: {{ allow: [{subjects}, {mark}] }}
           subscribe: {{ deny: [">"] }} }} }}
-      # QoS 0 alone: by more a stranger would have the broker keep messages for it.
       {{ user: {reader}, password: {never}, allowed_connection_types: ["MQTT"], permissions: {{
           publish: {{ deny: [">"] }}
           subscribe: {{ allow: [{subjects}] }} }} }}
@@ -229,6 +233,7 @@ def _nats(broker: ReadersBroker) -> dict[str, str]:
         key=json.dumps(str(broker.key)),
         secret=json.dumps(broker.secret),
         never=json.dumps(never),
+        mark=json.dumps(MARK),
         subjects=f"{json.dumps(f'{below}.>')}, {json.dumps(below)}",  # what MQTT's `#` stands for
     )
     return {MAIN_FILES[BrokerKind.NATS]: text}

@@ -1,9 +1,10 @@
 """Publishes each new observation of an open datastream, as HTTP would give it, once it is stored.
 
 Ingest says by NOTIFY that `latest` changed; then whatever is newer than what was published is read
-by the same code that answers requests, in the order of time, and sent with QoS 1. Only when the
-broker has taken a page is it noted as published: a restart goes on there, and may send the last
-page again. What is older than the newest published of its datastream has come late and is not
+by the same code that answers requests, in the order of time, and sent with QoS 0, for which no
+broker keeps anything. A mark with QoS 1 follows each page; only when it is acknowledged, and so all
+before it taken, is the page noted as published: a restart goes on there, and may send the last page
+again. What is older than the newest published of its datastream has come late and is not
 sent: whoever needs it asks by HTTP. Of two processes one publishes and the other waits. Ingest is
 never waited for, nor does it wait: a broker that is slow holds up nobody but its readers.
 """
@@ -12,6 +13,7 @@ import asyncio
 import logging
 import secrets
 import ssl
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -23,7 +25,7 @@ from prometheus_client import Counter, Gauge
 from api.publishing.settings import PublishSettings, ReadersBrokerSettings
 from api.sensorthings.answer import Answers
 from api.sensorthings.routes import PREFIX
-from broker_config.readers import PUBLISHER, TOPICS
+from broker_config.readers import MARK, PUBLISHER, TOPICS
 from runtime.backoff import FullJitter
 from runtime.metrics import serve_metrics
 from runtime.mqtt import MqttConnection
@@ -40,7 +42,7 @@ log = logging.getLogger(__name__)
 PAGE: Final = 100
 """Observations read and sent at once, so many at most in memory."""
 
-ACKNOWLEDGED_SECONDS: Final = 30.0
+TAKEN_SECONDS: Final = 30.0
 
 _LOOK_ANYWAY_SECONDS: Final = 2.0  # a notification may have been lost with a connection
 _OVERLAP: Final = timedelta(seconds=5)  # updated_at is when a writer began, not when it committed
@@ -117,7 +119,7 @@ def _connection(
     broker: ReadersBrokerSettings, context: ssl.SSLContext, secret: str
 ) -> MqttConnection:
     """Return a connection; under its client id anybody could end it, so nobody can guess that."""
-    client = MqttConnection(
+    return MqttConnection(
         broker.host,
         broker.port,
         identifier=secrets.token_hex(16),
@@ -127,8 +129,6 @@ def _connection(
         clean_session=True,
         tls_context=context,
     )
-    client.pending_calls_threshold = 2 * PAGE
-    return client
 
 
 def topics(datastream_id: int) -> tuple[str, str]:
@@ -208,14 +208,21 @@ class Publisher:
         return page
 
     async def _send(self, datastream_id: int, page: list[dict[str, Any]]) -> None:
-        """Send a page and wait until the broker has taken all of it."""
-        sending = [
-            self._client.publish(topic, payload, qos=1, timeout=ACKNOWLEDGED_SECONDS)
+        messages = [
+            (topic, payload)
             for payload in map(orjson.dumps, page)
             for topic in topics(datastream_id)
         ]
-        answers = await asyncio.gather(*sending, return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
+        await send(self._client, messages)
         PUBLISHED.inc(len(page))
+
+
+async def send(client: aiomqtt.Client, messages: Sequence[tuple[str, bytes]]) -> None:
+    """Publish messages by topic and return once the broker has taken them all.
+
+    Raises:
+        aiomqtt.MqttError: it has gone, or does not answer.
+    """
+    for topic, payload in messages:
+        await client.publish(topic, payload, qos=0, timeout=TAKEN_SECONDS)
+    await client.publish(MARK, b"", qos=1, timeout=TAKEN_SECONDS)

@@ -24,7 +24,8 @@ certificate, connect with a foreign certificate, connect with a self-signed cert
 client id, TLS 1.2 on MQTT, oversized CSR, malformed CSR, token reuse, token guessing, token of
 another council or device, pose as the certificate service, enrolment of a duplicate key, council A
 administering council B, shut sensors out of a gateway, send a gateway what is no reading, write
-to an operator's terminal, tamper with a backup or an export
+to an operator's terminal, tamper with a backup or an export, publish to readers as a stranger,
+listen beyond open data as a reader, exhaust the broker of readers
 """
 """What a council's security officer asks about; every row of it stands in the table."""
 

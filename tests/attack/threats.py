@@ -54,6 +54,7 @@ _STREET = "test_street.py::"
 _STREAM = "test_broker_stream.py::"
 _DESK = "test_operators_desk.py::"
 _CLUSTER = "test_cluster_rights.py::"
+_READERS = "test_readers.py::"
 
 
 def _ingest(threat: str, check: str, *tests: str, alarm: str = REFUSALS) -> Threat:
@@ -424,6 +425,41 @@ THREATS: tuple[Threat, ...] = (
             _DESK + "test_restore_a_bomb",
             _DESK + "test_restore_into_a_table_of_somebody_else",
             _DESK + "test_lead_an_export_out_of_its_directory",
+        ),
+    ),
+    # At the readers' broker, where everybody may subscribe to open data
+    Threat(
+        threat="publish to readers as a stranger",
+        stopped_by=(Where.BROKER,),
+        check="no right to publish for whoever gives no name, and of names that of the publisher "
+        "alone, with a secret of 256 random bits",
+        alarm=BROKERS,
+        tests=(
+            _READERS + "test_publish_to_readers_as_a_stranger",
+            _READERS + "test_come_as_the_publisher_by_name",
+        ),
+    ),
+    Threat(
+        threat="listen beyond open data as a reader",
+        stopped_by=(Where.BROKER,),
+        check="a broker of its own, to which nothing else is sent; rights to read open topics "
+        "alone; a certificate asked for at the broker of the councils",
+        alarm=BROKERS,
+        tests=(
+            _READERS + "test_listen_beyond_open_data",
+            _READERS + "test_come_to_the_councils_broker_without_a_certificate",
+        ),
+    ),
+    Threat(
+        threat="exhaust the broker of readers",
+        stopped_by=(Where.BROKER,),
+        check="bounds on connections, sizes, what is kept for a reader, and memory; ingest has "
+        "no part in it",
+        alarm="publish_connected; the broker's log",
+        tests=(
+            _READERS + "test_take_every_connection_of_readers",
+            _READERS + "test_send_readers_broker_a_huge_message",
+            _READERS + "test_stay_away_and_have_messages_kept",
         ),
     ),
 )

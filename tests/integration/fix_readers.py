@@ -15,6 +15,7 @@ from broker_config.free_ports import free_ports
 from broker_config.readers import PUBLISHER, ReadersBroker
 from broker_config.readers_broker import EmbeddedReadersBroker
 from enrolment.authority import Authority
+from runtime.mqtt import MqttConnection
 
 CONNECTIONS = 20
 
@@ -49,20 +50,25 @@ class Readers:
         password: str | None = None,
         identifier: str | None = None,
         will: aiomqtt.Will | None = None,
-    ) -> aiomqtt.Client:
-        """Return a client that shows no certificate; a reader, if it gives no name either."""
-        return aiomqtt.Client(
+        clean: bool = True,
+    ) -> MqttConnection:
+        """Return a client that shows no certificate; a reader, if it gives no name either.
+
+        clean: whether the broker is to forget it when it goes.
+        """
+        return MqttConnection(
             "localhost",
             self.broker.broker.port,
             username=username,
             password=password,
             identifier=identifier,
             will=will,
+            clean_session=clean,
             protocol=aiomqtt.ProtocolVersion.V311,
             tls_context=ssl.create_default_context(cafile=str(self.root)),
         )
 
-    def publisher(self) -> aiomqtt.Client:
+    def publisher(self) -> MqttConnection:
         """Return a client with the publisher's secret."""
         return self.client(username=PUBLISHER, password=self.broker.broker.secret)
 
