@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Any
 
 import httpx
 import pytest
@@ -99,7 +100,7 @@ async def root(database_server: DatabaseServer) -> AsyncIterator[str]:
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-def test_every_answer_is_described(case: schemathesis.Case, root: str) -> None:
+def test_every_answer_is_described(case: schemathesis.Case[Any], root: str) -> None:
     case.call_and_validate(base_url=root, checks=CHECKS, timeout=30)
 
 
