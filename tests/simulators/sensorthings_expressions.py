@@ -17,6 +17,7 @@ _LITERALS = st.sampled_from(
         *("2026-03-01T00:00:00Z", "2026-03-01", "12:00:00", "duration'PT1H'", "duration'-P3D'"),
         "2026-03-01T00:00:00Z/2026-03-02T00:00:00Z",
         "'2026-03-01T00:00:00Z'",
+        *("geography'POINT (-0.13 51.52)'", "geometry'LINESTRING (0 51,0 52)'", "'m'"),
     ]
 )
 _PATHS = st.sampled_from(

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from standards_mapping.sensorthings.model import ENTITY_SETS
+from storage.sensorthings import geometry
 from tests.integration.sensorthings.conftest import Service
-from tests.simulators.registry import START, City, Seen
+from tests.simulators.registry import START, City, Seen, seed_city
 from tests.simulators.sensorthings_expressions import conditions, expressions
 
 NOON = START + timedelta(hours=12)
@@ -171,6 +172,18 @@ TIMES: Mapping[str, Callable[[Seen], bool]] = {
     "time(resultTime) lt 03:00:00": lambda seen: seen.time.time() < time(3),
     "time(resultTime) eq 12:00": lambda seen: seen.time.time() == time(12),
     "totaloffsetminutes(resultTime) eq 0": lambda _: True,
+    "totaloffsetminutes(2026-03-01T12:00:00+05:30) eq 330": lambda _: True,
+    "date(resultTime) add duration'P1D' eq 2026-03-03": (
+        lambda seen: seen.time.date() == date(2026, 3, 2)
+    ),
+    "date(resultTime) sub 2026-03-01 gt duration'PT12H'": (
+        lambda seen: seen.time.date() > date(2026, 3, 1)
+    ),
+    "resultTime sub -duration'PT1H' gt 2026-03-02T12:00:00Z": (
+        lambda seen: seen.time + timedelta(hours=1) > NOON + timedelta(days=1)
+    ),
+    "hour(resultTime) in (3,4,5)": lambda seen: seen.time.hour in (3, 4, 5),
+    "not (hour(resultTime) in (3,4,5))": lambda seen: seen.time.hour not in (3, 4, 5),
     "resultTime lt now()": lambda seen: seen.time < datetime.now(UTC),
     "resultTime gt mindatetime()": lambda _: True,
     "resultTime lt maxdatetime()": lambda _: True,
@@ -371,6 +384,7 @@ async def test_things_are_filtered_by_text_json_and_what_they_link_to(
     assert answer["@iot.count"] == len(THINGS[text])
 
 
+BLOOMSBURY = "geography'POLYGON ((-0.14 51.51,-0.12 51.51,-0.12 51.53,-0.14 51.53,-0.14 51.51))'"
 OTHERS: Mapping[tuple[str, str], list[Any]] = {
     ("Datastreams", "Observations/result gt 79"): [1, 2, 3],
     ("Datastreams", "Observations/resultQuality/code eq 8"): [1, 4],
@@ -378,13 +392,28 @@ OTHERS: Mapping[tuple[str, str], list[Any]] = {
     ("Datastreams", "year(phenomenonTime) eq 2025"): [2],
     ("Datastreams", "resultTime gt 2026-03-01T00:00:00Z/2026-03-01T00:30:00Z"): [1, 3, 4],
     ("Datastreams", "unitOfMeasurement/name eq 'microgram per cubic metre'"): [1, 3],
-    ("Datastreams", "observedArea eq null"): [1, 2, 3, 4, 5],
+    ("Datastreams", "observedArea/type eq 'Polygon'"): [1, 2],
+    ("Datastreams", "observedArea/coordinates/0 eq -0.1546"): [3, 4, 5],
+    ("Datastreams", "st_contains(observedArea,geography'POINT (-0.128 51.523)')"): [1, 2],
+    ("Datastreams", "st_within(Thing/Locations/location,observedArea)"): [3, 4, 5],
+    ("Datastreams", "st_touches(Thing/Locations/location,observedArea)"): [1, 2],
     ("Datastreams", "properties/v eq 1"): [1],
     ("FeaturesOfInterest", "Observations/result eq 20.1"): [1],
     ("FeaturesOfInterest", "Observations/Datastream/name eq 'Marylebone Road no2'"): [3],
     ("Locations", "Things/name eq 'Bloomsbury'"): [2],
     ("Locations", "HistoricalLocations/Thing/name eq 'Bloomsbury'"): [1, 2],
     ("Locations", "location/coordinates/0 lt -0.15"): [3],
+    ("Locations", f"st_within(location,{BLOOMSBURY})"): [1, 2],
+    ("Locations", f"not st_within(location,{BLOOMSBURY})"): [3],
+    ("Locations", "st_equals(location,Things/Datastreams/observedArea)"): [3],
+    ("Locations", "st_equals(location,null)"): [],
+    ("Locations", "geo.distance(location,geography'POINT (-0.1309 51.5243)','m') lt 500"): [1, 2],
+    ("Locations", "geo.distance(location,geography'POINT (-0.1309 51.5243)') lt 0.0056"): [1, 2],
+    ("Locations", "geo.distance(location,HistoricalLocations/Locations/location) gt 0"): [],
+    ("Things", f"geo.intersects(Locations/location,{BLOOMSBURY})"): [1],
+    ("Things", f"geo.intersects(Datastreams/observedArea,{BLOOMSBURY}) and id gt 0"): [1],
+    ("Sensors", f"st_disjoint(Datastreams/Thing/Locations/location,{BLOOMSBURY})"): [3],
+    ("FeaturesOfInterest", f"st_within(feature,{BLOOMSBURY})"): [1, 2],
     ("HistoricalLocations", "Locations/name eq 'Gordon Square'"): [1],
     ("HistoricalLocations", "time ge 2026-03-02T00:00:00Z"): [2],
     ("Sensors", "Datastreams/Thing/Locations/name eq 'Marylebone Road'"): [3],
@@ -430,9 +459,59 @@ async def test_a_filter_that_makes_no_sense_is_a_bad_request(text: str, service:
     assert await service.refused(400, "Observations", filter=text)
 
 
-async def test_geospatial_functions_are_not_implemented(service: Service) -> None:
-    text = "geo.distance(location, geography'POINT (30 10)') lt 1"
-    assert "geospatial" in await service.refused(501, "Locations", filter=text)
+@pytest.mark.parametrize(
+    ("text", "about"),
+    [
+        ("geo.distance(location,geography'POINT (51.5 -100)') lt 1", "longitude stands first"),
+        ("geo.distance(location,geography'SRID=27700;POINT (1 2)') lt 1", "SRID=4326"),
+        ("geo.distance(location,geography'PONT (1 2)') lt 1", "not a geometry"),
+        ("geo.distance(location,geography'POINT (1 2)','km') lt 1", "'m' for metres"),
+        ("geo.distance(location,name) lt 1", "expected a geometry"),
+        ("st_within(location,5)", "expected a geometry"),
+        ("st_relate(location,location,'T*')", "nine of"),
+        ("st_relate(location,location,name)", "in quotes"),
+        ("location eq geography'POINT (1 2)'", "st_equals"),
+        ("geography'POINT (1 2)'", "expected true or false"),
+        ("st_within(location)", "takes 2 arguments"),
+    ],
+)
+async def test_a_geometry_that_makes_no_sense_is_a_bad_request(
+    text: str, about: str, service: Service
+) -> None:
+    assert about in await service.refused(400, "Locations", filter=text)
+
+
+async def test_places_are_ordered_by_distance_across_pages(service: Service) -> None:
+    by_distance = "geo.distance(location,geography'POINT (-0.15 51.5225)')"
+    for order, expected in ((by_distance, [3, 1, 2]), (f"{by_distance} desc", [2, 1, 3])):
+        assert await service.ids("Locations", orderby=order, top="1") == expected
+
+
+async def test_a_place_that_was_added_or_moved_is_found_at_once(own_service: Service) -> None:
+    async with own_service.pool.connection() as conn:
+        await conn.set_autocommit(True)
+        await seed_city(conn)
+    near = "geo.distance(location,geography'POINT (-0.15 51.5225)') lt 0.01"
+    assert await own_service.ids("Locations", filter=near) == [3]
+    async with own_service.pool.connection() as conn:
+        await conn.execute(
+            "UPDATE location SET location = jsonb_set(location, '{coordinates}', '[-0.151, 51.52]')"
+            " WHERE id = 1"
+        )
+    assert await own_service.ids("Locations", filter=near) == [1, 3]
+
+
+async def test_more_geometries_than_can_be_worked_with_are_refused(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(geometry, "_CACHE", geometry.Cache())
+    monkeypatch.setattr(geometry, "MOST_GEOMETRIES", 2)
+    text = "geo.length(location) eq 0"
+    assert "up to 2 geometries" in await service.refused(400, "Locations", filter=text)
+    monkeypatch.setattr(geometry, "MOST_PAIRS", 1)
+    monkeypatch.setattr(geometry, "MOST_GEOMETRIES", 100)
+    text = "st_equals(location,Things/Datastreams/observedArea)"
+    assert "pairs of geometries" in await service.refused(400, "Locations", filter=text)
 
 
 @pytest.mark.parametrize("path", ["Observations", "Datastreams(1)/Observations"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standards_mapping.sensorthings.errors import QueryError, SensorThingsError, UnsupportedError
+from standards_mapping.sensorthings.errors import QueryError, SensorThingsError
 from standards_mapping.sensorthings.expression import (
     FUNCTIONS,
     Call,
@@ -19,6 +19,7 @@ from standards_mapping.sensorthings.expression import (
     Order,
     Path,
     Period,
+    calls,
     conjuncts,
     parse_filter,
     parse_orderby,
@@ -177,17 +178,21 @@ def test_what_cannot_be_read_is_refused_with_its_reason(text: str, hint: str) ->
         parse_filter(text)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "geo.distance(location, geography'POINT (30 10)') lt 1",
-        "st_within(location, geography'POINT (30 10)')",
-        "geo.length(location) gt 1",
-    ],
-)
-def test_geospatial_functions_are_known_but_not_built(text: str) -> None:
-    with pytest.raises(UnsupportedError):
-        parse_filter(text)
+def test_one_of_a_list_is_equal_to_any_in_it() -> None:
+    both = Logic("or", (Operation("eq", RESULT, Literal(1)), Operation("eq", RESULT, Literal("b"))))
+    assert parse_filter("result in (1,'b')") == both
+    assert parse_filter("result in (1)") == Operation("eq", RESULT, Literal(1))
+    assert parse_filter("not (result in (1,'b'))") == Not(both)
+    with pytest.raises(QueryError, match="in parentheses"):
+        parse_filter("result in 1")
+    with pytest.raises(QueryError, match="more than 200"):
+        parse_filter(f"result in ({','.join('1' * 201)})")
+
+
+def test_every_call_is_found() -> None:
+    text = "not (length(name) gt 1 and -round(floor(result)) lt year(time) or trim(name) eq 'a')"
+    found = [call.function for call in calls(parse_filter(text))]
+    assert found == ["length", "round", "floor", "year", "trim"]
 
 
 def test_a_long_list_of_alternatives_is_no_deep_tree() -> None:

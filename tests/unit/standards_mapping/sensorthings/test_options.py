@@ -10,7 +10,7 @@ from standards_mapping.sensorthings.errors import (
     UnsupportedError,
 )
 from standards_mapping.sensorthings.model import ENTITY_TYPES
-from standards_mapping.sensorthings.options import Options, parse_options, split
+from standards_mapping.sensorthings.options import Options, ResultFormat, parse_options, split
 
 THING = ENTITY_TYPES["Thing"]
 DATASTREAM = ENTITY_TYPES["Datastream"]
@@ -72,10 +72,26 @@ def test_an_option_that_makes_no_sense_is_refused(name: str, text: str) -> None:
         parse(**{name: text})
 
 
-@pytest.mark.parametrize("name", ["apply", "search", "resultFormat", "format"])
+@pytest.mark.parametrize("name", ["apply", "search", "format"])
 def test_an_option_of_odata_that_is_not_built_is_unsupported(name: str) -> None:
     with pytest.raises(UnsupportedError):
         parse(**{name: "x"})
+
+
+@pytest.mark.parametrize("name", ["$resultFormat", "resultFormat"])
+def test_a_form_is_known_by_either_name_in_any_case(name: str) -> None:
+    for text, form in (("csv", ResultFormat.CSV), ("geojson", ResultFormat.GEOJSON)):
+        assert parse_options([(name, text)], THING).result_format is form
+    observations = ENTITY_TYPES["Observation"]
+    found = parse_options([(name, "dataArray")], observations)
+    assert found.result_format is ResultFormat.DATA_ARRAY
+    for text in ("dataArray", "xml", ""):
+        with pytest.raises(QueryError, match="resultFormat"):
+            parse_options([(name, text)], THING)
+    with pytest.raises(QueryError, match="collection"):
+        parse_options([(name, "CSV")], THING, many=False)
+    with pytest.raises(QueryError, match="twice"):
+        parse_options([("$resultFormat", "CSV"), ("resultFormat", "CSV")], THING)
 
 
 def test_the_same_option_twice_is_refused() -> None:
