@@ -6,16 +6,29 @@ What the columns mean is `standards_mapping.open_columns`.
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from math import isnan
 from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 from standards_mapping.linked_data import Json, instant
 from standards_mapping.observation import Observation
-from standards_mapping.open_columns import MEANINGS, OpenRow, open_rows
+from standards_mapping.open_columns import (
+    MEANINGS,
+    Columns,
+    OpenRow,
+    constant_texts,
+    open_rows,
+    unix_microseconds,
+)
 from standards_mapping.open_licence import attribution_of, licence_name, licences_of
 from standards_mapping.registry import Datastream
 
 COLUMNS: Final = tuple(MEANINGS)
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 _SOSA: Final = "http://www.w3.org/ns/sosa/"
 _AREA: Final = "http://statistics.data.gov.uk/id/statistical-geography/{gss}"
@@ -76,6 +89,66 @@ def cells(row: OpenRow) -> Sequence[str]:
         "" if row.latitude is None else repr(row.latitude),
         safe(row.licence),
     )
+
+
+def lines(datastreams: Iterable[Datastream], columns: Columns) -> str:
+    """Return the same as `rows` of many observations at once, as text; about five times quicker.
+
+    What all results of a datastream have alike is written once and repeated.
+    """
+    if not len(columns):
+        return ""
+    chosen = {each.id: each for each in datastreams}
+    ids, firsts = np.unique(columns.datastream_ids, return_index=True)
+    ends = [*firsts[1:].tolist(), len(columns)]
+    return "".join(
+        line
+        for number, first, end in zip(ids.tolist(), firsts.tolist(), ends, strict=True)
+        for line in _run(chosen[number], columns, slice(first, end))
+    )
+
+
+def _run(datastream: Datastream, columns: Columns, rows_of: slice) -> Iterator[str]:
+    """Yield the lines of one datastream's rows, which follow each other."""
+    texts = constant_texts(datastream)
+    names = ("datastream", "council", "gss", "thing", "site", "sensor")
+    fixed = [safe(texts[name]) for name in names]
+    alike = _joined([str(datastream.id), *fixed, texts["observed_property"], texts["unit"]])
+    stays = datastream.thing.stays
+    since = [unix_microseconds(stay.since) for stay in stays[1:]]
+    places = np.searchsorted(since, columns.starts[rows_of], "right").tolist()
+    ends = [
+        _joined([repr(stay.place.longitude), repr(stay.place.latitude), safe(texts["licence"])])
+        for stay in stays
+    ] or [_joined(["", "", safe(texts["licence"])])]
+    cells_of = zip(
+        _instants(columns.times[rows_of]),
+        _instants(columns.starts[rows_of]),
+        columns.values[rows_of].tolist(),
+        columns.qualities[rows_of].tolist(),
+        places,
+        strict=True,
+    )
+    for row, (time, start, value, quality, place) in enumerate(cells_of, rows_of.start):
+        if isnan(value):
+            result = _joined(["", safe(columns.results.get(row, ""))])
+            yield f"{time},{start},{alike},{result},{quality},{ends[place]}\r\n"
+        else:
+            yield f"{time},{start},{alike},{value!r},,{quality},{ends[place]}\r\n"
+
+
+def _instants(times: npt.NDArray[np.int64]) -> Sequence[str]:
+    """Return Unix microseconds as xsd:dateTime in UTC, like `linked_data.instant`."""
+    whole, rest = np.divmod(times, 1_000_000)
+    if rest.any():
+        return [instant(_EPOCH + timedelta(microseconds=time)) for time in times.tolist()]
+    texts: list[str] = np.datetime_as_string(whole.astype("datetime64[s]"), timezone="UTC").tolist()
+    return texts
+
+
+def _joined(some: Sequence[str]) -> str:
+    """Return cells as part of a line."""
+    return csv_text([some]).removesuffix("\r\n")
 
 
 def safe(text: str) -> str:

@@ -1,16 +1,15 @@
 """Observations as GeoJSON (RFC 7946): a point for each, in CRS84. Pure.
 
 A Feature's properties are the columns of `standards_mapping.open_columns`, with what a map's
-legend needs beside them; its place is that of the observation's time.
+legend needs beside them; its place is where its Thing was as the interval began.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from typing import Final
 
 from standards_mapping.linked_data import Json, instant
 from standards_mapping.observation import Observation
-from standards_mapping.open_columns import OpenRow, open_rows
+from standards_mapping.open_columns import MEANINGS, OpenRow, open_rows
 from standards_mapping.registry import Datastream
 from standards_mapping.sensorthings.model import ObservationId
 
@@ -42,7 +41,7 @@ def _feature(row: OpenRow, datastream: Datastream) -> Json:
     point: Json | None = None
     if row.longitude is not None and row.latitude is not None:
         point = {"type": "Point", "coordinates": [row.longitude, row.latitude]}
-    properties = {name: cell for name, cell in asdict(row).items() if name not in _PLACE}
+    properties: Json = {name: getattr(row, name) for name in MEANINGS if name not in _PLACE}
     properties["time"] = instant(row.time)
     properties["interval_start"] = instant(row.interval_start)
     properties["property_name"] = datastream.observed_property.label

@@ -107,7 +107,7 @@ class ParquetFile:
 
     def _arrays(self, columns: Columns) -> Mapping[str, Any]:
         streams = self._rows_of.streams(columns.datastream_ids)
-        places = self._rows_of.places(streams, columns.times)
+        places = self._rows_of.places(streams, columns.starts)
         results: list[str | None] = [None] * len(columns)
         for row, text in columns.results.items():
             results[row] = text
@@ -148,14 +148,14 @@ class _Constants:
         return np.searchsorted(self._ids, ids).astype(np.int32)
 
     def places(
-        self, streams: npt.NDArray[np.int32], times: npt.NDArray[np.int64]
+        self, streams: npt.NDArray[np.int32], starts: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:
-        """Return which place each row is of: where the Thing was at the time."""
+        """Return which place each row is of: where the Thing was as its interval began."""
         found = np.zeros(len(streams), np.int64)
         for stream in np.unique(streams):
             if first := self._first_stay[stream]:
                 rows = np.flatnonzero(streams == stream)
-                found[rows] = first + np.searchsorted(self._since[stream], times[rows], "right")
+                found[rows] = first + np.searchsorted(self._since[stream], starts[rows], "right")
         return found
 
     def texts(self, name: str, streams: npt.NDArray[np.int32]) -> Any:

@@ -34,8 +34,8 @@ MEANINGS: Final = {
     "result": "the result as text where it is a text or a truth value; else empty",
     "quality": "sum of flags: 1 out of range, 2 clock unsynchronised, 4 replayed, 8 suspect, "
     "16 warming up, 32 time reconstructed",
-    "longitude": "of the place where the Thing was at that time, degrees (CRS84)",
-    "latitude": "of the place where the Thing was at that time, degrees (CRS84)",
+    "longitude": "of the place where the Thing was as the interval began, degrees (CRS84)",
+    "latitude": "of the place where the Thing was as the interval began, degrees (CRS84)",
     "licence": "under which the row may be used",
 }
 """What each column holds, in the order of the columns."""
@@ -86,11 +86,11 @@ def constant_texts(datastream: Datastream) -> dict[str, str]:
 def open_rows(
     datastreams: Iterable[Datastream], observations: Iterable[Observation]
 ) -> Iterator[OpenRow]:
-    """Yield a row for each observation, with the place of its time."""
+    """Yield a row for each observation, with the place where its Thing was as it began."""
     chosen = {each.id: each for each in datastreams}
     texts = {number: constant_texts(each) for number, each in chosen.items()}
     for seen in observations:
-        place = chosen[seen.datastream].thing.place_at(seen.time)
+        place = chosen[seen.datastream].thing.place_at(seen.phenomenon_start)
         value, result = split_result(seen.result)
         yield OpenRow(
             time=seen.time,

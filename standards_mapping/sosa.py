@@ -143,7 +143,7 @@ def observations_document(
     """Return observations with all that they refer to.
 
     Each datastream is an ObservationCollection of those of its observations that are given, and
-    each observation has the place where its Thing was at its time.
+    each observation has the place where its Thing was as its interval began.
 
     root: of the service, without a slash at its end. context: the address of `CONTEXT`, if the
     document shall refer to it.
@@ -156,7 +156,7 @@ def observations_document(
         datastream = chosen[each.datastream]
         members[datastream.id].append(observation(datastream, each, root))
         flags.update(each.quality.flags)
-        place = datastream.thing.place_at(each.time)
+        place = datastream.thing.place_at(each.phenomenon_start)
         if place is not None:
             places[place.id] = (place, datastream.thing)
     graph = [_collection(each, members[each.id], root) for each in chosen.values()]
@@ -227,7 +227,7 @@ def observation(datastream: Datastream, seen: Observation, root: str) -> Json:
         "phenomenonTime": _period(seen.phenomenon_start, seen.time),
         "resultTime": instant(seen.time),
     }
-    place = datastream.thing.place_at(seen.time)
+    place = datastream.thing.place_at(seen.phenomenon_start)
     if place is not None:
         found["hasFeatureOfInterest"] = place_iri(place, root)
     if isinstance(seen.result, bool | str):

@@ -30,9 +30,6 @@ from storage.database import Connection
 from storage.open_data import newest_observations, observation_columns
 from storage.published import published_datastreams, published_things
 
-MOST_ROWS: Final = 5_000_000
-"""Observations in one file at most."""
-
 _SPOOLED_BYTES: Final = 4 << 20  # larger files are on the disk while they are sent
 _BLOCK_BYTES: Final = 1 << 18
 _AT_ONCE: Final = 2  # files that are made at one time; others wait, without a connection
@@ -51,7 +48,7 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A form of file. longest: of when observations are given at once.
+    """A form of file. longest, most_rows: of when, and how many, observations it gives at once.
 
     gives_newest: whether it gives the newest of each datastream where no time is asked for.
     """
@@ -59,6 +56,7 @@ class Form:
     ending: str
     media_type: str
     longest: timedelta
+    most_rows: int
     writer: Callable[[IO[bytes], Sequence[Datastream], str], AbstractContextManager[Writer]]
     gives_newest: bool = False
 
@@ -73,8 +71,7 @@ class CsvWriter:
 
     def write(self, columns: Columns) -> None:
         """Add some rows."""
-        rows = csvw.rows(self._datastreams, columns.observations())
-        self._file.write(csvw.csv_text(rows).encode())
+        self._file.write(csvw.lines(self._datastreams, columns).encode())
 
 
 class GeoJsonWriter(AbstractContextManager["GeoJsonWriter"]):
@@ -111,9 +108,28 @@ def _geojson(
 FORMS: Final[Mapping[str, Form]] = {
     form.ending: form
     for form in (
-        Form("csv", "text/csv; charset=utf-8; header=present", timedelta(days=31), _csv),
-        Form("geojson", geojson.MEDIA_TYPE, timedelta(days=31), _geojson, gives_newest=True),
-        Form("parquet", geoparquet.MEDIA_TYPE, timedelta(days=366), geoparquet.ParquetFile),
+        Form(
+            "csv",
+            "text/csv; charset=utf-8; header=present",
+            timedelta(days=31),
+            1_000_000,
+            _csv,
+        ),
+        Form(
+            "geojson",
+            geojson.MEDIA_TYPE,
+            timedelta(days=31),
+            100_000,
+            _geojson,
+            gives_newest=True,
+        ),
+        Form(
+            "parquet",
+            geoparquet.MEDIA_TYPE,
+            timedelta(days=366),
+            5_000_000,
+            geoparquet.ParquetFile,
+        ),
     )
 }
 """The forms of our files, by what their names end with."""
@@ -182,8 +198,7 @@ async def _file(
         async with room, _limited(), reading(centre) as conn:
             found = await _datastreams(conn, wanted.tenant, wanted.key, datastream, thing)
             with wanted.form.writer(file, found, root_of(request)) as writer:
-                newest = wanted.form.gives_newest and not span.stated
-                await _fill(writer, conn, found, span, newest=newest)
+                await _fill(writer, conn, found, wanted.form, span)
         headers["Content-Length"] = str(file.tell())
         file.seek(0)
     except BaseException:
@@ -193,24 +208,19 @@ async def _file(
 
 
 async def _fill(
-    writer: Writer,
-    conn: Connection,
-    datastreams: Sequence[Datastream],
-    span: Span,
-    *,
-    newest: bool,
+    writer: Writer, conn: Connection, datastreams: Sequence[Datastream], form: Form, span: Span
 ) -> None:
     """Write what is asked for; work on many rows is done in a thread."""
-    if newest:
+    if form.gives_newest and not span.stated:
         writer.write(columns_of(await newest_observations(conn, datastreams)))
         return
     rows = 0
     async for columns in observation_columns(conn, datastreams, span.start, span.end):
         rows += len(columns)
-        if rows > MOST_ROWS:
+        if rows > form.most_rows:
             raise TooBigError(
-                f"This is more than {MOST_ROWS:,} results: ask for a shorter time (from, to) or"
-                " for one datastream."
+                f"This is more than {form.most_rows:,} results: ask for a shorter time (from, to)"
+                " or for one datastream."
             )
         await asyncio.to_thread(writer.write, columns)
 
