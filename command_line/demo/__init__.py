@@ -122,6 +122,11 @@ async def _show(options: Options) -> None:
         secret = await _sign_in_pass(session)
         say(f"\nDashboard    {session.address}")
         say(f"SensorThings {session.address}sensorthings/v1.1")
+        port = session.readers.broker.port
+        say(
+            f"MQTT         mosquitto_sub -h localhost -p {port} "
+            f"--cafile {session.network.region_root} -t 'v1.1/Observations'"
+        )
         say(f"Gateways     {session.address}administration (sign in with {secret})")
         say(f"Network      kerbstone network status --directory {session.network.root}")
         say(f"Data, logs   {options.layout.root}")

@@ -57,6 +57,11 @@ class Layout:
         """The embedded broker's configuration and store."""
         return self.root / "broker"
 
+    @property
+    def readers_broker(self) -> Path:
+        """The readers' broker: its configuration and store."""
+        return self.root / "readers-broker"
+
     def gateway(self, key: str) -> Path:
         """Return a gateway's own directory: settings, identity, spool."""
         return self.root / "gateways" / key

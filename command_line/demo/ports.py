@@ -15,12 +15,16 @@ from runtime.atomic_files import write_atomically
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """TCP ports on loopback. councils: their listeners, in the city's order."""
+    """TCP ports on loopback. councils: their listeners, in the city's order.
+
+    readers: where everybody may subscribe to open data.
+    """
 
     dashboard: int
     enrolment: int
     service: int
     keeper: int
+    readers: int
     councils: tuple[int, ...]
 
 
@@ -32,7 +36,7 @@ def choose(file: Path, *, dashboard: int, councils: int) -> Ports:
     held = _read(file)
     wanted = [
         dashboard,
-        *(int(held.get(name, 0)) for name in ("enrolment", "service", "keeper")),
+        *(int(held.get(name, 0)) for name in ("enrolment", "service", "keeper", "readers")),
         *(*held.get("councils", ()), *(0,) * councils)[:councils],
     ]
     with contextlib.ExitStack() as stack:  # held together, so that none comes twice
@@ -42,7 +46,8 @@ def choose(file: Path, *, dashboard: int, councils: int) -> Ports:
         enrolment=free[1],
         service=free[2],
         keeper=free[3],
-        councils=tuple(free[4:]),
+        readers=free[4],
+        councils=tuple(free[5:]),
     )
     write_atomically(file, json.dumps(asdict(ports)).encode(), 0o600)
     return ports

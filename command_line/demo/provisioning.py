@@ -17,8 +17,10 @@ from typing import Any, Final
 
 from cryptography import x509
 
+from api.publishing.settings import PublishSettings
 from broker_config.embedded import BrokerError, EmbeddedBroker, start_broker
 from broker_config.files import BrokerKind
+from broker_config.readers_broker import EmbeddedReadersBroker
 from command_line.demo.city import City, DemoGateway
 from command_line.demo.layout import Layout
 from command_line.demo.ports import Ports
@@ -35,6 +37,7 @@ from edge_agent.credentials.enrolment import enrol
 from edge_agent.credentials.identity import IdentityDirectory
 from enrolment.description import describe
 from runtime.atomic_files import write_atomically
+from runtime.settings import load
 from storage import registry
 from storage.certificates import revocation_lists
 from storage.site_list import Site
@@ -77,6 +80,8 @@ async def found(city: City, layout: Layout, *, kind: BrokerKind, dsn: str, ports
             service_port=ports.service,
             keeper_port=ports.keeper,
             enrolment_port=ports.enrolment,
+            readers_port=ports.readers,
+            api_url=f"http://{LOOPBACK}:{ports.dashboard}",
             broker=kind,
             broker_data=layout.broker / "data",
             pid_file=layout.broker / "broker.pid",
@@ -126,6 +131,19 @@ async def start_embedded_broker(founded: Founded, kind: BrokerKind) -> EmbeddedB
     )
 
 
+def start_readers_broker(founded: Founded) -> EmbeddedReadersBroker:
+    """Start the broker where everybody may subscribe.
+
+    Raises:
+        BrokerError: it did not start.
+    """
+    settings = load(PublishSettings, founded.directory.publish_settings).broker
+    below = founded.layout.readers_broker
+    broker = EmbeddedReadersBroker(*settings.described(below / "configuration"))
+    broker.start()
+    return broker
+
+
 async def enrol_gateways(founded: Founded) -> None:
     """Let every invited gateway enrol, all at once, over the network.
 
@@ -156,6 +174,7 @@ def write_agent_settings(founded: Founded, broker: EmbeddedBroker) -> dict[str, 
 def _particulars(layout: Layout, ports: Ports) -> dict[str, dict[str, Any]]:
     """Return what the central processes are told beside what every network's are."""
     return {
+        "publish": {"broker": {"data_directory": layout.readers_broker / "data"}},
         "serve": {"host": LOOPBACK, "port": ports.dashboard},
         "enrolment": {
             "broker": {

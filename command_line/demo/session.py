@@ -19,6 +19,7 @@ from typing import IO, Final
 
 from broker_config.embedded import EmbeddedBroker
 from broker_config.files import BrokerKind
+from broker_config.readers_broker import EmbeddedReadersBroker
 from command_line.demo import provisioning
 from command_line.demo.city import City
 from command_line.demo.layout import Layout
@@ -65,6 +66,7 @@ class Session:
     network: NetworkDirectory
     database: EmbeddedDatabase | None
     broker: EmbeddedBroker
+    readers: EmbeddedReadersBroker
     children: Children
     address: str
     agent_settings: dict[str, Path]
@@ -78,6 +80,7 @@ class Session:
         say("Stopping")
         self.children.stop()
         self.broker.stop()
+        self.readers.stop()
         if self.database is not None:
             self.database.stop()
 
@@ -116,12 +119,23 @@ async def running(city: City, options: Options) -> AsyncIterator[Session]:
         say(f"Starting the broker ({options.broker})")
         broker = await provisioning.start_embedded_broker(founded, kind)
         stack.callback(broker.stop)
+        readers = await asyncio.to_thread(provisioning.start_readers_broker, founded)
+        stack.callback(readers.stop)
         children = Children(layout.processes)
         stack.callback(children.stop)
         address = f"http://{provisioning.LOOPBACK}:{ports.dashboard}/"
         agents = await _start_children(children, founded, broker, address)
         session = Session(
-            city, options, dsn, founded.directory, database, broker, children, address, agents
+            city=city,
+            options=options,
+            dsn=dsn,
+            network=founded.directory,
+            database=database,
+            broker=broker,
+            readers=readers,
+            children=children,
+            address=address,
+            agent_settings=agents,
         )
         stack.callback(
             session.stop
@@ -142,6 +156,7 @@ async def _start_children(
         "serve": ("serve", "--config", str(directory.serve_settings)),
         "ingest": ("ingest", "run", "--config", str(directory.ingest_settings)),
         "analytics": ("analytics", "run", "--config", str(directory.analytics_settings)),
+        "publish": ("publish", "run", "--config", str(directory.publish_settings)),
     }
     say("Starting enrolment, ingest and dashboard")
     for name, words in centre.items():

@@ -7,7 +7,8 @@
     centre/database.url     how to reach the database; every settings file points here
     centre/service.key      epoch keys are kept encrypted under it
     centre/recipients/      private keys that gateways seal to
-    centre/*.toml           settings of ingest, serve, analytics and enrolment
+    centre/publisher.secret what the publisher shows the readers' broker, if there is one
+    centre/*.toml           settings of ingest, serve, analytics, enrolment and publish
 
 Making all this is `command_line.network.setup`. Gateways stand in the database only.
 """
@@ -110,6 +111,16 @@ class NetworkDirectory:
     def enrolment_settings(self) -> Path:
         """Settings of `kerbstone enrolment run`."""
         return self.centre / "enrolment.toml"
+
+    @property
+    def publish_settings(self) -> Path:
+        """Settings of `kerbstone publish`, if everybody may subscribe to open data."""
+        return self.centre / "publish.toml"
+
+    @property
+    def publisher_secret(self) -> Path:
+        """What the publisher shows the readers' broker."""
+        return self.centre / "publisher.secret"
 
     def exists(self) -> bool:
         """Return whether a network has been made here."""

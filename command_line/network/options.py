@@ -24,6 +24,8 @@ class InitOptions:
     dsn: how to reach the database.
     service_port: listener of the central services, on NATS of everyone.
     keeper_port: on Mosquitto, the listener on loopback where live sessions are ended.
+    readers_port: where everybody may subscribe to open data by MQTT, at a broker of its own; None:
+        nowhere. api_url: how people reach the API, which stands in what is published.
     enrolment_port, enrolment_url: where gateways enrol; empty: https://<host>:<enrolment_port>.
     passphrase: encrypts the authority's keys; None leaves them unencrypted, for tests only.
     passphrase_file: where the enrolment service finds it when it starts; None: it comes as
@@ -49,6 +51,8 @@ class InitOptions:
     keeper_port: int = KEEPER_PORT
     enrolment_port: int = ENROLMENT_PORT
     enrolment_url: str = ""
+    readers_port: int | None = None
+    api_url: str = ""
     broker: BrokerKind = BrokerKind.MOSQUITTO
     passphrase: bytes | None
     passphrase_file: Path | None = None

@@ -51,6 +51,8 @@ def write(
         directory.analytics_settings: _database(directory),
         directory.enrolment_settings: _enrolment(directory, options),
     }
+    if options.readers_port is not None:
+        documents[directory.publish_settings] = _publish(directory, options, authority)
     written = []
     for path, document in documents.items():
         if options.replace_settings or not path.exists():
@@ -147,7 +149,31 @@ def _database(directory: NetworkDirectory) -> dict[str, Any]:
 
 def _serve(directory: NetworkDirectory, options: InitOptions) -> dict[str, Any]:
     enrolment = {"url_base": options.public_url, "region_root_file": directory.region_root}
-    return {**_database(directory), "enrolment": enrolment}
+    document: dict[str, Any] = {**_database(directory)}
+    if options.readers_port is not None:
+        document["mqtt_endpoints"] = [f"mqtts://{_bracketed(options.host)}:{options.readers_port}"]
+    return {**document, "enrolment": enrolment}
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _publish(
+    directory: NetworkDirectory, options: InitOptions, authority: Authority
+) -> dict[str, Any]:
+    server = authority.broker_server([options.host])
+    broker = {
+        "kind": options.broker.value,
+        "host": options.host,
+        "port": options.readers_port,
+        "bind": options.bind,
+        "secret_file": directory.publisher_secret,
+        "ca_file": authority.region_root(),
+        "certificate_file": server.certificate,
+        "key_file": server.key,
+    }
+    return {**_database(directory), "base_url": options.api_url, "broker": broker}
 
 
 def _ingest(

@@ -7,6 +7,7 @@ terminal is `command_line.network.commands.init`; councils are added by
 
 import getpass
 import os
+import re
 import secrets
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,7 @@ async def init(options: InitOptions) -> NetworkDirectory:
         MigrationError, psycopg.OperationalError: the database.
     """
     _check_url(options.public_url)
+    _check_readers(options)
     directory = NetworkDirectory(options.directory.absolute())
     with directory.locked():
         described = _describe(directory, options)
@@ -102,6 +104,20 @@ def _check_url(url: str) -> None:
         raise SetupError(
             f"--enrolment-url {url}: write it as https://host:port, without a path ({error})"
         ) from error
+
+
+def _check_readers(options: InitOptions) -> None:
+    if options.readers_port is None:
+        return
+    if not 1 <= options.readers_port <= 65535:  # noqa: PLR2004 - the largest port there is
+        raise SetupError(f"--readers-port {options.readers_port}: allowed are 1 to 65535")
+    if options.readers_port in {options.service_port, options.keeper_port, options.enrolment_port}:
+        raise SetupError(f"--readers-port {options.readers_port} is another listener's; change one")
+    if not re.fullmatch(r"https?://[^\s/]+", options.api_url):
+        raise SetupError(
+            f"--api-url {options.api_url!r}: with --readers-port, say how people reach the API, "
+            "as https://host or https://host:port"
+        )
 
 
 def _describe(directory: NetworkDirectory, options: InitOptions) -> Description:
@@ -192,6 +208,9 @@ def _make_centre(directory: NetworkDirectory, options: InitOptions) -> list[Path
         if kind not in held:
             file = recipient_keys.make(directory.recipients, kind, prefix="main")
             made.append(file.path)
+    if options.readers_port is not None and not directory.publisher_secret.exists():
+        write_atomically(directory.publisher_secret, secrets.token_hex(32).encode(), PRIVATE)
+        made.append(directory.publisher_secret)
     if _named_database(directory) != options.dsn:
         write_atomically(directory.database_file, options.dsn.encode() + b"\n", PRIVATE)
         made.append(directory.database_file)

@@ -44,7 +44,7 @@ async def honest(readers: Readers) -> AsyncIterator[tuple[aiomqtt.Client, aiomqt
 async def heard(client: aiomqtt.Client) -> tuple[str, bytes]:
     async with asyncio.timeout(SECONDS):
         message = await anext(client.messages)
-    return str(message.topic), bytes(message.payload)  # type: ignore[arg-type]
+    return str(message.topic), bytes(message.payload)
 
 
 @pytest.mark.parametrize("retain", [False, True])

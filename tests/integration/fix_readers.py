@@ -33,7 +33,7 @@ class Readers:
         """What a publisher is told of it."""
         described = self.broker.broker
         return ReadersBrokerSettings(
-            kind=self.broker.kind.value,  # type: ignore[arg-type]
+            kind=self.broker.kind.value,
             host="localhost",
             port=described.port,
             bind=described.bind,

@@ -77,7 +77,7 @@ async def heard(client: aiomqtt.Client, count: int) -> list[tuple[str, Any]]:
     """Return topics and bodies of the next messages."""
     async with asyncio.timeout(SECONDS):
         messages = [await anext(client.messages) for _ in range(count)]
-    return [(str(each.topic), json.loads(bytes(each.payload))) for each in messages]  # type: ignore[arg-type]
+    return [(str(each.topic), json.loads(bytes(each.payload))) for each in messages]
 
 
 async def described(gateway: MqttGateway, device: str) -> str:

@@ -66,6 +66,19 @@ def _add_ports(parser: argparse.ArgumentParser) -> None:
         "--enrolment-port", type=int, default=ENROLMENT_PORT, help=f"where gateways enrol {port}"
     )
     parser.add_argument(
+        "--readers-port",
+        type=int,
+        metavar="PORT",
+        help="let everybody subscribe to open data by MQTT here, at a broker apart from the "
+        "gateways' (default: nobody can)",
+    )
+    parser.add_argument(
+        "--api-url",
+        default="",
+        metavar="URL",
+        help="with --readers-port: how people reach the API, for the links in what is published",
+    )
+    parser.add_argument(
         "--enrolment-url",
         default="",
         metavar="URL",
@@ -161,6 +174,8 @@ def _options(arguments: argparse.Namespace, directory: NetworkDirectory) -> Init
         keeper_port=arguments.keeper_port,
         enrolment_port=arguments.enrolment_port,
         enrolment_url=arguments.enrolment_url.rstrip("/"),
+        readers_port=arguments.readers_port,
+        api_url=arguments.api_url.rstrip("/"),
         broker=BrokerKind(arguments.broker),
         passphrase=_passphrase(directory, passphrase_file),
         passphrase_file=passphrase_file,

@@ -9,8 +9,15 @@ def test_ports_stay_the_same_while_they_are_free(tmp_path: Path) -> None:
     first = choose(file, dashboard=0, councils=3)
     again = choose(file, dashboard=first.dashboard, councils=3)
     assert again == first
-    everything = (first.dashboard, first.enrolment, first.service, first.keeper, *first.councils)
-    assert len(set(everything)) == 7
+    everything = (
+        first.dashboard,
+        first.enrolment,
+        first.service,
+        first.keeper,
+        first.readers,
+        *first.councils,
+    )
+    assert len(set(everything)) == 8
 
 
 def test_a_port_that_was_taken_meanwhile_is_given_up_alone(tmp_path: Path) -> None:
