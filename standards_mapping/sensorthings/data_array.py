@@ -58,7 +58,7 @@ def _array(one: object) -> DataArray:
     if not isinstance(components, list) or not isinstance(rows, list):
         raise QueryError("components and dataArray must be lists")
     for name in components:
-        if name not in ("id", FEATURE) and name not in _OBSERVATION.properties:
+        if not isinstance(name, str) or name not in {"id", FEATURE, *_OBSERVATION.properties}:
             raise QueryError(f"there is no component {name!r:.60}")
     if "result" not in components or len(set(components)) < len(components):
         raise QueryError("components must hold result, and each name once")

@@ -19,12 +19,8 @@ async def place(conn: Connection, thing: int, locations: Sequence[int], now: dat
     before = [row[0] for row in await cursor.fetchall()]
     if before == list(locations):
         return
-    await conn.execute("DELETE FROM thing_location WHERE thing_id = %s", (thing,))
-    await conn.execute(
-        "INSERT INTO thing_location (thing_id, location_id) SELECT %s, unnest(%s::int[])",
-        (thing, list(locations)),
-    )
     if not locations:
+        await conn.execute("DELETE FROM thing_location WHERE thing_id = %s", (thing,))
         return
     cursor = await conn.execute(
         "INSERT INTO historical_location (thing_id, time) VALUES (%s, %s) RETURNING id",
@@ -33,6 +29,15 @@ async def place(conn: Connection, thing: int, locations: Sequence[int], now: dat
     [(moment,)] = await cursor.fetchall()
     for location in locations:
         await remember(conn, moment, location)
+    await _put(conn, thing, locations)
+
+
+async def _put(conn: Connection, thing: int, locations: Sequence[int]) -> None:
+    await conn.execute("DELETE FROM thing_location WHERE thing_id = %s", (thing,))
+    await conn.execute(
+        "INSERT INTO thing_location (thing_id, location_id) SELECT %s, unnest(%s::int[])",
+        (thing, list(locations)),
+    )
     await conn.execute(
         "UPDATE datastream SET feature_of_interest_id = %s FROM sensor"
         " WHERE thing_id = %s AND sensor.id = sensor_id AND sensor.gateway_id IS NULL",
@@ -48,6 +53,20 @@ async def remember(conn: Connection, moment: int, location: int) -> None:
         (moment, location),
     )
     await _feature(conn, location)
+
+
+async def follow(conn: Connection, moment: int) -> None:
+    """Let a Thing be where its newest HistoricalLocation says, if this is it (clause 8.2.3)."""
+    cursor = await conn.execute(
+        "SELECT thing_id, ARRAY(SELECT location_id FROM historical_location_location"
+        "  WHERE historical_location_id = h.id ORDER BY 1)"
+        " FROM historical_location h WHERE id = %s AND NOT EXISTS (SELECT FROM historical_location"
+        "  AS other WHERE other.thing_id = h.thing_id AND (other.time, other.id) > (h.time, h.id))",
+        (moment,),
+    )
+    newest = await cursor.fetchone()
+    if newest is not None and newest[1]:
+        await _put(conn, *newest)
 
 
 async def feature_of_thing(conn: Connection, thing: int) -> int | None:

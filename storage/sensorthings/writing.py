@@ -406,6 +406,8 @@ class Writer:
                     await own(self._conn, self._author, ENTITY_TYPES["HistoricalLocation"], moment)
                     await self._own_location(location)
                     await placing.remember(self._conn, moment, location)
+                for moment in {moment for moment, _ in pairs}:
+                    await placing.follow(self._conn, moment)
             case _:
                 pass  # the new entities link back to this one themselves
 

@@ -224,6 +224,20 @@ async def test_a_thing_that_moves_keeps_where_it_was(centre: Writing) -> None:
         assert about["name"] == name
 
 
+async def test_history_is_told_by_hand_and_its_newest_says_where_a_thing_is(
+    centre: Writing,
+) -> None:
+    thing, _ = await centre.survey("History")
+    url = f"Things({thing})/HistoricalLocations"
+    for year, name in ((2020, "Earlier post"), (2090, "Later post")):
+        await centre.create(
+            url, {"time": f"{year}-01-01T00:00:00Z", "Locations": [location_body(name)]}
+        )
+    found = await centre.get(f"Things({thing})/Locations")
+    assert [place["name"] for place in found["value"]] == ["Later post"]
+    assert (await centre.get(f"{url}?$count=true"))["@iot.count"] == 3
+
+
 async def test_deleting_takes_along_what_the_standard_says(centre: Writing) -> None:
     thing, stream = await centre.survey("Leaving")
     seen = await centre.create(f"Datastreams({stream})/Observations", {"result": 3})
@@ -236,7 +250,7 @@ async def test_deleting_takes_along_what_the_standard_says(centre: Writing) -> N
     assert (await centre.camden.delete(f"Things({thing})")).status_code == 404
     assert (await centre.get(f"Sensors({sensor})"))["name"] == "Diffusion tube"
     for table in ("observation", "latest", "rollup_log", "observation_extra"):
-        assert not await centre.rows(f"SELECT FROM {table} WHERE datastream_id = %s", stream)  # noqa: S608
+        assert not await centre.rows(f"SELECT FROM {table} WHERE datastream_id = %s", stream)
     acts = await centre.rows(
         "SELECT actor, tenant, detail FROM audit_entry WHERE action = 'sensorthings.delete'"
         " AND subject = %s",

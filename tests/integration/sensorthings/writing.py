@@ -49,7 +49,7 @@ class Writing:
 
     async def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return what the database holds."""
-        return await (await self.conn.execute(statement, values)).fetchall()  # type: ignore[arg-type]
+        return await (await self.conn.execute(statement, values)).fetchall()
 
     async def survey(self, name: str = "Survey", result_unit: str = "ug/m3") -> tuple[int, int]:
         """Create a Thing with a place and a datastream kept by hand; return both ids."""
