@@ -27,6 +27,7 @@ from api.cors import OpenToScripts
 from api.errors import RETRY_SECONDS, Problem
 from api.live import LiveFeed, TooManyClientsError
 from api.metrics import RequestMetrics
+from api.ngsi_ld import routes as ngsi_ld
 from api.open_data import catalogue, files, sosa
 from api.open_data import page as open_data_page
 from api.openapi import pages as openapi_pages
@@ -69,6 +70,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     if settings.base_url:
         app.state.base_url = settings.base_url
     errors.install(app, pages)
+    app.include_router(sensorthings.router())  # first: asked for most, and routes are tried in turn
     for part in (
         router,
         overview_page.router,
@@ -90,7 +92,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     ):
         app.include_router(part)
     sign_in.install(app)
-    app.include_router(sensorthings.router())
+    app.include_router(ngsi_ld.router())
     app.mount(f"/static/{fingerprint()}", StaticFiles(directory=STATIC), name="static")
     # The last added is the outermost.
     app.add_middleware(Conditional)

@@ -5,7 +5,7 @@ temporalValues and aggregatedValues. Names are those of the request's @context.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final, TypeAlias
@@ -34,7 +34,7 @@ class Writer:
     """Writes entities for one request. sys_attrs: with createdAt and modifiedAt where known."""
 
     vocabulary: Vocabulary
-    projection: Projection = Projection()
+    projection: Projection = field(default_factory=Projection)
     form: Form = Form.NORMALIZED
     sys_attrs: bool = False
 

@@ -35,12 +35,12 @@ class Source(Protocol):
         """Return the entities of those ids that there are, in that order, as they are now."""
 
     async def observed(
-        self, ids: Sequence[str], query: TemporalQuery, attributes: Attributes
+        self, ids: Sequence[str], asked: TemporalQuery, attributes: Attributes
     ) -> Sequence[str]:
         """Return those ids whose entities have an instance in the query's window."""
 
     async def history(
-        self, ids: Sequence[str], query: TemporalQuery, attributes: Attributes, most: int
+        self, ids: Sequence[str], asked: TemporalQuery, attributes: Attributes, most: int
     ) -> Sequence[Entity]:
         """Return the instances within the window, in the order of time.
 
@@ -48,7 +48,7 @@ class Source(Protocol):
         """
 
     async def aggregates(
-        self, ids: Sequence[str], query: TemporalQuery, attributes: Attributes
+        self, ids: Sequence[str], asked: TemporalQuery, attributes: Attributes
     ) -> Sequence[tuple[Entity, Mapping[str, Sequence[Series]]]]:
         """Return entities without attributes, and what those come to by the query's aggregation."""
 

@@ -1,0 +1,5 @@
+"""The entities of NGSI-LD as the database has them, read within one transaction a request.
+
+`reader` is the source that requests are answered from, `aggregate` what SQL makes of histories.
+How registry and results become entities is said in `standards_mapping.ngsi_ld`.
+"""

@@ -1,0 +1,410 @@
+"""The source that NGSI-LD requests are answered from: registry, newest results, observations.
+
+Types and ids become conditions on the registry before anything is read; which entities there are
+is then told from the newest results alone, and only those on the page are put together. What may
+be read is decided by the views of `storage.access`.
+"""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any, Final, Protocol
+
+import psycopg
+from psycopg import sql
+
+from device_protocol.reading import Quality
+from standards_mapping.ngsi_ld import contexts, models
+from standards_mapping.ngsi_ld.aggregates import Series
+from standards_mapping.ngsi_ld.entity import (
+    HEALTH,
+    Attribute,
+    attribute_history,
+    entities_of,
+    location_history,
+)
+from standards_mapping.ngsi_ld.errors import NonexistentTenantError, OperationNotSupportedError
+from standards_mapping.ngsi_ld.expanded import Entity, Instance
+from standards_mapping.ngsi_ld.models import DEVICE, MODELS, EntityKey, Model
+from standards_mapping.ngsi_ld.rules import value_of
+from standards_mapping.ngsi_ld.selection import EntitySelector
+from standards_mapping.ngsi_ld.source import Attributes, TypeFacts
+from standards_mapping.ngsi_ld.temporal_query import TemporalQuery, Window
+from standards_mapping.observation import Observation
+from standards_mapping.properties import PROPERTIES
+from standards_mapping.registry import Council, Datastream, Sensor, Thing
+from standards_mapping.units import UNITS
+from storage.access import let_read
+from storage.database import Connection, query
+from storage.ngsi_ld.aggregate import aggregated, window_sql
+from storage.open_data import newest_observations
+from storage.overview import READ_TIMEOUT_SECONDS, bounded_read
+from storage.published import published_datastreams, published_things
+
+_LOCATION: Final = contexts.attribute_iri("location", None)
+_WHENEVER: Final = datetime(2000, 1, 1, tzinfo=UTC)  # where only the result matters
+_NO_TIMES: Final = (
+    "timeproperty is {}: when a reading arrived is not kept of each; ask for observedAt"
+)
+
+
+class SlowError(Exception):
+    """A statement took too long; the question was too big."""
+
+
+class Lender(Protocol):
+    """Whatever lends connections."""
+
+    def connection(self) -> Any:
+        """Lend one for the length of a block."""
+
+
+@dataclass(slots=True)
+class _Member:
+    """What makes up an entity: the Things and the datastreams whose results stand in it."""
+
+    type: str
+    things: set[int] = field(default_factory=set)
+    streams: list[tuple[int, str]] = field(default_factory=list)
+    present: bool = False
+
+
+@asynccontextmanager
+async def reading(
+    pool: Lender, tenant: str | None, councils: Collection[int]
+) -> AsyncIterator["DatabaseSource"]:
+    """Lend a source for one request, which sees one moment.
+
+    tenant: of which council alone, by its short name. councils: ids of those whose restricted
+    datastreams may be read.
+
+    Raises:
+        NonexistentTenantError: there is no such council.
+        SlowError: a statement took longer than is allowed.
+        storage.database.OUTAGES: the database cannot be reached.
+    """
+    async with pool.connection() as conn:
+        try:
+            async with bounded_read(conn):
+                await let_read(conn, councils)
+                if tenant is not None:
+                    await _check_tenant(conn, tenant)
+                yield DatabaseSource(conn, tenant)
+        except psycopg.errors.QueryCanceled as error:
+            raise SlowError(
+                f"This took longer than {READ_TIMEOUT_SECONDS:.0f} s: ask for a shorter time, for"
+                " fewer entities or for one council (NGSILD-Tenant)."
+            ) from error
+
+
+async def _check_tenant(conn: Connection, tenant: str) -> None:
+    cursor = await conn.execute("SELECT FROM council WHERE tenant = %s", (tenant,))
+    if await cursor.fetchone() is None:
+        raise NonexistentTenantError(f"no council has the short name {tenant!r}")
+
+
+class DatabaseSource:
+    """The entities of the registry (see `standards_mapping.ngsi_ld.source.Source`)."""
+
+    def __init__(self, conn: Connection, tenant: str | None) -> None:
+        self._conn = conn
+        self._tenant = tenant
+        self._members: dict[str, _Member] = {}
+
+    async def find(self, selectors: Sequence[EntitySelector]) -> Sequence[str]:
+        """Return the ids, in order, of the entities that a selector accepts."""
+        found: set[str] = set()
+        for selector in selectors:
+            await self._read_members(selector)
+            found.update(
+                entity_id
+                for entity_id, member in self._members.items()
+                if member.present and selector.accepts(entity_id, (contexts.type_iri(member.type),))
+            )
+        return sorted(found)
+
+    async def _read_members(self, selector: EntitySelector) -> None:
+        """Learn which entities there are: of the types and, where they are given, the ids."""
+        chosen = {
+            name
+            for name in MODELS
+            if selector.types is None or selector.types((contexts.type_iri(name),))
+        }
+        urns: list[str] | None = None
+        if selector.ids:
+            keys = [models.parse_entity_id(one) for one in selector.ids]
+            known = [key for key in keys if key is not None and key.model in chosen]
+            urns = [key.urn for key in known]
+            chosen &= {key.model for key in known}
+        keys_of = [
+            key
+            for key, observed in PROPERTIES.items()
+            if DEVICE in chosen or observed.model in chosen
+        ]
+        cursor = await self._conn.execute(
+            query("ngsi_ld_newest"), {"tenant": self._tenant, "keys": keys_of, "urns": urns}
+        )
+        for row in await cursor.fetchall():
+            self._note(row, chosen)
+
+    def _note(self, row: Sequence[Any], chosen: set[str]) -> None:
+        number, thing, urn, gss, sensor, key, unit, placed, value, result, quality = row
+        if unit not in UNITS:
+            return
+        device = models.entity_id(EntityKey(DEVICE, gss, sensor))
+        if DEVICE in chosen:
+            member = self._members.setdefault(device, _Member(DEVICE))
+            member.things.add(thing)
+            member.present = True
+        observed = PROPERTIES[key]
+        if observed.model not in chosen or (observed.model != DEVICE and urn.endswith(HEALTH)):
+            return
+        stream = _stand_in(key, unit)
+        site = device
+        if observed.model != DEVICE:
+            variant = models.variant_of(observed)
+            site = models.entity_id(EntityKey(observed.model, gss, urn, variant))
+        member = self._members.setdefault(site, _Member(observed.model))
+        member.things.add(thing)
+        if (number, key) not in member.streams:
+            member.streams.append((number, key))
+        if quality is not None and (placed or not MODELS[observed.model].placed):
+            newest = _observation(stream, (_WHENEVER, value, result, quality))
+            member.present = member.present or value_of(stream, newest) is not None
+
+    async def load(self, ids: Sequence[str]) -> Sequence[Entity]:
+        """Return entities as they are now, in the order of `ids`."""
+        things, datastreams = await self._registered(ids)
+        newest = {one.datastream: one for one in await newest_observations(self._conn, datastreams)}
+        found = {one.id: one for one in entities_of(things, datastreams, newest)}
+        return [
+            Entity(
+                id=one,
+                types=(contexts.type_iri(found[one].type),),
+                attributes=_expanded(found[one].attributes, MODELS[found[one].type]),
+                created_at=found[one].created_at,
+                modified_at=found[one].modified_at,
+            )
+            for one in ids
+            if one in found
+        ]
+
+    async def _registered(self, ids: Sequence[str]) -> tuple[list[Thing], list[Datastream]]:
+        numbers = {
+            thing for one in ids if one in self._members for thing in self._members[one].things
+        }
+        if not numbers:
+            return [], []
+        things = await published_things(
+            self._conn, tenant=self._tenant, ids=numbers, with_health=True
+        )
+        return things, await published_datastreams(self._conn, things)
+
+    async def observed(
+        self, ids: Sequence[str], asked: TemporalQuery, attributes: Attributes
+    ) -> Sequence[str]:
+        """Return those ids with a result in the window: an index entry is looked at for each."""
+        _check_timeproperty(asked)
+        streams = {
+            number: one
+            for one in ids
+            for number, key in self._members[one].streams
+            if _asked_for(key, attributes)
+        }
+        found = {
+            streams[number] for number in await self._with_results(list(streams), asked.window)
+        }
+        return [one for one in ids if one in found]
+
+    async def _with_results(self, numbers: Sequence[int], window: Window) -> list[int]:
+        statement = sql.SQL(query("ngsi_ld_observed")).format(window=window_sql(window))
+        cursor = await self._conn.execute(statement, {"ids": list(numbers)}, prepare=False)
+        return [row[0] for row in await cursor.fetchall()]
+
+    async def history(
+        self, ids: Sequence[str], asked: TemporalQuery, attributes: Attributes, most: int
+    ) -> Sequence[Entity]:
+        """Return what was observed in the window, and where the site was meanwhile."""
+        _check_timeproperty(asked)
+        things, datastreams = await self._measured(ids, attributes)
+        rows = await self._results(datastreams, asked, most)
+        found = []
+        for one in ids:
+            member = self._members[one]
+            kept: dict[str, list[Instance]] = {}
+            own = [datastreams[number] for number, _ in member.streams if number in datastreams]
+            for datastream, dataset in _with_datasets(own):
+                model = MODELS[member.type]
+                for each in attribute_history(datastream, rows.get(datastream.id, ())):
+                    iri = contexts.attribute_iri(each.name, model)
+                    instance = _instance(each, model)
+                    kept.setdefault(iri, []).append(replace(instance, dataset=dataset))
+            if attributes is None or _LOCATION in attributes:
+                places = [thing for thing in things if thing.id in member.things]
+                kept |= _places(places, asked.window)
+            found.append(Entity(id=one, types=(contexts.type_iri(member.type),), attributes=kept))
+        return found
+
+    async def _measured(
+        self, ids: Sequence[str], attributes: Attributes
+    ) -> tuple[list[Thing], dict[int, Datastream]]:
+        """Return the Things of entities, and by id the datastreams of the attributes asked for."""
+        things, datastreams = await self._registered(ids)
+        wanted = {
+            number
+            for one in ids
+            for number, key in self._members[one].streams
+            if _asked_for(key, attributes)
+        }
+        return things, {one.id: one for one in datastreams if one.id in wanted}
+
+    async def _results(
+        self, datastreams: Mapping[int, Datastream], asked: TemporalQuery, most: int
+    ) -> dict[int, list[Observation]]:
+        statement = sql.SQL(query("ngsi_ld_history")).format(
+            window=window_sql(asked.window),
+            order=sql.SQL("ASC" if asked.last is None else "DESC"),
+        )
+        cursor = await self._conn.execute(
+            statement, {"ids": list(datastreams), "most": most}, prepare=False
+        )
+        found: dict[int, list[Observation]] = {}
+        for number, *rest in await cursor.fetchall():
+            found.setdefault(number, []).append(_observation(datastreams[number], rest))
+        for results in found.values():
+            results.sort(key=lambda one: one.time)
+        return found
+
+    async def aggregates(
+        self, ids: Sequence[str], asked: TemporalQuery, attributes: Attributes
+    ) -> Sequence[tuple[Entity, Mapping[str, Sequence[Series]]]]:
+        """Return what results come to, one statement a datastream."""
+        _check_timeproperty(asked)
+        _, datastreams = await self._measured(ids, attributes)
+        found = []
+        for one in ids:
+            member = self._members[one]
+            model = MODELS[member.type]
+            series: dict[str, list[Series]] = {}
+            own = [datastreams[number] for number, _ in member.streams if number in datastreams]
+            for datastream, dataset in _with_datasets(own):
+                buckets = await aggregated(self._conn, datastream, asked)
+                iri = contexts.attribute_iri(datastream.observed_property.attribute, model)
+                if buckets:
+                    series.setdefault(iri, []).append(Series(buckets=buckets, dataset=dataset))
+            entity = Entity(id=one, types=(contexts.type_iri(member.type),), attributes={})
+            found.append((entity, series))
+        return found
+
+    async def types(self) -> Sequence[TypeFacts]:
+        """Return what there is of each type: all entities are put together for it."""
+        ids = await self.find([EntitySelector()])
+        counts: dict[str, int] = {}
+        kinds: dict[str, dict[str, set[str]]] = {}
+        for entity in await self.load(ids):
+            (iri,) = entity.types
+            counts[iri] = counts.get(iri, 0) + 1
+            of_type = kinds.setdefault(iri, {})
+            for name, instances in entity.attributes.items():
+                of_type.setdefault(name, set()).update(one.kind for one in instances)
+        return [
+            TypeFacts(
+                iri=iri,
+                count=counts[iri],
+                attributes={name: frozenset(some) for name, some in sorted(kinds[iri].items())},
+            )
+            for iri in sorted(counts)
+        ]
+
+
+def _check_timeproperty(asked: TemporalQuery) -> None:
+    if asked.timeproperty != "observedAt":
+        raise OperationNotSupportedError(_NO_TIMES.format(asked.timeproperty))
+
+
+def _asked_for(key: str, attributes: Attributes) -> bool:
+    observed = PROPERTIES[key]
+    iri = contexts.attribute_iri(observed.attribute, MODELS[observed.model])
+    return attributes is None or iri in attributes
+
+
+def _with_datasets(datastreams: Sequence[Datastream]) -> list[tuple[Datastream, str | None]]:
+    """Return datastreams with the datasetId of each that is not the first of its attribute."""
+    seen: set[str] = set()
+    found: list[tuple[Datastream, str | None]] = []
+    for one in sorted(datastreams, key=lambda each: each.id):
+        name = one.observed_property.attribute
+        found.append((one, models.dataset_id(one) if name in seen else None))
+        seen.add(name)
+    return found
+
+
+def _places(things: Sequence[Thing], window: Window) -> dict[str, list[Instance]]:
+    """Return where things were within a window, what held when it began included."""
+    found = [
+        _instance(each, None)
+        for thing in things
+        for each, following in _followed(location_history(thing))
+        if (window.before is None or (each.observed_at or window.before) < window.before)
+        and (window.after is None or following is None or following > window.after)
+    ]
+    return {_LOCATION: found} if found else {}
+
+
+def _followed(places: Sequence[Attribute]) -> list[tuple[Attribute, Any]]:
+    """Return each place with when the next one began."""
+    nexts = [each.observed_at for each in places[1:]] + [None]
+    return list(zip(places, nexts, strict=True))
+
+
+def _expanded(attributes: Sequence[Attribute], model: Model) -> dict[str, list[Instance]]:
+    found: dict[str, list[Instance]] = {}
+    for each in attributes:
+        iri = contexts.attribute_iri(each.name, model)
+        found.setdefault(iri, []).append(_instance(each, model))
+    return found
+
+
+def _instance(attribute: Attribute, model: Model | None) -> Instance:
+    value = attribute.value
+    return Instance(
+        kind=attribute.kind.value,
+        value=list(value) if isinstance(value, tuple) else value,
+        observed_at=attribute.observed_at,
+        unit=attribute.unit_code or None,
+        dataset=attribute.dataset_id or None,
+        attributes={
+            contexts.attribute_iri(name, model): _instance(below, model)
+            for name, below in attribute.sub.items()
+        },
+    )
+
+
+def _observation(datastream: Datastream, row: Sequence[Any]) -> Observation:
+    time, value, result, quality = row
+    return Observation(
+        datastream=datastream.id,
+        time=time,
+        averaging=datastream.averaging,
+        result=value if value is not None else result,
+        quality=Quality(quality),
+    )
+
+
+@cache
+def _stand_in(key: str, unit: str) -> Datastream:
+    """Return a datastream that has only what tells whether a result can be said."""
+    council = Council(gss="", tenant="", name="")
+    return Datastream(
+        id=0,
+        thing=Thing(id=0, urn="", name="", description="", council=council),
+        sensor=Sensor(id=0, urn="", name="", description=""),
+        observed_property=PROPERTIES[key],
+        unit=UNITS[unit],
+        short_name="",
+        name="",
+        description="",
+        averaging=timedelta(),
+    )
