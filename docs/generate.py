@@ -24,6 +24,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from analytics.settings import AnalyticsSettings
+from api.publishing.settings import PublishSettings
 from api.settings import ApiSettings
 from api.words import QUALITY_FLAGS, REASONS
 from command_line.__main__ import COMMANDS
@@ -62,6 +63,7 @@ METRIC_MODULES: Final[Mapping[str, Sequence[str]]] = {
     "api": ("api.metrics", "api.live", "api.reads"),
     "analytics": ("analytics.runner", "analytics.condition"),
     "enrolment": ("enrolment.metrics",),
+    "publish": ("api.publishing.publisher",),
 }
 """Where each central process makes its metrics; the agent's are made when they are asked for."""
 
@@ -468,6 +470,7 @@ PARTS: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "api-settings": lambda: settings(ApiSettings, "serve"),
     "analytics-settings": lambda: settings(AnalyticsSettings, "analytics"),
     "enrolment-settings": lambda: settings(EnrolmentSettings, "enrolment"),
+    "publish-settings": lambda: settings(PublishSettings, "publish"),
     "adapters": adapters,
     "decoders": decoders,
     "agent-metrics": agent_metrics,
@@ -475,6 +478,7 @@ PARTS: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "api-metrics": lambda: process_metrics(METRIC_MODULES["api"]),
     "analytics-metrics": lambda: process_metrics(METRIC_MODULES["analytics"]),
     "enrolment-metrics": lambda: process_metrics(METRIC_MODULES["enrolment"]),
+    "publish-metrics": lambda: process_metrics(METRIC_MODULES["publish"]),
     "reasons": reasons,
     "quality": quality,
     "threats": threats,
