@@ -119,7 +119,8 @@ async def test_metadata_finds_what_is_wrong_with_a_file(served: Open, tmp_path: 
     (tmp_path / "no2.csv").write_text(text.replace("20.1,", "warm,", 1), newline="")
     assert not CSVW(metadata, validate=True).is_valid
     (tmp_path / "no2.csv").write_text(text + text.splitlines()[1] + "\r\n", newline="")
-    assert not CSVW(metadata, validate=True).is_valid  # two rows of one key
+    with pytest.raises(ValueError, match="duplicate primary key"):
+        assert CSVW(metadata, validate=True).is_valid
 
 
 async def test_a_parquet_file_is_read_by_duckdb_and_pandas_with_its_units(
