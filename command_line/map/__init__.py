@@ -17,7 +17,7 @@ from device_protocol.errors import RejectionError
 from device_protocol.senml import Record, decode_cbor, decode_json
 from runtime.atomic_files import write_atomically
 from runtime.settings import SettingsError
-from standards_mapping.ngsi_ld.representation import Form
+from standards_mapping.ngsi_ld.forms import Form
 from standards_mapping.observe import Refused, observe_all
 
 STANDARD_STREAM: Final = "-"

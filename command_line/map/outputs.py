@@ -12,7 +12,8 @@ from standards_mapping.dcat import catalogue_document
 from standards_mapping.linked_data import SENSORTHINGS
 from standards_mapping.ngsi_ld.contexts import public_contexts
 from standards_mapping.ngsi_ld.entity import entities_of
-from standards_mapping.ngsi_ld.representation import Form, to_json
+from standards_mapping.ngsi_ld.forms import Form
+from standards_mapping.ngsi_ld.representation import to_json
 from standards_mapping.observation import Observation
 from standards_mapping.registry import Datastream, Thing
 from standards_mapping.sensorthings.document import things_document

@@ -1,33 +1,84 @@
-"""Entities written as JSON: normalized, concise, simplified (ETSI GS CIM 009, clause 4.5). Pure.
+"""What our sites are, as entities with IRIs; and written as JSON on their own. Pure.
 
-An attribute of several instances is a list of them; simplified it is the first one's value, which
-is what a Smart Data Model describes.
+How an entity with IRIs is written, in whichever form, is the business of `forms`. Here it is in
+the words of its own Smart Data Model, as `kerbstone map` writes it: of several values of an
+attribute the simplified form has the first, for a model's schema describes one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from enum import Enum
-from itertools import groupby
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any, TypeAlias
 
-from standards_mapping.linked_data import instant
-from standards_mapping.ngsi_ld.entity import Attribute, Entity, Kind
+from standards_mapping.ngsi_ld import contexts, expanded
+from standards_mapping.ngsi_ld.entity import Attribute, Entity
+from standards_mapping.ngsi_ld.forms import Form, Writer
+from standards_mapping.ngsi_ld.models import MODELS, Model
+from standards_mapping.ngsi_ld.vocabulary import Vocabulary
 
 Json: TypeAlias = dict[str, Any]
 
-_MEMBERS: Final[Mapping[Kind, str]] = {
-    Kind.PROPERTY: "value",
-    Kind.GEO_PROPERTY: "value",
-    Kind.RELATIONSHIP: "object",
-    Kind.LANGUAGE_PROPERTY: "languageMap",
-}
+
+def expand(entity: Entity) -> expanded.Entity:
+    """Return an entity with IRIs for names; the instances of an attribute stay in their order."""
+    model = MODELS.get(entity.type)
+    return expanded.Entity(
+        id=entity.id,
+        types=(contexts.type_iri(entity.type),),
+        attributes=_by_iri(entity.attributes, model),
+        created_at=entity.created_at,
+        modified_at=entity.modified_at,
+    )
 
 
-class Form(Enum):
-    """How much of an attribute is written."""
+def expand_history(entity: Entity, history: Iterable[Attribute]) -> expanded.Entity:
+    """Return a temporal entity: all that an entity's attributes were, told by `history`."""
+    return expanded.Entity(
+        id=entity.id,
+        types=(contexts.type_iri(entity.type),),
+        attributes=_by_iri(history, MODELS.get(entity.type)),
+    )
 
-    NORMALIZED = "normalized"
-    CONCISE = "concise"
-    SIMPLIFIED = "simplified"
+
+def _by_iri(
+    attributes: Iterable[Attribute], model: Model | None
+) -> dict[str, list[expanded.Instance]]:
+    found: dict[str, list[expanded.Instance]] = {}
+    for each in attributes:
+        found.setdefault(contexts.attribute_iri(each.name, model), []).append(
+            _instance(each, model)
+        )
+    return found
+
+
+def _instance(attribute: Attribute, model: Model | None) -> expanded.Instance:
+    value = attribute.value
+    return expanded.Instance(
+        kind=attribute.kind.value,
+        value=list(value) if isinstance(value, tuple) else value,
+        observed_at=attribute.observed_at,
+        unit=attribute.unit_code or None,
+        dataset=attribute.dataset_id or None,
+        attributes={
+            contexts.attribute_iri(name, model): _instance(below, model)
+            for name, below in attribute.sub.items()
+        },
+    )
+
+
+def vocabulary_of(entity_type: str) -> Vocabulary:
+    """Return the words of a type's own context; of the core alone for a type of no model."""
+    model = MODELS.get(entity_type)
+    return _vocabulary(f"{model.subject}.jsonld" if model is not None else contexts.CORE)
+
+
+@cache
+def _vocabulary(name: str) -> Vocabulary:
+    document = contexts.document(name) or {}
+    parts = document["@context"]
+    terms: dict[str, Any] = {}
+    for part in parts if isinstance(parts, list) else [parts]:
+        terms |= part
+    return Vocabulary.of(terms)
 
 
 def to_json(
@@ -42,47 +93,12 @@ def to_json(
     sys_attrs: with createdAt and modifiedAt, as far as they are known (clause 4.8).
     context: stands as `@context`; None where a Link header bears it.
     """
-    found: Json = {"id": entity.id, "type": entity.type}
-    if sys_attrs and form is not Form.SIMPLIFIED:
-        found |= _system(entity)
-    for name, same in groupby(entity.attributes, key=lambda attribute: attribute.name):
-        written = [attribute_json(each, form) for each in same]
-        found[name] = written[0] if len(written) == 1 or form is Form.SIMPLIFIED else written
+    whole = expand(entity)
+    if form is Form.SIMPLIFIED:
+        firsts = {iri: instances[:1] for iri, instances in whole.attributes.items()}
+        whole = expanded.Entity(id=whole.id, types=whole.types, attributes=firsts)
+    writer = Writer(vocabulary=vocabulary_of(entity.type), form=form, sys_attrs=sys_attrs)
+    found = writer.entity(whole)
     if context is not None:
         found["@context"] = context if isinstance(context, str) else list(context)
     return found
-
-
-def _system(entity: Entity) -> Json:
-    times = {"createdAt": entity.created_at, "modifiedAt": entity.modified_at}
-    return {name: instant(time) for name, time in times.items() if time is not None}
-
-
-def attribute_json(attribute: Attribute, form: Form) -> Any:
-    """Return one instance of an attribute as JSON."""
-    value = list(attribute.value) if isinstance(attribute.value, tuple) else attribute.value
-    member = _MEMBERS[attribute.kind]
-    if form is Form.SIMPLIFIED:
-        return {member: value} if attribute.kind is Kind.LANGUAGE_PROPERTY else value
-    rest = dict(_further(attribute, form))
-    if form is Form.NORMALIZED:
-        return {"type": attribute.kind.value, member: value, **rest}
-    if not rest and member == "value" and not _mistakable(attribute.kind, value):
-        return value
-    return {member: value, **rest}
-
-
-def _mistakable(kind: Kind, value: object) -> bool:
-    """Whether a Property's bare value would be read as an attribute or a geometry (4.5.2.3)."""
-    return kind is Kind.PROPERTY and isinstance(value, dict)
-
-
-def _further(attribute: Attribute, form: Form) -> Iterator[tuple[str, Any]]:
-    if attribute.unit_code:
-        yield "unitCode", attribute.unit_code
-    if attribute.observed_at is not None:
-        yield "observedAt", instant(attribute.observed_at)
-    if attribute.dataset_id:
-        yield "datasetId", attribute.dataset_id
-    for name, below in attribute.sub.items():
-        yield name, attribute_json(below, form)

@@ -21,7 +21,6 @@ CORE_TERMS: Final[Mapping[str, str]] = {
     for name in (
         "createdAt",
         "datasetId",
-        "description",
         "instanceId",
         "location",
         "modifiedAt",
@@ -29,10 +28,9 @@ CORE_TERMS: Final[Mapping[str, str]] = {
         "observedAt",
         "operationSpace",
         "scope",
-        "title",
         "unitCode",
     )
-}
+} | {name: f"http://purl.org/dc/terms/{name}" for name in ("description", "title")}
 """Terms of the core context that name attributes; they cannot be given another meaning."""
 
 

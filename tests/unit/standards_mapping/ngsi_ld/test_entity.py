@@ -20,8 +20,9 @@ from standards_mapping.ngsi_ld.entity import (
     entities_of,
     location_history,
 )
+from standards_mapping.ngsi_ld.forms import Form
 from standards_mapping.ngsi_ld.models import MODELS
-from standards_mapping.ngsi_ld.representation import Form, to_json
+from standards_mapping.ngsi_ld.representation import to_json
 from standards_mapping.observation import Result
 from standards_mapping.properties import PROPERTIES
 from standards_mapping.registry import Place, Stay
