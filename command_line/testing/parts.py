@@ -75,6 +75,12 @@ PARTS: Final[dict[str, Part]] = {
             beside=True,
         ),
         Part(
+            "conformance",
+            (_pytest("OGC SensorThings, requirement by requirement", "tests/conformance"),),
+            _DATABASES,
+            beside=True,
+        ),
+        Part(
             "interoperability",
             (_pytest("clients of other makers", "tests/integration", "-m", "interoperability"),),
             _DATABASES | {"foreign_clients", "openssl"},
