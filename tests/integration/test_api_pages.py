@@ -27,7 +27,15 @@ from tests.integration.conftest import DatabaseServer
 from tests.simulators.street import REPLAY, Street, seed
 
 HTML = {"Accept": "text/html"}
-PAGES = ["/", "/?council=camden", "/?property=no2", "/status", "/about-data", "/open-data", "/accessibility"]
+PAGES = [
+    "/",
+    "/?council=camden",
+    "/?property=no2",
+    "/status",
+    "/about-data",
+    "/open-data",
+    "/accessibility",
+]
 
 
 @dataclass(frozen=True)
