@@ -17,6 +17,9 @@ CONFORMANCE: Final = tuple(
         "datamodel",
         "resource-path/resource-path-to-entities",
         "request-data",
+        "create-update-delete",
+        "batch-request/batch-request",
+        "data-array/data-array",
     )
 )
 

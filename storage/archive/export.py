@@ -1,7 +1,8 @@
 """Closed days, read for exporting: which there are, whether one changed, and what is in it.
 
 A day is closed when it is over in UTC. Late readings may still change it; that is told exactly by
-its version (table changed_day), because observations are only ever added. Where retention deleted
+its version (table changed_day): whoever adds an observation, or changes one that is kept by hand,
+logs its hour. Where retention deleted
 some, what was exported before is the fuller copy. Writing files is `storage.archive.export_files`.
 """
 

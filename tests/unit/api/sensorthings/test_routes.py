@@ -49,8 +49,8 @@ async def test_a_refusal_is_json_with_code_type_and_message(status: int, path: s
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-async def test_methods_that_write_are_not_allowed(method: str) -> None:
+async def test_methods_that_write_need_a_key(method: str) -> None:
     response = await ask(method, "/Things(1)")
-    assert response.status_code == 405
+    assert response.status_code == 401
     assert response.json()["type"] == "error"
-    assert response.headers["allow"] == "GET, HEAD"
+    assert response.headers["www-authenticate"].startswith("Bearer")
