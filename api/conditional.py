@@ -31,7 +31,8 @@ _OF_CONTENT: Final = ("content-length", "content-type", "content-encoding", "con
 class Head:
     """ASGI middleware that answers HEAD as GET without the content (RFC 9110, section 9.3.2).
 
-    Left alone are live streams, which never end: their route answers HEAD itself.
+    Left alone are live streams, which never end, and files, which would be made in vain: their
+    routes answer HEAD themselves.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -39,7 +40,7 @@ class Head:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as the application does to GET, and drop the content."""
-        if scope["type"] != "http" or scope["method"] != "HEAD" or scope["path"] == "/live":
+        if scope["type"] != "http" or scope["method"] != "HEAD" or _answers_head(scope["path"]):
             await self._app(scope, receive, send)
             return
         ended = False
@@ -56,6 +57,10 @@ class Head:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
         await self._app(got, receive, send_head)
+
+
+def _answers_head(path: str) -> bool:
+    return path == "/live" or path.startswith("/data/")
 
 
 class Conditional:

@@ -1,12 +1,13 @@
 """What routes of open data share: their own address, what they may read, linked data as HTTP."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import orjson
-from fastapi import Request
+from fastapi import HTTPException, Request
 from fastapi.responses import Response
 
 from api.state import Service
@@ -14,6 +15,8 @@ from standards_mapping.datasets import Contact
 from standards_mapping.linked_data import JSON_LD, TURTLE, turtle
 from storage.database import Connection
 from storage.open_data import open_read
+
+_TENANT: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
 def root_of(request: Request) -> str:
@@ -27,6 +30,16 @@ async def reading(centre: Service) -> AsyncIterator[Connection]:
     """Lend a connection in a transaction that sees what the request may read."""
     async with centre.reading() as conn, open_read(conn, centre.councils):
         yield conn
+
+
+def check_tenant(tenant: str) -> None:
+    """Refuse what no council is called.
+
+    Raises:
+        HTTPException: 404.
+    """
+    if not _TENANT.fullmatch(tenant):
+        raise HTTPException(404, f"There is no council “{tenant[:40]}”.")
 
 
 def contact_of(centre: Service) -> Contact:

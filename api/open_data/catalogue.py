@@ -7,7 +7,7 @@ import orjson
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import Response
 
-from api.open_data.answers import contact_of, linked, reading, root_of
+from api.open_data.answers import check_tenant, contact_of, linked, reading, root_of
 from api.open_data.parameters import check_names, linked_form
 from api.state import Service, service
 from standards_mapping import dcat, project_open_data
@@ -19,12 +19,11 @@ from storage.published import published_datastreams, published_things
 
 router = APIRouter(include_in_schema=False)
 
-_GET: Final = ["GET", "HEAD"]
 _ENDINGS: Final = ("ttl", "jsonld")
 
 
-@router.api_route("/catalogue", methods=_GET)
-@router.api_route("/catalogue.{ending}", methods=_GET)
+@router.get("/catalogue")
+@router.get("/catalogue.{ending}")
 async def catalogue(
     request: Request, ending: str = "", *, centre: Annotated[Service, Depends(service)]
 ) -> Response:
@@ -32,7 +31,7 @@ async def catalogue(
     return await _catalogue(request, centre, "", ending)
 
 
-@router.api_route("/catalogue/{tenant}", methods=_GET)
+@router.get("/catalogue/{tenant}")
 async def council_catalogue(
     request: Request, tenant: str, *, centre: Annotated[Service, Depends(service)]
 ) -> Response:
@@ -41,7 +40,7 @@ async def council_catalogue(
     return await _catalogue(request, centre, tenant, ending)
 
 
-@router.api_route("/catalogue/{tenant}/{key}", methods=_GET)
+@router.get("/catalogue/{tenant}/{key}")
 async def dataset(
     request: Request, tenant: str, key: str, *, centre: Annotated[Service, Depends(service)]
 ) -> Response:
@@ -57,7 +56,7 @@ async def dataset(
     return await linked(document, dcat.CONTEXT, linked_form(request, ending))
 
 
-@router.api_route("/data.json", methods=_GET)
+@router.get("/data.json")
 async def data_json(request: Request, *, centre: Annotated[Service, Depends(service)]) -> Response:
     """Return the catalogue in the form that CKAN's harvesters read."""
     check_names(request.query_params, ())
@@ -90,7 +89,13 @@ async def _catalogue(request: Request, centre: Service, tenant: str, ending: str
 async def _open(
     conn: Connection, tenant: str
 ) -> tuple[Sequence[Datastream], Mapping[int, Coverage]]:
-    """Return the open datastreams of a council, of all if empty, and of when they have data."""
+    """Return the open datastreams of a council, of all if empty, and of when they have data.
+
+    Raises:
+        HTTPException: 404, no council can be called that.
+    """
+    if tenant:
+        check_tenant(tenant)
     things = await published_things(conn, tenant=tenant or None)
     found = [each for each in await published_datastreams(conn, things) if each.is_open]
     return found, await coverages(conn, [each.id for each in found])

@@ -19,7 +19,7 @@ import orjson
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import Response, StreamingResponse
 
-from api.open_data.answers import reading, root_of
+from api.open_data.answers import check_tenant, reading, root_of
 from api.open_data.parameters import Span, check_names, read_id, read_span
 from api.state import Service, service
 from standards_mapping import csvw, geojson, geoparquet
@@ -233,6 +233,7 @@ async def _datastreams(
     Raises:
         HTTPException: 404, there are none that may be read.
     """
+    check_tenant(tenant)
     things = await published_things(conn, tenant=tenant, ids=None if thing is None else [thing])
     found = [
         each

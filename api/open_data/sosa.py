@@ -37,11 +37,10 @@ CONTEXT_PATH: Final = "/sosa/context.jsonld"
 
 router = APIRouter(include_in_schema=False, prefix="/sosa")
 
-_GET: Final = ["GET", "HEAD"]
 _PARAMETERS: Final = ("datastream", "from", "to", "limit", "after")
 
 
-@router.api_route("/context.jsonld", methods=_GET)
+@router.get("/context.jsonld")
 async def context(request: Request) -> Response:
     """Return the context that the documents refer to."""
     check_names(request.query_params, ())
@@ -49,7 +48,7 @@ async def context(request: Request) -> Response:
     return Response(text, media_type=JSON_LD, headers={"Cache-Control": "public, max-age=86400"})
 
 
-@router.api_route("/observations", methods=_GET)
+@router.get("/observations")
 async def observations(
     request: Request, *, centre: Annotated[Service, Depends(service)]
 ) -> Response:
@@ -83,7 +82,7 @@ async def observations(
     return await linked(document, sosa.CONTEXT, linked_form(request), headers)
 
 
-@router.api_route("/sensors/{number}", methods=_GET)
+@router.get("/sensors/{number}")
 async def sensor(
     request: Request, number: str, *, centre: Annotated[Service, Depends(service)]
 ) -> Response:
@@ -97,7 +96,7 @@ async def sensor(
     return await _answer(request, sosa.sensor_document(found, root, root + CONTEXT_PATH))
 
 
-@router.api_route("/platforms/{number}", methods=_GET)
+@router.get("/platforms/{number}")
 async def platform(
     request: Request, number: str, *, centre: Annotated[Service, Depends(service)]
 ) -> Response:
@@ -114,7 +113,7 @@ async def platform(
     )
 
 
-@router.api_route("/properties/{key}", methods=_GET)
+@router.get("/properties/{key}")
 async def observed_property(request: Request, key: str) -> Response:
     """Return what can be observed, by its key."""
     check_names(request.query_params, ())
@@ -125,7 +124,7 @@ async def observed_property(request: Request, key: str) -> Response:
     return await _answer(request, document)
 
 
-@router.api_route("/procedures/{name}", methods=_GET)
+@router.get("/procedures/{name}")
 async def procedure(request: Request, name: str) -> Response:
     """Return how results come about."""
     check_names(request.query_params, ())
@@ -136,7 +135,7 @@ async def procedure(request: Request, name: str) -> Response:
     return await _answer(request, document)
 
 
-@router.api_route("/qualities/{name}", methods=_GET)
+@router.get("/qualities/{name}")
 async def quality(request: Request, name: str) -> Response:
     """Return what a flag against a result means."""
     check_names(request.query_params, ())

@@ -302,11 +302,15 @@ async def test_a_wrong_parameter_is_named(served: Open, url: str, name: str) -> 
     [
         "/data/camden/gold.csv",
         "/data/atlantis/no2.csv",
+        "/data/cam%00den/no2.csv",
+        "/data/camden/no%002.csv",
         "/data/camden/no2.xlsx",
         "/data/camden/no2",
         "/data/camden/no2.csv?datastream=999999",
         "/catalogue/atlantis",
         "/catalogue/camden/gold",
+        "/catalogue/%00",
+        "/catalogue/%00/no2",
         "/catalogue.xml",
         "/sosa/observations?datastream=999999",
         "/sosa/sensors/999999",
@@ -320,6 +324,14 @@ async def test_a_wrong_parameter_is_named(served: Open, url: str, name: str) -> 
 )
 async def test_what_is_not_there_is_404(served: Open, url: str) -> None:
     assert await served.refused(url, 404)
+
+
+async def test_head_says_what_a_file_is_without_making_it(served: Open) -> None:
+    answer = await served.client.head(f"/data/camden/no2.parquet{SPAN}")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/vnd.apache.parquet"
+    assert "content-length" not in answer.headers
+    assert (await served.client.head("/data/camden/gold.parquet")).status_code == 404
 
 
 async def test_a_file_too_big_is_refused_with_advice(
