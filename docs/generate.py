@@ -31,6 +31,7 @@ from command_line.__main__ import COMMANDS
 from command_line.demo.layout import default_data_directory
 from device_protocol.errors import QUARANTINED, RejectionError
 from device_protocol.reading import Quality
+from docs import one_reading
 from edge_agent.clock import Clock
 from edge_agent.health.facts import AdapterFacts, Facts
 from edge_agent.health.metrics import AgentMetrics
@@ -485,6 +486,7 @@ PARTS: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "conformance": conformance,
     "entities": entities,
     "functions": functions,
+    **one_reading.PARTS,
 }
 """What can stand between the markers of a page, by name."""
 

@@ -6,6 +6,7 @@ is the service's own (`standards_mapping`); here files are read and written.
 
 import argparse
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -71,10 +72,10 @@ class MisuseError(Exception):
 
 def run(arguments: argparse.Namespace) -> int:
     """Map the pack; name what is refused."""
-    if arguments.example:
-        sys.stdout.write(EXAMPLE.read_text(encoding="utf-8"))
-        return 0
     try:
+        if arguments.example:
+            _put({arguments.output: EXAMPLE.read_text(encoding="utf-8")})
+            return 0
         mapped, refused = _mapped(arguments)
         _write(mapped, arguments.to, arguments.output)
     except (MisuseError, SettingsError) as error:
@@ -135,15 +136,19 @@ def _read(pack: str) -> bytes:
 
 
 def _write(mapped: Mapped, standard: str, output: Path | None) -> None:
-    text = WRITERS[standard](mapped)
-    if output is None:
-        sys.stdout.write(text)
-        return
-    files = {output: text}
-    if standard == "csv" and mapped.datastreams:
+    files = {output: WRITERS[standard](mapped)}
+    if output is not None and standard == "csv" and mapped.datastreams:
         files[output.with_name(f"{output.name}-metadata.json")] = csv_metadata(mapped, output.name)
-    for file, content in files.items():
+    _put(files)
+
+
+def _put(files: Mapping[Path | None, str]) -> None:
+    """Write texts to their files; None: to standard output."""
+    for file, text in files.items():
+        if file is None:
+            sys.stdout.write(text)
+            continue
         try:
-            write_atomically(file, content.encode(), _MODE)
+            write_atomically(file, text.encode(), _MODE)
         except OSError as error:
             raise MisuseError(f"{file}: cannot be written: {error.strerror}") from error

@@ -191,7 +191,8 @@ def test_misuse_is_said_with_its_remedy(
 
 
 def test_the_example_is_a_registry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["map", "--example"]) == 0
     registry = tmp_path / "registry.toml"
-    registry.write_text(capsys.readouterr().out, encoding="utf-8")
+    assert main(["map", "--example"]) == 0
+    assert main(["map", "--example", "--output", str(registry)]) == 0
+    assert registry.read_text(encoding="utf-8") == capsys.readouterr().out
     assert main(["map", str(PACK), "--registry", str(registry), "--to", "dcat"]) == 0
