@@ -5,7 +5,7 @@ from functools import cache
 from typing import Final
 
 from api.errors import PROBLEMS
-from api.openapi import open_data, sensorthings, service
+from api.openapi import ngsi_ld, open_data, sensorthings, service
 from api.openapi.model import Json, Operation
 
 VERSION: Final = "1"
@@ -16,10 +16,18 @@ GROUPS: Final = (
         sensorthings.GROUP,
         "Every sensor, place and result, by an open standard (OGC 18-088, version 1.1).",
     ),
+    (
+        ngsi_ld.GROUP,
+        "The same as entities of Smart Data Models, for city platforms (ETSI GS CIM 009).",
+    ),
     (open_data.CATALOGUE, "What open data there is, for people's portals and harvesters."),
     (service.FILES, "Readings as files, and the proof of who signed them."),
     (open_data.LINKED, "Observations and sensors as linked data (W3C SOSA and SSN)."),
     (service.LIVE, "New values, pushed as they come."),
+    (
+        sensorthings.WRITING,
+        "What a council keeps by hand, with a key that may write.",
+    ),
     (service.ABOUT, "What you are reading, for programs."),
 )
 
@@ -27,7 +35,13 @@ GROUPS: Final = (
 @cache
 def operations() -> tuple[Operation, ...]:
     """Return all that programs may ask, group by group."""
-    found = (*sensorthings.operations(), *open_data.OPERATIONS, *service.OPERATIONS)
+    found = (
+        *sensorthings.operations(),
+        *sensorthings.writes(),
+        *ngsi_ld.OPERATIONS,
+        *open_data.OPERATIONS,
+        *service.OPERATIONS,
+    )
     order = [name for name, _ in GROUPS]
     return tuple(sorted(found, key=lambda one: order.index(one.group)))
 
@@ -52,7 +66,12 @@ def document(root: str, chosen: Iterable[Operation] | None = None) -> Json:
         "tags": [{"name": name, "description": text} for name, text in GROUPS],
         "paths": paths,
         "components": {
-            "schemas": {"Problem": _problem(), "OpenAPI": _openapi(), **sensorthings.schemas()},
+            "schemas": {
+                "Problem": _problem(),
+                "OpenAPI": _openapi(),
+                **sensorthings.schemas(),
+                **ngsi_ld.schemas(),
+            },
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "kbs_…"},
                 "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},

@@ -174,6 +174,7 @@ _TEXTS: Final[Mapping[int, str]] = {
     411: "The length of the content is missing.",
     413: "More is asked, or sent, than is handled at once.",
     415: "Content of this type is not understood.",
+    422: "The standard has this and the service does not.",
     429: "Too many requests in a minute.",
     501: "The standard has this and the service does not.",
     503: "The database is away, or the question would read too much; the message says which.",

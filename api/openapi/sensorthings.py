@@ -19,10 +19,22 @@ from standards_mapping.sensorthings.model import ENTITY_SETS, ENTITY_TYPES, Enti
 
 GROUP: Final = "SensorThings"
 ERROR: Final = "SensorThingsError"
+WRITING: Final = "Writing with SensorThings"
 
 _ID_EXAMPLES: Final = {"Observation": "'1-1767225600000000'"}
 _CSV: Final = "text/csv"
 _GEOJSON: Final = "application/geo+json"
+_MIXED: Final = "multipart/mixed"
+_PATCH: Final = "application/json-patch+json"
+_REFUSALS: Final = errors(400, 403, 404, 405, 409, 413, 415, 501, schema=ERROR)
+_DATA_ARRAYS: Final = [
+    {
+        "Datastream": {"@iot.id": 1},
+        "components": ["phenomenonTime", "result"],
+        "dataArray": [["2026-03-01T12:00:00Z", 21.5]],
+    }
+]
+_BATCH: Final = {"requests": [{"id": "1", "method": "get", "url": "Things?$top=1"}]}
 _KINDS: Final[Mapping[Kind, Json]] = {
     Kind.TEXT: {"type": ["string", "null"]},
     Kind.INSTANT: {"type": ["string", "null"], "description": "ISO 8601, UTC"},
@@ -57,6 +69,101 @@ def operations() -> Iterator[Operation]:
     )
     for entity_type in ENTITY_SETS.values():
         yield from _of_set(entity_type)
+
+
+def writes() -> Iterator[Operation]:
+    """Yield what whoever has a key with the scope "write" may do, and batches."""
+    for entity_type in ENTITY_SETS.values():
+        yield from _writes_of(entity_type)
+    yield Operation(
+        path=f"{SENSORTHINGS}/CreateObservations",
+        method="post",
+        title="Many Observations at once",
+        text="Observations as rows of data arrays; each is answered by its address, or why not.",
+        group=WRITING,
+        needs_key=True,
+        body={JSON: {"type": "array", "items": {"type": "object"}}},
+        body_examples={JSON: _DATA_ARRAYS},
+        answers={
+            201: _json("A line for each row.", {"type": "array", "items": {"type": "string"}}),
+            **_REFUSALS,
+        },
+    )
+    yield Operation(
+        path=f"{SENSORTHINGS}/$batch",
+        method="post",
+        title="Several requests in one",
+        text=(
+            "Requests that read and write, answered one by one; a change set is done whole or not"
+            " at all. In JSON or as multipart/mixed."
+        ),
+        group=WRITING,
+        body={JSON: {"type": "object"}, _MIXED: {"type": "string"}},
+        body_examples={JSON: _BATCH},
+        answers={
+            200: Answer(
+                text="The answers, in the form of the requests.",
+                content={JSON: {"type": "object"}, _MIXED: {"type": "string"}},
+            ),
+            **_REFUSALS,
+        },
+    )
+
+
+def _writes_of(entity_type: EntityType) -> Iterator[Operation]:
+    name, many = entity_type.name, entity_type.set_name
+    one, key = f"{SENSORTHINGS}/{many}({{id}})", _key(entity_type)
+    body = {JSON: component(name)}
+    yield Operation(
+        path=f"{SENSORTHINGS}/{many}",
+        method="post",
+        title=f"A new {name}",
+        text=f"Create a {name}, with what belongs to it.",
+        group=WRITING,
+        needs_key=True,
+        body=body,
+        answers={
+            201: Answer(
+                text="It was created.",
+                content={JSON: component(name)},
+                headers={"Location": "Where it is."},
+            ),
+            **_REFUSALS,
+        },
+    )
+    changed = {200: _json(f"The {name} as it is now.", component(name)), **_REFUSALS}
+    yield Operation(
+        path=one,
+        method="patch",
+        title=f"Change a {name}",
+        text="Change what is named, by its new values or by a JSON Patch (RFC 6902).",
+        group=WRITING,
+        needs_key=True,
+        parameters=(key,),
+        body=body | {_PATCH: {"type": "array", "items": {"type": "object"}}},
+        answers=changed,
+    )
+    yield Operation(
+        path=one,
+        method="put",
+        title=f"Replace a {name}",
+        text="Give it new values; what is not named becomes empty.",
+        group=WRITING,
+        needs_key=True,
+        parameters=(key,),
+        body=body,
+        answers=changed,
+    )
+    yield Operation(
+        path=one,
+        method="delete",
+        title=f"Delete a {name}",
+        text=f"Delete a {name} that is kept by hand; what a gateway signed stays.",
+        group=WRITING,
+        needs_key=True,
+        parameters=(key,),
+        answers={200: Answer(text="It was deleted."), **_REFUSALS},
+    )
 
 
 def schemas() -> dict[str, Json]:

@@ -10,6 +10,8 @@ import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -24,14 +26,16 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from api.openapi.document import document, operations
+from api.openapi.sensorthings import WRITING
 from api.service import run
 from api.settings import ApiSettings
+from storage import api_keys
 from storage.database import connect
 from tests.integration.conftest import DatabaseServer
 from tests.simulators.street import seed
 
 EXAMPLES = int(os.environ.get("KERBSTONE_TEST_API_EXAMPLES", "0"))
-FEW = 6
+FEW = 4
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -40,11 +44,27 @@ CHECKS = [
 ]
 
 pytestmark = pytest.mark.parametrize("database_server", ["plain"], indirect=True)
-endless = {"/live"}
-schema = schemathesis.openapi.from_dict(
-    document("http://localhost", [one for one in operations() if one.path not in endless])
+ENDLESS = {"/live"}
+
+
+def described(*, writing: bool) -> Any:
+    """Return what is made up from the operations that read, or from those that write."""
+    chosen = [
+        one for one in operations() if one.path not in ENDLESS and (one.group == WRITING) is writing
+    ]
+    made = schemathesis.openapi.from_dict(document("http://localhost", chosen))
+    made.config.phases.update(phases=["examples", "fuzzing"])
+    return made
+
+
+reading, writing = described(writing=False), described(writing=True)
+bounded = settings(
+    max_examples=EXAMPLES or FEW,
+    derandomize=not EXAMPLES,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )
-schema.config.phases.update(phases=["examples", "fuzzing"])
 
 
 class _Served:
@@ -79,48 +99,67 @@ class _Served:
         await asyncio.to_thread(self._thread.join)
 
 
+@dataclass(frozen=True)
+class Where:
+    """Where a seeded city is served, and a key that may write for all of it."""
+
+    root: str
+    key: str
+
+
 @pytest.fixture(scope="module")
-async def root(database_server: DatabaseServer) -> AsyncIterator[str]:
-    """Where a seeded city is served."""
+async def served(database_server: DatabaseServer) -> AsyncIterator[Where]:
     dsn = await database_server.create()
     async with await connect(dsn, autocommit=True, application_name="kerbstone test") as conn:
         await seed(conn, days=2)
-    served = _Served(dsn)
-    await served.start()
-    yield served.root
-    await served.stop()
+        key = api_keys.draw_key()
+        await api_keys.add_key(
+            conn,
+            tenant=None,
+            name="test",
+            scopes=["read", "write"],
+            rate_class="bulk",
+            key=key,
+            expires_at=datetime.now(UTC) + timedelta(days=1),
+            actor="test",
+        )
+    process = _Served(dsn)
+    await process.start()
+    yield Where(process.root, key)
+    await process.stop()
     await database_server.drop(dsn)
 
 
-@schema.parametrize()
-@settings(
-    max_examples=EXAMPLES or FEW,
-    derandomize=not EXAMPLES,
-    database=None,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-def test_every_answer_is_described(case: schemathesis.Case[Any], root: str) -> None:
-    case.call_and_validate(base_url=root, checks=CHECKS, timeout=30)
+@reading.parametrize()  # type: ignore[untyped-decorator]
+@bounded
+def test_every_answer_is_described(case: schemathesis.Case[Any], served: Where) -> None:
+    case.call_and_validate(base_url=served.root, checks=CHECKS, timeout=30)
 
 
-async def test_the_document_is_served_as_it_is_tested(root: str) -> None:
-    async with httpx.AsyncClient(base_url=root) as client:
-        assert (await client.get("/openapi.json")).json() == document(root)
+@writing.parametrize()  # type: ignore[untyped-decorator]
+@bounded
+def test_every_answer_to_a_writer_is_described(case: schemathesis.Case[Any], served: Where) -> None:
+    case.headers["X-API-Key"] = served.key
+    case.call_and_validate(base_url=served.root, checks=CHECKS, timeout=30)
+
+
+async def test_the_document_is_served_as_it_is_tested(served: Where) -> None:
+    async with httpx.AsyncClient(base_url=served.root) as client:
+        assert (await client.get("/openapi.json")).json() == document(served.root)
 
 
 @pytest.mark.parametrize(
     ("query", "status"), [("", 200), ("?council=nowhere", 200), ("?since=soon", 400)]
 )
-async def test_the_stream_answers_as_described(root: str, query: str, status: int) -> None:
-    described = document(root)["paths"]["/live"]["get"]["responses"]
+async def test_the_stream_answers_as_described(served: Where, query: str, status: int) -> None:
+    said = document(served.root)["paths"]["/live"]["get"]["responses"]
     async with (
-        httpx.AsyncClient(base_url=root) as client,
+        httpx.AsyncClient(base_url=served.root) as client,
         client.stream("GET", f"/live{query}") as answer,
     ):
         assert answer.status_code == status
-        [media_type] = described[str(status)]["content"]
+        [media_type] = said[str(status)]["content"]
         assert answer.headers["content-type"].partition(";")[0] == media_type
-    async with httpx.AsyncClient(base_url=root) as client:
+    async with httpx.AsyncClient(base_url=served.root) as client:
         head = await client.head("/live")
     assert (head.status_code, head.content) == (200, b"")
