@@ -81,7 +81,7 @@ def measure(
         opened.callback(remove, data)
         opened.callback(database.stop)
         asyncio.run(_prepare(database.dsn))
-        serving = opened.enter_context(_serving(database.dsn, directory))
+        serving = opened.enter_context(serve(database.dsn, directory))
         run = _Run(database.dsn, serving, clients, seconds, readings_per_second)
         try:
             found = asyncio.run(run.measure())
@@ -111,7 +111,7 @@ async def _prepare(dsn: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Serving:
+class Serving:
     """A running web process."""
 
     process: subprocess.Popen[bytes]
@@ -126,12 +126,12 @@ class _Serving:
 
 
 @contextmanager
-def _serving(dsn: str, directory: Path) -> Iterator[_Serving]:
-    """Run the web process for the length of the block."""
+def serve(dsn: str, directory: Path, settings: str = "") -> Iterator[Serving]:
+    """Run the web process for the length of the block; settings: more of them, in TOML."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     config = directory / "serve.toml"
-    config.write_text(f"dsn = {json.dumps(dsn)}\nport = {port}\n", encoding="utf-8")
+    config.write_text(f"dsn = {json.dumps(dsn)}\nport = {port}\n{settings}", encoding="utf-8")
     with (
         (directory / "serve.log").open("wb") as log,
         subprocess.Popen(  # noqa: S603 - our own module
@@ -143,7 +143,7 @@ def _serving(dsn: str, directory: Path) -> Iterator[_Serving]:
     ):
         try:
             _await_ready(process, port)
-            yield _Serving(process, port)
+            yield Serving(process, port)
         finally:
             process.terminate()
 
@@ -168,7 +168,7 @@ class _Run:
     """One measurement. committed: by the reading's time as the stream writes it, its COMMIT."""
 
     dsn: str
-    serving: _Serving
+    serving: Serving
     clients: int
     seconds: float
     readings_per_second: int

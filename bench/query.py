@@ -1,5 +1,7 @@
 """How long the questions of `storage.analysis` take at a given size, beside the machine's limit.
 
+How fast the open standards are read from the same data is `bench.standards`.
+
 Each edition's database is made and seeded here. Then every question is asked over and over, warm,
 through the function that pages use, and EXPLAIN says once of its main statement what that read.
 Beside each stands what the same server needs at least: a round trip that asks nothing, or the
@@ -27,6 +29,7 @@ from psycopg.rows import TupleRow
 from bench.errors import BenchError
 from bench.machine import cpu_seconds, describe_machine
 from bench.seed import Seeded, Tell, seed
+from bench.standards import SECONDS, measure_standards
 from storage import analysis
 from storage.database import Connection, connect
 from storage.embedded import EmbeddedDatabase, remove
@@ -90,8 +93,10 @@ async def _measure(dsn: str, rows: int, streams: int, tell: Tell) -> dict[str, A
     return await measure_seeded(dsn, seeded, tell)
 
 
-async def measure_seeded(dsn: str, seeded: Seeded, tell: Tell) -> dict[str, Any]:
-    """Ask a seeded database.
+async def measure_seeded(
+    dsn: str, seeded: Seeded, tell: Tell, *, seconds: float = SECONDS
+) -> dict[str, Any]:
+    """Ask a seeded database; seconds: how long each rate of the open standards is measured.
 
     Raises:
         BenchError: as `measure` says.
@@ -104,12 +109,14 @@ async def measure_seeded(dsn: str, seeded: Seeded, tell: Tell) -> dict[str, Any]
         for question in questions_of(seeded):
             questions[question.name] = await _ask(conn, question)
             tell(f"{question.name}: {questions[question.name]['median_ms']} ms")
+    standards = await measure_standards(dsn, seeded, tell, seconds=seconds)
     made = asdict(seeded) | {"start": seeded.start.isoformat(), "end": seeded.end.isoformat()}
     return {
         "server": f"PostgreSQL {server}",
         "seeded": made,
         "round_trip_ms": trip,
         "questions": questions,
+        "standards": standards,
     }
 
 

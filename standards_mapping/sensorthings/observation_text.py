@@ -5,7 +5,7 @@ only made without a dictionary for each observation. What is expanded or selecte
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
@@ -15,9 +15,8 @@ from standards_mapping.sensorthings.entity import result_quality
 COLUMNS: Final = ("phenomenonTime", "result", "resultTime", "resultQuality")
 """The properties that are written; what a row holds of them says `observations_text`."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - what it is taken from has no zone, either
 _MICROSECOND: Final = timedelta(microseconds=1)
-_OFFSET: Final = len("+00:00")
 
 
 def observations_text(
@@ -25,9 +24,10 @@ def observations_text(
 ) -> bytes:
     """Return a JSON array of observations.
 
-    rows: the datastream's id; the time, in UTC; the start of the interval, None for an instant;
-    the number, None where the result is none; another result; the mask of its quality; then the
-    JSON values of the properties `others`. root: URL of the service, without a slash at its end.
+    rows: the datastream's id; the time in UTC, without a zone; so the start of the interval, None
+    for an instant; the number, None where the result is none; another result; the mask of its
+    quality; then the JSON values of the properties `others`; what follows is passed over.
+    root: URL of the service, without a slash at its end.
     """
     dumps = orjson.dumps
     prefix = dumps(f"{root}/Observations(").decode()[1:-1]
@@ -35,11 +35,11 @@ def observations_text(
     for stream, time, start, number, result, quality, *rest in rows:
         key = f"{stream}-{(time - _EPOCH) // _MICROSECOND}"
         link = f"{prefix}'{key}')"
-        end = f"{time.isoformat()[:-_OFFSET]}Z"
-        phenomenon = end if start is None else f"{start.isoformat()[:-_OFFSET]}Z/{end}"
+        end = f"{time.isoformat()}Z"
+        phenomenon = end if start is None else f"{start.isoformat()}Z/{end}"
         value = dumps(result if number is None else number).decode()
         more = f',"resultQuality":{dumps(result_quality(quality)).decode()}' if quality else ""
-        for name, other in zip(others, rest, strict=True):
+        for name, other in zip(others, rest, strict=False):
             if other is not None and other != {}:
                 more += f',"{name}":{dumps(other).decode()}'
         written.append(

@@ -147,8 +147,8 @@ class Reader:
         Raises:
             QueryError: the filter or the order makes no sense.
         """
-        rows, statement, rest = await self._page(replace(wanted, as_text=True), limit)
-        return TextPage([statement.reader.text(row) for row in rows], rest)
+        rows, _, rest = await self._page(replace(wanted, as_text=True), limit)
+        return TextPage(rows, rest)
 
     async def _page(
         self, wanted: Wanted, limit: int

@@ -37,7 +37,7 @@ async def test_a_seeded_region_is_whole_and_every_question_of_it_is_answered(
     assert END - timedelta(days=30) <= first < last < END
     assert any("rollups" in line for line in told)
 
-    result = await measure_seeded(dsn, seeded, told.append)
+    result = await measure_seeded(dsn, seeded, told.append, seconds=0.3)
     assert len(result["questions"]) == 9
     for name, asked in result["questions"].items():
         assert 0 < asked["median_ms"] <= asked["worst_ms"]
@@ -47,6 +47,19 @@ async def test_a_seeded_region_is_whole_and_every_question_of_it_is_answered(
         assert asked["plan"]
     day = result["questions"]["24 h of one datastream"]
     assert day["read_by"]["observation"] == "observation_pkey"
+    standards = result["standards"]
+    page = standards["page_of_observations"]
+    assert page["answer_bytes"] > 100 * 300
+    ceiling = min(page["raw_sql_per_second"], page["bare_starlette_per_second"])
+    assert page["per_second"] > 0
+    assert page["ratio"] == pytest.approx(page["per_second"] / ceiling, abs=0.001)
+    assert all(took > 0 for took in standards["requests_ms"].values())
+    assert any("after row" in name for name in standards["requests_ms"])
+    assert standards["parquet"]["rows"] == await count(
+        connection,
+        "observation JOIN datastream d ON d.id = datastream_id"
+        " JOIN observed_property p ON p.id = d.observed_property_id WHERE p.key = 'no2'",
+    )
     with pytest.raises(BenchError, match="not empty"):
         await seed(dsn, rows=20_000, streams=73, end=END)
 
