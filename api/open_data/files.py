@@ -192,7 +192,7 @@ async def _file(
     if request.method == "HEAD":
         async with reading(centre) as conn:
             await _datastreams(conn, wanted.tenant, wanted.key, datastream, thing)
-        return Response(media_type=wanted.form.media_type, headers=headers)
+        return StreamingResponse(iter(()), media_type=wanted.form.media_type, headers=headers)
     file = tempfile.SpooledTemporaryFile(_SPOOLED_BYTES)  # noqa: SIM115  # ends as it is sent
     try:
         async with room, _limited(), reading(centre) as conn:
