@@ -9,6 +9,7 @@ from api.publishing.settings import PublishSettings
 from broker_config.network import NetworkError
 from broker_config.readers_broker import write
 from command_line.database_process import on_database
+from command_line.network.broker_files import share
 from command_line.process import USAGE_ERROR, configure_config, run_process
 from runtime.settings import SettingsError, load
 from storage.migration import MigrationError
@@ -47,10 +48,15 @@ def _write_broker(arguments: argparse.Namespace) -> int:
     try:
         settings = load(PublishSettings, arguments.config)
         kind, described = settings.broker.described(arguments.output)
+        readable = share(described.configuration, described.data, described.run_as)
         main = write(kind, described)
     except (SettingsError, NetworkError, OSError) as error:
         print(f"kerbstone publish: {error}", file=sys.stderr)
         return USAGE_ERROR
     program = "mosquitto" if kind.value == "mosquitto" else "nats-server"
+    if not readable:
+        print(
+            f"Let the broker's user read {described.configuration}: {described.run_as} is not here"
+        )
     print(f"Start the readers' broker with: {program} -c {main}")
     return 0

@@ -40,7 +40,9 @@ class ReadersBrokerSettings:
     data_directory: Path = setting(
         "The broker's own store.", default=Path("/var/lib/kerbstone-readers")
     )
-    run_as: str = setting("The user Mosquitto becomes when root starts it.", default="mosquitto")
+    run_as: str = setting(
+        "The user that the broker is when it reads its files.", default="mosquitto"
+    )
 
     def secret(self) -> str:
         """Return what the publisher shows.

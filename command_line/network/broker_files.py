@@ -86,7 +86,7 @@ async def export(
                 "no council has a revocation list; run `kerbstone network council add` again"
             )
         paths = _paths(directory, network, output, data, node)
-        readable = _share(paths, run_as)
+        readable = share(paths.configuration, paths.data, run_as)
         if node and not readable:
             paths.configuration.mkdir(parents=True, exist_ok=True)
             paths.configuration.chmod(_OWNERS)
@@ -108,8 +108,10 @@ async def export(
     return replace(exported, readable=readable)
 
 
-def _share(paths: BrokerPaths, user: str) -> bool:
-    """Let the group of `user` read what lies in the directory, and what will; return whether so.
+def share(configuration: Path, data: Path, user: str) -> bool:
+    """Let the group of `user` read what is in `configuration`, and will be; return whether so.
+
+    data: made for the user alone, if it is not there yet.
 
     A file that is written into the directory later, by whomever, has its group, too.
     """
@@ -117,14 +119,14 @@ def _share(paths: BrokerPaths, user: str) -> bool:
         owner = pwd.getpwnam(user)
     except KeyError:
         return False
-    paths.configuration.mkdir(parents=True, exist_ok=True)
+    configuration.mkdir(parents=True, exist_ok=True)
     try:
-        if not paths.data.exists():
-            paths.data.mkdir(parents=True, mode=_SHARED)
-            os.chown(paths.data, owner.pw_uid, owner.pw_gid)
-        for path in (paths.configuration, *paths.configuration.iterdir()):
+        if not data.exists():
+            data.mkdir(parents=True, mode=_SHARED)
+            os.chown(data, owner.pw_uid, owner.pw_gid)
+        for path in (configuration, *configuration.iterdir()):
             os.chown(path, -1, owner.pw_gid)
-        paths.configuration.chmod(_SHARED | stat.S_ISGID)
+        configuration.chmod(_SHARED | stat.S_ISGID)
     except PermissionError:
         return False
     return True

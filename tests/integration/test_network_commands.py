@@ -22,10 +22,12 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from analytics.settings import AnalyticsSettings
+from api.publishing.settings import PublishSettings
 from api.settings import ApiSettings
 from broker_config.embedded import find_mosquitto
 from broker_config.network import PID_FILE
 from broker_config.network import load as load_network
+from command_line.__main__ import main
 from command_line.network import directory as network_directory
 from device_protocol.first_boot import FirstBoot
 from enrolment.files import read_certificate
@@ -124,6 +126,37 @@ def test_what_it_writes_is_what_the_processes_read(kerbstone: Operator) -> None:
     network = load_network(directory.network_file)
     assert network.tenants == ("camden",)
     assert network.services_of("camden")
+
+
+def test_a_broker_of_readers_is_made_only_where_it_is_asked_for(
+    newcomer: Operator, tmp_path: Path
+) -> None:
+    directory = newcomer.directory
+    newcomer.init()
+    assert not directory.publish_settings.exists()
+    assert load(ApiSettings, directory.serve_settings).mqtt_endpoints == ()
+    readers = ("--force", "--yes", "--readers-port", "8893")
+    refused = newcomer.init(*readers)
+    assert (refused.status, "--api-url" in refused.err) == (2, True)
+    newcomer.init(*readers, "--api-url", "https://data.example.org/")
+    publish = load(PublishSettings, directory.publish_settings)
+    assert (publish.base_url, publish.broker.port) == ("https://data.example.org", 8893)
+    assert load(ApiSettings, directory.serve_settings).mqtt_endpoints == (
+        "mqtts://broker.example.org:8893",
+    )
+    secret = directory.publisher_secret
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert len(publish.broker.secret()) == 64
+    text = directory.publish_settings.read_text()
+    me = getpass.getuser()
+    text += f'data_directory = "{tmp_path / "data"}"\nrun_as = "{me}"\n'
+    directory.publish_settings.write_text(text)
+    files = tmp_path / "files"
+    words = ("--config", str(directory.publish_settings), "--output", str(files))
+    assert main(["publish", "broker", *words]) == 0
+    held = {path.name for path in files.iterdir()}
+    assert held == {"access.acl", "mosquitto.conf", "passwords", "server.key", "server.pem"}
+    assert {path.stat().st_gid for path in files.iterdir()} == {pwd.getpwnam(me).pw_gid}
 
 
 def test_secrets_are_for_their_owner_alone_and_signing_keys_encrypted(kerbstone: Operator) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standards_mapping.sensorthings.conformance import CONFORMANCE, landing_page
+from standards_mapping.sensorthings.conformance import CONFORMANCE, RECEIVE_UPDATES, landing_page
 from standards_mapping.sensorthings.entity import (
     EntityWriter,
     Row,
@@ -142,3 +142,13 @@ def test_the_landing_page_lists_the_eight_sets_and_only_whole_classes() -> None:
     assert "http://www.opengis.net/spec/iot_sensing/1.1/req/request-data" in claimed
     for uri in claimed:  # a class says it all; what is in it is not said again
         assert not any(other.startswith(f"{uri}/") for other in claimed)
+
+
+def test_the_landing_page_tells_of_mqtt_only_where_there_is_a_broker() -> None:
+    assert set(landing_page(ROOT)["serverSettings"]) == {"conformance"}
+    settings = landing_page(ROOT, ("mqtts://mqtt.example.org:8893",))["serverSettings"]
+    assert settings[RECEIVE_UPDATES] == {
+        "endpoints": ["mqtts://mqtt.example.org:8893"],
+        "topics": ["v1.1/Datastreams(id)/Observations", "v1.1/Observations"],
+    }
+    assert RECEIVE_UPDATES not in settings["conformance"]  # only wholes are claimed
