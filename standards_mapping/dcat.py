@@ -454,7 +454,9 @@ def _standard(iri: str, name: str) -> Json:
 
 
 def _time(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    """Return a time to the minute, so that a catalogue does not change with every result."""
+    whole = time.astimezone(UTC).replace(second=0, microsecond=0)
+    return whole.isoformat().replace("+00:00", "Z")
 
 
 def _all(found: Sequence[Dataset]) -> list[Datastream]:

@@ -1,8 +1,11 @@
 """What routes of open data share: their own address, what they may read, linked data as HTTP."""
 
 import asyncio
+import hashlib
 import re
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -17,6 +20,12 @@ from storage.database import Connection
 from storage.open_data import open_read
 
 _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+
+# Turtle of a large region's catalogue takes seconds: one is made at a time, in a thread of its own,
+# and the newest are kept by what they were made of.
+_turtle_thread: Final = ThreadPoolExecutor(1, "turtle")
+_turtles: Final[OrderedDict[bytes, str]] = OrderedDict()
+_TURTLES_KEPT: Final = 16
 
 
 def root_of(request: Request) -> str:
@@ -53,9 +62,23 @@ async def linked(
     form: str,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return linked data in the form asked for; Turtle is made in a thread."""
+    """Return linked data in the form asked for."""
     more = {"Vary": "Accept", "Cache-Control": "no-cache", **(headers or {})}
+    body = orjson.dumps(document)
     if form == TURTLE:
-        text = await asyncio.to_thread(turtle, document, context)
+        loop = asyncio.get_running_loop()
+        text = await loop.run_in_executor(_turtle_thread, _turtle, body, document, context)
         return Response(text, media_type=f"{TURTLE}; charset=utf-8", headers=more)
-    return Response(orjson.dumps(document), media_type=JSON_LD, headers=more)
+    return Response(body, media_type=JSON_LD, headers=more)
+
+
+def _turtle(body: bytes, document: Mapping[str, Any], context: Mapping[str, Any]) -> str:
+    """Return a document as Turtle, as it was made before if nothing in it has changed."""
+    key = hashlib.sha256(body).digest()
+    if key in _turtles:
+        _turtles.move_to_end(key)
+        return _turtles[key]
+    text = _turtles[key] = turtle(document, context)
+    if len(_turtles) > _TURTLES_KEPT:
+        _turtles.popitem(last=False)
+    return text
