@@ -251,19 +251,24 @@ TO_ONE: Final[Mapping[tuple[str, str], LiteralString]] = {
 """For a link to one entity: where its key is."""
 
 TO_MANY: Final[Mapping[tuple[str, str], LiteralString]] = {
-    ("Thing", "Locations"): """EXISTS (SELECT FROM thing_location l
-        WHERE l.thing_id = {parent} AND l.location_id = {child}.id)""",
+    ("Thing", "Locations"): """{child}.id = ANY (ARRAY(
+        SELECT l.location_id FROM thing_location l WHERE l.thing_id = {parent}))""",
     ("Thing", "HistoricalLocations"): "{child}.thing_id = {parent}",
     ("Thing", "Datastreams"): "{child}.thing_id = {parent}",
-    ("Location", "Things"): """EXISTS (SELECT FROM thing_location l
-        WHERE l.location_id = {parent} AND l.thing_id = {child}.id)""",
-    ("Location", "HistoricalLocations"): """EXISTS (SELECT FROM historical_location_location l
-        WHERE l.location_id = {parent} AND l.historical_location_id = {child}.id)""",
-    ("HistoricalLocation", "Locations"): """EXISTS (SELECT FROM historical_location_location l
-        WHERE l.historical_location_id = {parent} AND l.location_id = {child}.id)""",
+    ("Location", "Things"): """{child}.id = ANY (ARRAY(
+        SELECT l.thing_id FROM thing_location l WHERE l.location_id = {parent}))""",
+    ("Location", "HistoricalLocations"): """{child}.id = ANY (ARRAY(
+        SELECT l.historical_location_id
+          FROM historical_location_location l WHERE l.location_id = {parent}))""",
+    ("HistoricalLocation", "Locations"): """{child}.id = ANY (ARRAY(
+        SELECT l.location_id
+          FROM historical_location_location l WHERE l.historical_location_id = {parent}))""",
     ("Datastream", "Observations"): "{child}.datastream_id = {parent}",
     ("Sensor", "Datastreams"): "{child}.sensor_id = {parent}",
     ("ObservedProperty", "Datastreams"): "{child}.observed_property_id = {parent}",
     ("FeatureOfInterest", "Observations"): "{child}.feature_of_interest_id = {parent}",
 }
-"""For a link to many: when a row of the child's source belongs to the parent's key."""
+"""For a link to many: when a row of the child's source belongs to the parent's key.
+
+By an array, not EXISTS: then the rows of a child are found by their key, and not all looked at.
+"""
