@@ -45,12 +45,13 @@ def _by_iri(
     found: dict[str, list[expanded.Instance]] = {}
     for each in attributes:
         found.setdefault(contexts.attribute_iri(each.name, model), []).append(
-            _instance(each, model)
+            instance_of(each, model)
         )
     return found
 
 
-def _instance(attribute: Attribute, model: Model | None) -> expanded.Instance:
+def instance_of(attribute: Attribute, model: Model | None) -> expanded.Instance:
+    """Return an attribute as one instance, with IRIs for the names of its own attributes."""
     value = attribute.value
     return expanded.Instance(
         kind=attribute.kind.value,
@@ -59,7 +60,7 @@ def _instance(attribute: Attribute, model: Model | None) -> expanded.Instance:
         unit=attribute.unit_code or None,
         dataset=attribute.dataset_id or None,
         attributes={
-            contexts.attribute_iri(name, model): _instance(below, model)
+            contexts.attribute_iri(name, model): instance_of(below, model)
             for name, below in attribute.sub.items()
         },
     )

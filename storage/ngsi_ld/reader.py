@@ -27,7 +27,8 @@ from standards_mapping.ngsi_ld.entity import (
 )
 from standards_mapping.ngsi_ld.errors import NonexistentTenantError, OperationNotSupportedError
 from standards_mapping.ngsi_ld.expanded import Entity, Instance
-from standards_mapping.ngsi_ld.models import DEVICE, MODELS, EntityKey, Model
+from standards_mapping.ngsi_ld.models import DEVICE, MODELS, EntityKey
+from standards_mapping.ngsi_ld.representation import expand, instance_of
 from standards_mapping.ngsi_ld.rules import value_of
 from standards_mapping.ngsi_ld.selection import EntitySelector
 from standards_mapping.ngsi_ld.source import Attributes, TypeFacts
@@ -179,17 +180,7 @@ class DatabaseSource:
         things, datastreams = await self._registered(ids)
         newest = {one.datastream: one for one in await newest_observations(self._conn, datastreams)}
         found = {one.id: one for one in entities_of(things, datastreams, newest)}
-        return [
-            Entity(
-                id=one,
-                types=(contexts.type_iri(found[one].type),),
-                attributes=_expanded(found[one].attributes, MODELS[found[one].type]),
-                created_at=found[one].created_at,
-                modified_at=found[one].modified_at,
-            )
-            for one in ids
-            if one in found
-        ]
+        return [expand(found[one]) for one in ids if one in found]
 
     async def _registered(self, ids: Sequence[str]) -> tuple[list[Thing], list[Datastream]]:
         numbers = {
@@ -239,7 +230,7 @@ class DatabaseSource:
                 model = MODELS[member.type]
                 for each in attribute_history(datastream, rows.get(datastream.id, ())):
                     iri = contexts.attribute_iri(each.name, model)
-                    instance = _instance(each, model)
+                    instance = instance_of(each, model)
                     kept.setdefault(iri, []).append(replace(instance, dataset=dataset))
             if attributes is None or _LOCATION in attributes:
                 places = [thing for thing in things if thing.id in member.things]
@@ -344,7 +335,7 @@ def _with_datasets(datastreams: Sequence[Datastream]) -> list[tuple[Datastream, 
 def _places(things: Sequence[Thing], window: Window) -> dict[str, list[Instance]]:
     """Return where things were within a window, what held when it began included."""
     found = [
-        _instance(each, None)
+        instance_of(each, None)
         for thing in things
         for each, following in _followed(location_history(thing))
         if (window.before is None or (each.observed_at or window.before) < window.before)
@@ -357,29 +348,6 @@ def _followed(places: Sequence[Attribute]) -> list[tuple[Attribute, Any]]:
     """Return each place with when the next one began."""
     nexts = [each.observed_at for each in places[1:]] + [None]
     return list(zip(places, nexts, strict=True))
-
-
-def _expanded(attributes: Sequence[Attribute], model: Model) -> dict[str, list[Instance]]:
-    found: dict[str, list[Instance]] = {}
-    for each in attributes:
-        iri = contexts.attribute_iri(each.name, model)
-        found.setdefault(iri, []).append(_instance(each, model))
-    return found
-
-
-def _instance(attribute: Attribute, model: Model | None) -> Instance:
-    value = attribute.value
-    return Instance(
-        kind=attribute.kind.value,
-        value=list(value) if isinstance(value, tuple) else value,
-        observed_at=attribute.observed_at,
-        unit=attribute.unit_code or None,
-        dataset=attribute.dataset_id or None,
-        attributes={
-            contexts.attribute_iri(name, model): _instance(below, model)
-            for name, below in attribute.sub.items()
-        },
-    )
 
 
 def _observation(datastream: Datastream, row: Sequence[Any]) -> Observation:

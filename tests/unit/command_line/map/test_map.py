@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from csvw import CSVW
 
 from command_line.__main__ import main
 from command_line.map import decode
@@ -109,8 +110,15 @@ def test_a_table_in_a_file_has_its_metadata_beside_it(run: Map, tmp_path: Path) 
     beside = json.loads((tmp_path / "readings.csv-metadata.json").read_text(encoding="utf-8"))
     assert beside["url"] == "readings.csv"
     assert beside["dc:title"] == "Observations, London Borough of Camden"
-    header = table.read_text(encoding="utf-8").splitlines()[0].split(",")
-    assert [column["name"] for column in beside["tableSchema"]["columns"]] == header
+    whole = CSVW(str(tmp_path / "readings.csv-metadata.json"), validate=True)
+    assert whole.is_valid, whole.warnings
+    numbers = [
+        value
+        for row in whole.to_json(minimal=True)
+        for name, value in row.items()
+        if name.endswith("numericValue")
+    ]
+    assert numbers == [46.2, 41.0, 21.4, 45.5, 270.0]
 
 
 @pytest.mark.parametrize(
