@@ -8,8 +8,9 @@ gateway that follows a revoked one at the same site of the same council takes ov
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from device_protocol.description import Datastream, GatewayDescription, Sensor, Thing
@@ -85,7 +86,7 @@ async def _store_thing(
         },
     )
     if thing_id is None:
-        described.conflicts.append((thing.urn, "another gateway described this Thing first"))
+        described.conflicts.append((thing.urn, await _why_taken(conn, "thing", thing.urn)))
         return
     location_id = await _place(conn, describer, thing, thing_id, described)
     feature_id = await _feature(conn, describer, thing, location_id)
@@ -161,7 +162,7 @@ async def _store_sensor(
         },
     )
     if sensor_id is None:
-        described.conflicts.append((sensor.urn, "another gateway described this Sensor first"))
+        described.conflicts.append((sensor.urn, await _why_taken(conn, "sensor", sensor.urn)))
         return
     thing_id, feature_id = thing_and_feature
     for datastream in sensor.datastreams:
@@ -184,6 +185,20 @@ async def _store_sensor(
                 " stay as they are, so give the changed one another name"
             )
             described.conflicts.append((sensor.urn, detail))
+
+
+async def _why_taken(conn: Connection, table: Literal["thing", "sensor"], urn: str) -> str:
+    """Say whose a URN is that this gateway cannot have."""
+    cursor = await conn.execute(
+        sql.SQL("SELECT FROM {} WHERE urn = %s AND gateway_id IS NULL").format(
+            sql.Identifier(table)
+        ),
+        (urn,),
+    )
+    kind = table.capitalize()
+    if await cursor.fetchone() is not None:
+        return f"this {kind} is kept by hand: its council deletes it, or it gets another URN"
+    return f"another gateway described this {kind} first"
 
 
 def _fields(datastream: Datastream) -> dict[str, object]:

@@ -1,11 +1,21 @@
 """Observations that are kept by hand, their history, and corrections of what is signed."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from command_line.__main__ import main
+from device_protocol.description import GatewayDescription, Thing
 from standards_mapping.sensorthings.model import ObservationId
+from storage.archive.backup import back_up
+from storage.archive.backup_file import read
+from storage.archive.restore import restore
+from storage.database import connect
+from storage.descriptions import Describer, store_description
 from storage.rollups import hourly, refresh_rollups
 from tests.integration.conftest import DatabaseServer
 from tests.integration.sensorthings.writing import ROOT, Writing, serve_writing
@@ -19,6 +29,10 @@ async def centre(database_server: DatabaseServer) -> AsyncIterator[Writing]:
     async with serve_writing(dsn) as writing:
         yield writing
     await database_server.drop(dsn)
+
+
+def _quietly(_done: int, _total: int) -> None:
+    """Progress that nobody looks at."""
 
 
 async def refresh(centre: Writing) -> None:
@@ -276,6 +290,63 @@ async def test_a_data_array_of_many_rows_is_stored_at_once(centre: Writing) -> N
     assert len(set(answer.json())) == 5000
     counted = await centre.get(f"Datastreams({stream})/Observations?$count=true&$top=0")
     assert counted["@iot.count"] == 5000
+
+
+async def test_exports_and_backups_hold_what_is_kept_by_hand(
+    centre: Writing, tmp_path: Path, empty_dsn: str
+) -> None:
+    _, stream = await centre.survey()
+    day = datetime(2024, 5, 6, tzinfo=UTC)
+    interval = f"{(day - timedelta(days=28)).isoformat()}/{day.isoformat()}"
+    url = f"Datastreams({stream})/Observations"
+    seen = await centre.create(url, {"result": 40, "phenomenonTime": interval})
+    assert (await centre.camden.patch(seen["@iot.selfLink"], json={"result": 41})).is_success
+    await refresh(centre)
+    exported = tmp_path / "export"
+    words = ["data", "export", centre.dsn, str(exported), "--json"]
+    assert await asyncio.to_thread(main, words) == 0
+    table = pq.read_table(exported / "council=camden/day=2024-05-06/observations.parquet")
+    assert [(row["datastream_id"], row["value"]) for row in table.to_pylist()] == [(stream, 41.0)]
+
+    file = tmp_path / "backup"
+    await back_up(centre.dsn, file, _quietly)
+    with read(file) as backup:
+        await restore(empty_dsn, backup, _quietly, replace=False)
+    async with await connect(empty_dsn, application_name="test") as conn:
+        cursor = await conn.execute(
+            "SELECT v.version, v.value, x.started FROM observation_version v"
+            " JOIN observation_extra x USING (datastream_id, time)"
+            " WHERE datastream_id = %s ORDER BY 1",
+            (stream,),
+        )
+        began = day - timedelta(days=28)
+        assert await cursor.fetchall() == [(1, 40.0, began), (2, 41.0, began)]
+
+
+async def test_a_gateway_does_not_take_over_what_is_kept_by_hand(centre: Writing) -> None:
+    urn = "urn:dev:ours"
+    made = await centre.create(
+        "Things", {"name": "Ours", "description": "-", "properties": {"urn": urn}}
+    )
+    described = Thing(
+        urn=urn,
+        name="Theirs",
+        description="-",
+        place_name="There",
+        longitude=-0.1,
+        latitude=51.5,
+        properties={},
+        sensors=(),
+    )
+    [(gateway, council)] = await centre.rows("SELECT id, council_id FROM gateway LIMIT 1")
+    describer = Describer(gateway_id=gateway, council_id=council, described_at=1_700_000_000)
+    found = await store_description(
+        centre.conn, describer, GatewayDescription(things=(described,)), b"x"
+    )
+    [(conflicting, why)] = found.conflicts
+    assert conflicting == urn
+    assert "kept by hand" in why
+    assert (await centre.get(made["@iot.selfLink"]))["name"] == "Ours"
 
 
 async def test_malformed_data_arrays_are_refused(centre: Writing) -> None:

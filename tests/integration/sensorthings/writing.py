@@ -24,6 +24,7 @@ ROOT = f"http://localhost{PREFIX}"
 class Writing:
     """A running application, a connection beside it, and a client with each council's key."""
 
+    dsn: str
     app: FastAPI
     city: City
     conn: Connection
@@ -135,4 +136,4 @@ async def serve_writing(dsn: str) -> AsyncIterator[Writing]:
                 client(keys["region"]) as region,
                 client() as anybody,
             ):
-                yield Writing(app, city, conn, camden, westminster, region, anybody, keys)
+                yield Writing(dsn, app, city, conn, camden, westminster, region, anybody, keys)
