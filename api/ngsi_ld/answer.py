@@ -76,7 +76,10 @@ class Answers:
         found = await self._one(entity_id, selector)
         if output.attributes and not output.attributes & found.attributes.keys():
             raise ResourceNotFoundError(f"{entity_id} has none of these attributes")
-        return self._write(self._writer(output), found, output, geojson=geojson)
+        written_ = self._write(self._writer(output), found, output, geojson=geojson)
+        if not written_:
+            raise ResourceNotFoundError(f"nothing is left of {entity_id}: omit less")
+        return written_
 
     async def _one(self, entity_id: str, selector: EntitySelector) -> Entity:
         if await self.source.find([replace(selector, ids=(entity_id,))]):

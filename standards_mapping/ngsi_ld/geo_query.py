@@ -21,14 +21,16 @@ from shapely.ops import nearest_points
 from standards_mapping.ngsi_ld.errors import BadRequestDataError, TooComplexQueryError
 from standards_mapping.ngsi_ld.expanded import Entity
 
-GEOMETRIES: Final = (
-    "Point",
-    "MultiPoint",
-    "LineString",
-    "MultiLineString",
-    "Polygon",
-    "MultiPolygon",
-)
+GEOMETRIES: Final[Mapping[str, int]] = {
+    "Point": 0,
+    "MultiPoint": 1,
+    "LineString": 1,
+    "MultiLineString": 2,
+    "Polygon": 2,
+    "MultiPolygon": 3,
+}
+"""How deep a position is in the coordinates of each kind of geometry."""
+
 MOST_POSITIONS: Final = 10_000
 
 _LENGTHS: Final = (2, 3)  # of a position; the height is not looked at
@@ -102,7 +104,7 @@ def parse_geo_query(
             coordinates = json.loads(coordinates)
         except (ValueError, RecursionError) as error:
             raise BadRequestDataError("coordinates are no JSON array") from error
-    if _positions(coordinates) > MOST_POSITIONS:
+    if _positions(coordinates, GEOMETRIES[geometry]) > MOST_POSITIONS:
         raise TooComplexQueryError(f"coordinates have more than {MOST_POSITIONS} positions")
     return GeoQuery(relation, metres, _reference(geometry, coordinates), geoproperty)
 
@@ -119,13 +121,12 @@ def _relation(georel: str) -> tuple[str, float]:
     )
 
 
-def _positions(coordinates: Any, depth: int = 0) -> int:
+def _positions(coordinates: Any, depth: int) -> int:
     """Return how many positions there are; refuses whatever is not made of numbers."""
-    too_deep = 5
-    if not isinstance(coordinates, list) or not coordinates or depth > too_deep:
-        raise BadRequestDataError("coordinates are no GeoJSON coordinates")
-    if isinstance(coordinates[0], list):
-        return sum(_positions(part, depth + 1) for part in coordinates)
+    if not isinstance(coordinates, list) or not coordinates:
+        raise BadRequestDataError("coordinates are no GeoJSON coordinates of this geometry")
+    if depth:
+        return sum(_positions(part, depth - 1) for part in coordinates)
     if len(coordinates) not in _LENGTHS or not all(
         isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one)
         for one in coordinates

@@ -263,7 +263,7 @@ def _parse_clock(text: str) -> time:
     return time.fromisoformat(text.removesuffix("Z"))
 
 
-_NAME: Final = re.compile(r"[\w@:/#~%-]+")
+_NAME: Final = re.compile(r"[\w@:/#%-]+")
 _SIGN: Final = re.compile(r"==|!=|>=|<=|!~=|~=|>|<")
 _BARE: Final = re.compile(r"(?:(?!\.\.)[^;|(),\"\s])+")
 _NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)

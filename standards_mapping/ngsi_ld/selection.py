@@ -145,6 +145,8 @@ class _TypeParser:
         if match is None:
             self._refuse()
         self._at = match.end()
+        if match[0] == "*":
+            return lambda _types: True
         iris = self._vocabulary.meanings(match[0])
         return lambda types: any(iri in types for iri in iris)
 

@@ -378,3 +378,17 @@ async def test_019_17_pick_and_omit(pick: str, omit: str, name: str, etsi: Etsi)
     etsi.add("entities/building-simple-attributes-third.jsonld", "urn:ngsi-ld:Building:019-17-3")
     found = await etsi.get("entities", linked=True, type="Building,Vehicle", pick=pick, omit=omit)
     assert plain(found) == plain(load(f"{EXPECTED}pick-omit/entities-{name}.json"))
+
+
+async def test_018_19_nothing_is_left(etsi: Etsi) -> None:
+    etsi.add(SIMPLE, ONE)
+    omit = "id,type,name,subCategory,airQualityLevel,almostFull"
+    for given in ({"pick": "unknown"}, {"omit": omit}):
+        await etsi.refused(404, "ResourceNotFound", f"entities/{ONE}", linked=True, **given)
+
+
+async def test_019_25_and_019_26_everything(etsi: Etsi) -> None:
+    etsi.add(MINIMAL, ONE)
+    etsi.add("entities/vehicle-simple-attributes.jsonld", VEHICLE)
+    assert await etsi.count("entities", local="true") == 2
+    assert await etsi.count("entities", type="*") == 2
