@@ -46,6 +46,10 @@ _DEPTH: Final = 1_000_000
 _FILE_ROWS: Final = 1_000_000
 _ROOT: Final = Path(__file__).parents[1]
 _SERVICE: Final = "/sensorthings/v1.1"
+_LINKED: Final = "/ngsi-ld/v1"
+_ENTITY: Final = "WeatherObserved"
+_ATTRIBUTES: Final = 4  # of such an entity, of all that is seeded
+_POINTS: Final = 10_000
 _UNLIMITED: Final = "[rate_limits]\npages_per_minute = 0\nanonymous_per_minute = 0\n"
 _START_SECONDS: Final = 60.0
 
@@ -84,7 +88,8 @@ def _measure(
         load(serving.port, pages, seconds=min(seconds, 1.0), connections=_CONNECTIONS)  # warms up
         page = load(serving.port, pages, seconds=seconds, connections=_CONNECTIONS)
         _check_page(fetch(serving.port, pages[0]))
-        found = {name: _time(serving.port, path) for name, path in requests_of(seeded).items()}
+        requests = {**requests_of(seeded), **_aggregation(serving.port, seeded)}
+        found = {name: _time(serving.port, path) for name, path in requests.items()}
         for name, milliseconds in found.items():
             tell(f"{name}: {milliseconds} ms")
         files = _time_files(serving.port, seeded)
@@ -171,6 +176,18 @@ def requests_of(seeded: Seeded) -> Mapping[str, str]:
             "Things", expand=f"Datastreams($expand=Observations($top=1;$orderby={newest}))"
         ),
     }
+
+
+def _aggregation(port: int, seeded: Seeded) -> Mapping[str, str]:
+    """Return the NGSI-LD request for hourly aggregates of one entity's properties."""
+    [entity] = orjson.loads(fetch(port, f"{_LINKED}/entities?type={_ENTITY}&limit=1"))
+    each = seeded.rows / seeded.streams
+    points = min(_POINTS, round(_ATTRIBUTES * each))
+    start = seeded.end - (seeded.end - seeded.start) * (points / _ATTRIBUTES / each)
+    times = f"timerel=between&timeAt={_written(start)}&endTimeAt={_written(seeded.end)}"
+    asked = "options=aggregatedValues&aggrMethods=avg,max&aggrPeriodDuration=PT1H"
+    name = f"NGSI-LD aggregation of {points:,} points"
+    return {name: f"{_LINKED}/temporal/entities/{entity['id']}?{times}&{asked}"}
 
 
 def _written(moment: datetime) -> str:

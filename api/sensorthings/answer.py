@@ -78,9 +78,10 @@ class Answers:
         if options.count:
             answer["@iot.count"] = await self._reader.count(wanted)
         if as_text and is_plain(path, options):
-            page: Page | TextPage = await self._reader.text_page(wanted, limit_of(options))
+            text = await self._reader.text_page(wanted, limit_of(options))
             others = kept_others(wanted.entity_type)
-            answer["value"] = orjson.Fragment(observations_text(page.rows, self._root, others))
+            answer["value"] = orjson.Fragment(observations_text(text.rows, self._root, others))
+            page: Page | TextPage = text
         else:
             page = found = await self._reader.page(wanted, limit_of(options))
             if path.references:
