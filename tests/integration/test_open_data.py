@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -170,6 +171,29 @@ async def test_geojson_gives_the_newest_or_the_results_of_a_time(served: Open) -
     assert answer.headers["content-type"] == "application/geo+json"
     places = [feature["geometry"]["coordinates"] for feature in answer.json()["features"]]
     assert places == [[one.place.longitude, one.place.latitude] for one in seen]
+
+
+async def test_an_interval_of_its_own_is_told_as_it_was(served: Open) -> None:
+    first, *_ = served.city.of("Marylebone Road no2")
+    began = first.time - timedelta(days=28)
+    key = (first.datastream_id, first.time)
+    await served.conn.execute(
+        "INSERT INTO observation_extra (datastream_id, time, started) VALUES (%s, %s, %s)",
+        (*key, began),
+    )
+    text = (await served.get(f"/data/westminster/no2.csv{SPAN}")).text
+    row, after, *_ = csv.DictReader(io.StringIO(text))
+    answer = await served.get(f"/sosa/observations{SPAN}&datastream={key[0]}&limit=1")
+    await served.conn.execute(
+        "DELETE FROM observation_extra WHERE datastream_id = %s AND time = %s", key
+    )
+    assert datetime.fromisoformat(row["interval_start"]) == began
+    assert row["value"] == repr(first.result)
+    hour = datetime.fromisoformat(after["time"]) - datetime.fromisoformat(after["interval_start"])
+    assert hour == timedelta(hours=1)
+    (member,) = answer.json()["@graph"][0]["hasMember"]
+    start = member["phenomenonTime"]["hasBeginning"]["inXSDDateTimeStamp"]
+    assert datetime.fromisoformat(start) == began
 
 
 async def test_states_and_faults_are_told_as_text(served: Open) -> None:
