@@ -89,7 +89,7 @@ def _refusal(error: SensorThingsError) -> Response:
     if isinstance(error, UnknownWriterError):
         response.headers["WWW-Authenticate"] = CHALLENGE
     if isinstance(error, MethodError):
-        response.headers["Allow"] = ", ".join(_READ)
+        response.headers["Allow"] = ", ".join(error.allowed)
     return response
 
 

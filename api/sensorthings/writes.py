@@ -44,6 +44,8 @@ CREATE_OBSERVATIONS: Final = "CreateObservations"
 JSON_PATCH: Final = "application/json-patch+json"
 
 _JSON: Final = "application/json"
+_OF_SET: Final = ("GET", "HEAD", "POST")
+_OF_ONE: Final = ("GET", "HEAD", "PATCH", "PUT", "DELETE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ class Work:
         """
         if path.strip("/") == CREATE_OBSERVATIONS:
             if method != "POST":
-                raise MethodError(f"{CREATE_OBSERVATIONS} takes POST alone")
+                raise MethodError(f"{CREATE_OBSERVATIONS} takes POST alone", "POST")
             return await self._create_observations(read_json(content_type, body))
         if not path.strip("/"):
             raise MethodError("the root of the service is only read: write to an entity set")
@@ -144,7 +146,8 @@ class Work:
             return await self._create(target, read_json(content_type, body))
         if target.target.many:
             raise MethodError(
-                f"{method} takes one entity: put its id after the set, as in Things(1)"
+                f"{method} takes one entity: put its id after the set, as in Things(1)",
+                *_OF_SET,
             )
         return await self._change(method, target, content_type, body)
 
@@ -169,7 +172,7 @@ class Work:
 
     async def _create(self, path: ResourcePath, body: object) -> Written:
         if not path.target.many:
-            raise MethodError("POST takes a set, as in Things or Things(1)/Datastreams")
+            raise MethodError("POST takes a set, as in Things or Things(1)/Datastreams", *_OF_ONE)
         kind = path.target.entity_type
         given: dict[str, Key] = {}
         if path.target.navigation is not None:

@@ -38,7 +38,14 @@ class ForbiddenError(SensorThingsError):
 
 
 class MethodError(SensorThingsError):
-    """A method that the resource never takes, such as DELETE of a whole set."""
+    """A method that the resource never takes, such as DELETE of a whole set.
+
+    allowed: the methods that it takes.
+    """
+
+    def __init__(self, message: str, *allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed or ("GET", "HEAD")
 
 
 class ConflictError(SensorThingsError):

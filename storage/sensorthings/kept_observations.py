@@ -230,6 +230,9 @@ async def change(
         quality = values["resultQuality"] or 0
     if "parameters" in values:
         parameters = values["parameters"]
+    told = values.get("resultTime")
+    if told is not None and told != key.time:
+        parameters = {**(parameters or {}), "resultTime": instant(told)}
     after = _Version(
         value=_number(result),
         result=_other(result),

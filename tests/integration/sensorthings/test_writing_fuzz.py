@@ -90,7 +90,7 @@ def _drawn() -> list[tuple[str, bytes, str, str]]:
     """Return requests as hypothesis draws them; they are sent one after the other."""
     found: list[tuple[str, bytes, str, str]] = []
 
-    @settings(max_examples=400, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=250, database=None, suppress_health_check=list(HealthCheck))
     @given(PATHS, BODIES | st.lists(BODIES, max_size=3), KINDS, st.sampled_from(METHODS))
     def draw(path: str, body: Any, kind: str, method: str) -> None:
         found.append((path, _written(body), kind, method))

@@ -85,9 +85,8 @@ async def test_a_change_keeps_the_version_before_it(centre: Writing) -> None:
     assert (await centre.get(f"Datastreams({stream})/Observations"))["value"] == [seen]
     assert await hour_of(centre, stream, NOON) == (1, 300)
     (version,) = await centre.rows("SELECT version FROM changed_day WHERE day = %s", NOON.date())
-    changed = await centre.camden.patch(
-        url, json={"result": 30.0, "resultQuality": {"flags": ["suspect"]}}
-    )
+    change = {"result": 30.0, "resultQuality": {"flags": ["suspect"]}}
+    changed = await centre.camden.patch(url, json=change | {"resultTime": NOON.isoformat()})
     assert changed.status_code == 200, changed.text
     assert changed.json()["result"] == 30
     assert changed.json()["resultQuality"] == {"code": 8, "flags": ["suspect"]}
