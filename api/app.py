@@ -27,6 +27,7 @@ from api.cors import OpenToScripts
 from api.errors import RETRY_SECONDS, Problem
 from api.live import LiveFeed, TooManyClientsError
 from api.metrics import RequestMetrics
+from api.negotiation import Acceptable
 from api.ngsi_ld import routes as ngsi_ld
 from api.open_data import catalogue, files, sosa
 from api.open_data import page as open_data_page
@@ -95,6 +96,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.include_router(ngsi_ld.router())
     app.mount(f"/static/{fingerprint()}", StaticFiles(directory=STATIC), name="static")
     # The last added is the outermost.
+    app.add_middleware(Acceptable, pages=pages)
     app.add_middleware(Conditional)
     app.add_middleware(
         GZipMiddleware,

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.machine_paths import is_machine_path
+from api.machine_paths import NGSI_LD, is_below, is_machine_path
 
 METHODS: Final = "GET, HEAD, OPTIONS"
 EXPOSED: Final = (
@@ -51,10 +51,19 @@ class OpenToScripts:
                 headers["Cross-Origin-Resource-Policy"] = "cross-origin"
             await send(message)
 
-        if scope["method"] == "OPTIONS":
-            await _options(Headers(scope=scope))(scope, receive, send_openly)
+        asked = Headers(scope=scope)
+        if scope["method"] == "OPTIONS" and _is_answered_here(scope["path"], asked):
+            await _options(asked)(scope, receive, send_openly)
         else:
             await self._app(scope, receive, send_openly)
+
+
+def _is_answered_here(path: str, asked: Headers) -> bool:
+    """Return whether OPTIONS is a script's preflight, or of what is only read.
+
+    NGSI-LD has operations that read by POST, and says itself what each resource takes.
+    """
+    return "access-control-request-method" in asked or not is_below(path, NGSI_LD)
 
 
 def _options(asked: Headers) -> Response:

@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document, put together from the operations. Pure."""
 
+import re
 from collections.abc import Iterable
 from functools import cache
 from typing import Final
@@ -108,3 +109,28 @@ def _openapi() -> Json:
         "required": ["openapi", "info", "paths"],
         "properties": {"openapi": {"const": "3.1.0"}, "paths": {"type": "object"}},
     }
+
+
+def offered_at(path: str) -> tuple[str, ...]:
+    """Return the media types that a GET of this path may be answered in; none where it is unknown.
+
+    Of several paths that fit, the one with the fewest parameters says it.
+    """
+    for pattern, offered in _offers():
+        if pattern.fullmatch(path):
+            return offered
+    return ()
+
+
+@cache
+def _offers() -> tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]:
+    reads = sorted(
+        (one for one in operations() if one.method == "get"), key=lambda one: one.path.count("{")
+    )
+    return tuple(
+        (
+            re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(one.path))),
+            tuple(one.answers[200].content),
+        )
+        for one in reads
+    )

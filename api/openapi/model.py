@@ -195,5 +195,5 @@ def errors(*statuses: int, schema: str = "Problem", media_type: str = "") -> dic
             content={written: component(schema)},
             headers=_HEADERS.get(status, {}),
         )
-        for status in (*statuses, 401, 429, 503)
+        for status in (*statuses, 401, 406, 429, 503)
     }
