@@ -248,7 +248,10 @@ def parse_time(text: str) -> datetime:
         raise ValueError(f"{text!r} is no time such as 2026-03-29T14:00:00Z")
     if match[1] and len(match[1]) > len(".123456"):
         text = text.replace(match[1], match[1][:7])
-    return datetime.fromisoformat(text).astimezone(UTC)
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is in no year from 1 to 9999") from error
 
 
 def _parse_date(text: str) -> date:

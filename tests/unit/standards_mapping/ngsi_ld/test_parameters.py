@@ -159,3 +159,20 @@ def test_geo_queries_that_make_no_sense(georel: str, geometry: str, coordinates:
     with pytest.raises(NgsiLdError) as caught:
         parse_geo_query(georel, geometry, coordinates, ("urn:x:place",))
     assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "text", ["", "P", "PT", "1H", "P1M1D", "P999999999Y", "P" + "9" * 400 + "Y"]
+)
+def test_durations_that_make_no_sense(text: str) -> None:
+    with pytest.raises(NgsiLdError):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-03-01", "2026-03-01T00:00:00", "0001-01-01T00:00:00+14:00", "2026-02-30T00:00:00Z"],
+)
+def test_times_that_make_no_sense(text: str) -> None:
+    with pytest.raises(NgsiLdError):
+        parse_request({"type": "A", "timerel": "after", "timeAt": text}, NAMES, temporal=True)
