@@ -43,6 +43,9 @@ MOST_GEOMETRIES: Final = 20_000
 MOST_POSITIONS: Final = 500_000
 """Corners of all of them together."""
 
+MOST_CALLS: Final = 10
+"""Of geospatial functions in one filter and order together."""
+
 MOST_PAIRS: Final = 250_000
 """Of two tables whose geometries are compared with each other."""
 
@@ -107,19 +110,21 @@ def kinds_used(
     """Return the kinds of geometry that the geospatial functions of a request are about.
 
     Raises:
-        QueryError: a path that the model does not have.
+        QueryError: a path that the model does not have, or too many functions.
     """
     expressions = [order.expression for order in orderby]
     if condition is not None:
         expressions.append(condition)
-    return frozenset(
-        _PLACES[place][0]
+    found = [
+        call
         for expression in expressions
         for call in calls(expression)
         if call.function in GEOSPATIAL
-        for place in _places(entity_type, call)
-        if place in _PLACES
-    )
+    ]
+    if len(found) > MOST_CALLS:
+        raise QueryError(f"more than {MOST_CALLS} geospatial functions")
+    places = {place for call in found for place in _places(entity_type, call)}
+    return frozenset(_PLACES[place][0] for place in places if place in _PLACES)
 
 
 def _places(entity_type: EntityType, call: Call) -> Iterator[tuple[str, str]]:

@@ -473,6 +473,7 @@ async def test_a_filter_that_makes_no_sense_is_a_bad_request(text: str, service:
         ("location eq geography'POINT (1 2)'", "st_equals"),
         ("geography'POINT (1 2)'", "expected true or false"),
         ("st_within(location)", "takes 2 arguments"),
+        (" or ".join(["geo.length(location) gt 1"] * 11), "more than 10"),
     ],
 )
 async def test_a_geometry_that_makes_no_sense_is_a_bad_request(
