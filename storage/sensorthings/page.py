@@ -3,11 +3,8 @@
 Nothing is run here. How observations are read is `walk`.
 """
 
-from collections.abc import Mapping
-
 from psycopg import sql
 
-from standards_mapping.sensorthings.geometry import Geometries
 from storage.sensorthings.filter import Scope, SortKey, compile_condition, sort_keys, where
 from storage.sensorthings.keyset import comes_after
 from storage.sensorthings.operand import Bound
@@ -111,9 +108,11 @@ class _Entities:
         wanted, select = self._wanted, self._select
         scope = Scope(wanted.entity_type, ENTITY, self._bound)
         select.keys += sort_keys(wanted.orderby, scope, self._bound)
+        # Of an entity's few, a walk along all ids would be the planner's way to sort them.
+        by_id = "{}.id" if wanted.parent is None else "({}.id + 0)"
         select.keys.append(
             SortKey(
-                sql.SQL("{}.id").format(ENTITY),
+                sql.SQL(by_id).format(ENTITY),
                 descending=False,
                 nullable=False,
                 cast="int",
