@@ -27,8 +27,8 @@ from tests.integration.conftest import DatabaseServer
 from tests.simulators.street import Street, seed
 
 NAME, SITE = "Canary wren", "Canary Wharf"
-VALUE = 7131.0625
-CANARIES = (NAME, "7131.06", "7,131.06", SITE)
+VALUE = 7131927.0625
+CANARIES = (NAME, SITE, "7131927", "7,131,927")
 ROOT = "http://localhost"
 MOST_PAGES = 220
 STREAM = ("Bloomsbury", "temp")
