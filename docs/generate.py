@@ -61,7 +61,7 @@ TOML_EXAMPLE: Final = re.compile(r"^```toml\n(.*?)^```$", re.DOTALL | re.MULTILI
 
 METRIC_MODULES: Final[Mapping[str, Sequence[str]]] = {
     "ingest": ("ingest.metrics",),
-    "api": ("api.metrics", "api.live", "api.reads"),
+    "api": ("api.metrics", "api.live", "api.reads", "api.rate_limit"),
     "analytics": ("analytics.runner", "analytics.condition"),
     "enrolment": ("enrolment.metrics",),
     "publish": ("api.publishing.publisher",),
