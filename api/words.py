@@ -140,8 +140,8 @@ QUALITY_MEANINGS: Final[Mapping[int, str]] = {
     WARMING_UP: "The sensor had not been on for as long as it needs to be exact.",
     TIME_RECONSTRUCTED: "The gateway had no time of day when the value was taken; its time was "
     "worked out once it had.",
-    CORRECTED: "The value stands as its gateway signed it, and was found to be wrong later. What its "
-    "council says instead, and why, is kept beside it: see the observation in the SensorThings API.",
+    CORRECTED: "The value stands as its gateway signed it, and was found to be wrong later. What "
+    "its council says instead, and why, is kept beside it: see the SensorThings API.",
 }
 """What each flag means, for the page about the data."""
 

@@ -29,7 +29,7 @@ def test_a_reference_may_be_written_as_people_do() -> None:
     ["", "TQ", "TQ 306 78", "XX 300 800", "51.5, -0.1", "TI 300 800", "300 800 1", "900000, 1"],
 )
 def test_what_is_no_reference_is_refused_and_named(bad: str) -> None:
-    with pytest.raises(GridReferenceError, match="(?i)grid"):
+    with pytest.raises(GridReferenceError, match=r"(?i)grid"):
         position(bad)
 
 
