@@ -7,16 +7,18 @@ writing the two forms of a batch is `standards_mapping.sensorthings.batch`.
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from string import printable
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import quote, unquote
 
 import orjson
 from fastapi import Request, Response
 
-from api.principal import principal
 from api.sensorthings.answer import Answers
+from api.sensorthings.reads import read
 from api.sensorthings.writes import Work, author_of, body_of
 from standards_mapping.sensorthings.batch import (
+    JSON,
     Answer,
     ChangeSet,
     Item,
@@ -27,10 +29,8 @@ from standards_mapping.sensorthings.batch import (
     write_multipart,
 )
 from standards_mapping.sensorthings.batch import Request as Part
-from standards_mapping.sensorthings.errors import QueryError, SensorThingsError
-from standards_mapping.sensorthings.options import parse_options
-from standards_mapping.sensorthings.path import parse_path
-from storage.sensorthings.reader import Reader, SlowError, reading
+from standards_mapping.sensorthings.errors import SensorThingsError
+from storage.sensorthings.reader import Reader, SlowError
 from storage.sensorthings.writing import writing
 
 BOUNDARY: Final = "kerbstone_batch"
@@ -121,32 +121,22 @@ class Batch:
         )
 
     async def _read(self, part: Part) -> Answer:
+        where, _, query = with_references(part, self._known).url.partition("?")
+        # As a browser does it: what is beyond ASCII may come unescaped inside of a batch.
+        escaped = quote(query, safe=printable).encode()
         try:
-            found = await self._asked(with_references(part, self._known).url)
+            found = await read(self._request, self._root, unquote(where), escaped)
         except SensorThingsError as error:
             return self._failure(error, part.name)
         except SlowError:
             body = {"code": 503, "type": "error", "message": "this took too long: ask for less"}
             return Answer(name=part.name, status=503, body=orjson.dumps(body))
-        return Answer(name=part.name, status=200, body=orjson.dumps(found))
-
-    async def _asked(self, url: str) -> Any:
-        where, _, query = url.partition("?")
-        path = parse_path(unquote(where))
-        many = path.target.many and not path.names
-        try:
-            written = parse_qsl(query, keep_blank_values=True, errors="strict")
-        except ValueError as error:
-            raise QueryError("the query is not percent-encoded UTF-8") from error
-        options = parse_options(written, path.target.entity_type, many=many)
-        who = await principal(self._request)
-        async with reading(self._request.app.state.service.pool, who.councils) as reader:
-            answers = Answers(reader, self._root)
-            if path.names:
-                return {path.names[-1]: await answers.property(path)}
-            if many:
-                return await answers.collection(path, options)
-            return await answers.single(path, options)
+        return Answer(
+            name=part.name,
+            status=found.status_code,
+            body=bytes(found.body) if found.body else None,
+            content_type=found.headers.get("content-type", JSON),
+        )
 
     def _failure(self, error: SensorThingsError, name: str) -> Answer:
         status, body = self._refused(error)

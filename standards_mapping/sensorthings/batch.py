@@ -20,6 +20,8 @@ MOST_REQUESTS: Final = 1000
 
 METHODS: Final = frozenset({"GET", "POST", "PATCH", "PUT", "DELETE"})
 
+JSON: Final = "application/json"
+
 _MULTIPART: Final = "multipart/mixed"
 _REQUEST_LINE: Final = re.compile(r"([A-Z]+) +(\S+)(?: +HTTP/\d(?:\.\d)?)? *")
 _ROOT: Final = re.compile(r"(?:https?://[^/]+)?(?:/[^?]*?)?/v1\.[01]/")
@@ -51,12 +53,19 @@ class ChangeSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The answer to one request; body: JSON, or None for none."""
+    """The answer to one request; body: of the content type, or None for none."""
 
     name: str
     status: int
     location: str = ""
     body: bytes | None = None
+    content_type: str = JSON
+
+    @property
+    def is_json(self) -> bool:
+        """Whether its body is JSON of any kind."""
+        kind = self.content_type.partition(";")[0]
+        return kind == JSON or kind.endswith("+json")
 
 
 Item: TypeAlias = "Request | ChangeSet"
@@ -127,14 +136,17 @@ def write_multipart(answers: Sequence[Answer | Sequence[Answer]], boundary: str)
 
 
 def write_json(answers: Sequence[Answer | Sequence[Answer]]) -> bytes:
-    """Return the answers as JSON, in the order of the requests."""
+    """Return the answers as JSON, in the order of the requests; a body that is not JSON as text."""
     found = []
     for answer in _flat(answers):
         one: dict[str, Any] = {"id": answer.name, "status": answer.status}
         if answer.location:
             one["location"] = answer.location
         if answer.body is not None:
-            one["body"] = orjson.Fragment(answer.body)
+            whole = answer.is_json
+            one["body"] = orjson.Fragment(answer.body) if whole else answer.body.decode()
+            if answer.content_type != JSON:
+                one["headers"] = {"content-type": answer.content_type}
         found.append(one)
     return orjson.dumps({"responses": found})
 
@@ -292,7 +304,7 @@ def _http_part(answer: Answer) -> bytes:
         lines.append(f"Location: {answer.location}")
     body = answer.body or b""
     if body:
-        lines.append("Content-Type: application/json")
+        lines.append(f"Content-Type: {answer.content_type}")
     lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body
 

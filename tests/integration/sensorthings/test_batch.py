@@ -212,3 +212,35 @@ async def test_what_is_no_batch_is_refused(
     answer = await centre.camden.post("$batch", content=body, headers={"Content-Type": kind})
     assert answer.status_code == status, answer.text
     assert set(answer.json()) == {"code", "type", "message"}
+
+
+async def test_a_get_answers_in_a_batch_what_it_answers_alone(centre: Writing) -> None:
+    seen = centre.city.of("Bloomsbury no2")[0]
+    urls = [
+        "Observations?$top=2&$resultFormat=dataArray",
+        "Observations?$top=2&$resultFormat=CSV",
+        "Locations?$resultFormat=GeoJSON",
+        f"Observations('{seen.id}')/validTime",
+        "Things(1)/name/$value",
+        "Things(1)/name",
+        "Things/$ref",
+        "Things(1)/name?$select=name",
+        "Things?$filter=name eq 'café'",
+    ]
+    requests = [{"id": str(at), "method": "get", "url": url} for at, url in enumerate(urls)]
+    batch = await centre.camden.post("$batch", json={"requests": requests})
+    parts = await send(centre.camden, *(http("GET", url.replace(" ", "%20")) for url in urls))
+    for url, told, part in zip(urls, batch.json()["responses"], parts, strict=True):
+        alone = await centre.camden.get(url)
+        assert told["status"] == alone.status_code, url
+        payload = part.get_payload(decode=True)
+        assert isinstance(payload, bytes)
+        head, _, body = payload.partition(b"\r\n\r\n")
+        assert (int(head.split()[1]), body) == (alone.status_code, alone.content), url
+        if not alone.content:
+            assert "body" not in told
+            continue
+        kind = alone.headers["content-type"]
+        assert f"Content-Type: {kind}".encode() in head
+        assert told["body"] == (alone.json() if "json" in kind else alone.text)
+        assert told.get("headers", {"content-type": "application/json"}) == {"content-type": kind}
