@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from device_protocol.reading import Quality
 from standards_mapping.linked_data import Json, instant
 from standards_mapping.observation import Observation
 from standards_mapping.open_columns import (
@@ -49,16 +50,25 @@ _PROPERTY_URLS: Final = {
     "latitude": f"{_WGS}lat",
     "licence": "http://purl.org/dc/terms/license",
 }
+_ALL_FLAGS: Final = sum(Quality)
 _DATATYPES: Final[dict[str, str | Json]] = {
     "time": "dateTime",
     "interval_start": "dateTime",
     "datastream_id": {"base": "integer", "minimum": 1},
     "value": "double",
-    "quality": {"base": "integer", "minimum": 0, "maximum": 63},
+    "quality": {"base": "integer", "minimum": 0, "maximum": _ALL_FLAGS},
+    "corrected_value": "double",
     "longitude": {"base": "double", "minimum": -180, "maximum": 180},
     "latitude": {"base": "double", "minimum": -90, "maximum": 90},
 }
-_MAY_BE_EMPTY: Final = ("value", "result", "longitude", "latitude")
+_MAY_BE_EMPTY: Final = (
+    "value",
+    "result",
+    "corrected_value",
+    "corrected_result",
+    "longitude",
+    "latitude",
+)
 
 
 def rows(
@@ -85,6 +95,8 @@ def cells(row: OpenRow) -> Sequence[str]:
         "" if row.value is None else repr(row.value),
         "" if row.result is None else safe(row.result),
         str(row.quality),
+        "" if row.corrected_value is None else repr(row.corrected_value),
+        "" if row.corrected_result is None else safe(row.corrected_result),
         "" if row.longitude is None else repr(row.longitude),
         "" if row.latitude is None else repr(row.latitude),
         safe(row.licence),
@@ -130,11 +142,18 @@ def _run(datastream: Datastream, columns: Columns, rows_of: slice) -> Iterator[s
         strict=True,
     )
     for row, (time, start, value, quality, place) in enumerate(cells_of, rows_of.start):
+        correction = _correction(columns.corrections[row]) if row in columns.corrections else ","
+        rest = f"{quality},{correction},{ends[place]}"
         if isnan(value):
             result = _joined(["", safe(columns.results.get(row, ""))])
-            yield f"{time},{start},{alike},{result},{quality},{ends[place]}\r\n"
+            yield f"{time},{start},{alike},{result},{rest}\r\n"
         else:
-            yield f"{time},{start},{alike},{value!r},,{quality},{ends[place]}\r\n"
+            yield f"{time},{start},{alike},{value!r},,{rest}\r\n"
+
+
+def _correction(said: float | str) -> str:
+    """Return the two cells of a correction."""
+    return _joined(["", safe(said)] if isinstance(said, str) else [repr(said), ""])
 
 
 def _instants(times: npt.NDArray[np.int64]) -> Sequence[str]:

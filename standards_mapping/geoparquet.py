@@ -34,6 +34,8 @@ _TEXTS: Final = tuple(
         "value",
         "result",
         "quality",
+        "corrected_value",
+        "corrected_result",
         "longitude",
         "latitude",
     )
@@ -47,6 +49,8 @@ _TYPES: Final[Mapping[str, Any]] = {
     "value": pa.float64(),
     "result": pa.string(),
     "quality": pa.int16(),
+    "corrected_value": pa.float64(),
+    "corrected_result": pa.string(),
     "longitude": pa.float64(),
     "latitude": pa.float64(),
     GEOMETRY: pa.binary(),
@@ -108,20 +112,32 @@ class ParquetFile:
     def _arrays(self, columns: Columns) -> Mapping[str, Any]:
         streams = self._rows_of.streams(columns.datastream_ids)
         places = self._rows_of.places(streams, columns.starts)
-        results: list[str | None] = [None] * len(columns)
-        for row, text in columns.results.items():
-            results[row] = text
+        said = columns.corrections.items()
+        numbers = {row: number for row, number in said if not isinstance(number, str)}
+        texts = {row: text for row, text in said if isinstance(text, str)}
         found = {
             "time": pa.array(columns.times, _TIME),
             "interval_start": pa.array(columns.starts, _TIME),
             "datastream_id": pa.array(columns.datastream_ids),
             **{name: self._rows_of.texts(name, streams) for name in _TEXTS},
             "value": pa.array(columns.values, mask=np.isnan(columns.values)),
-            "result": pa.array(results, pa.string()),
+            "result": _sparse(columns.results, len(columns), pa.string()),
             "quality": pa.array(columns.qualities),
+            "corrected_value": _sparse(numbers, len(columns), pa.float64()),
+            "corrected_result": _sparse(texts, len(columns), pa.string()),
             **self._rows_of.geometries(places),
         }
         return {name: found[name] for name in _TYPES}
+
+
+def _sparse(cells: Mapping[int, float | str], length: int, kind: Any) -> Any:
+    """Return a column that has these cells by row, and else nothing."""
+    if not cells:
+        return pa.nulls(length, kind)
+    found: list[float | str | None] = [None] * length
+    for row, cell in cells.items():
+        found[row] = cell
+    return pa.array(found, kind)
 
 
 class _Constants:

@@ -22,6 +22,8 @@ class Observation:
     time: the instant observed or, for a mean, the end of its interval; UTC.
     averaging: how long an interval the result is a mean over; zero for an instant.
     result: None only where the sensor said explicitly that there is none.
+    corrected: what the newest correction says instead of a result that was signed and stays;
+    None where nobody corrected it.
     """
 
     datastream: int
@@ -29,6 +31,7 @@ class Observation:
     averaging: timedelta
     result: Result | None
     quality: Quality = UNFLAGGED
+    corrected: Result | None = None
 
     @property
     def phenomenon_start(self) -> datetime:

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import isnan
 from typing import Final
@@ -33,7 +33,9 @@ MEANINGS: Final = {
     "value": "the result; empty where it is no number",
     "result": "the result as text where it is a text or a truth value; else empty",
     "quality": "sum of flags: 1 out of range, 2 clock unsynchronised, 4 replayed, 8 suspect, "
-    "16 warming up, 32 time reconstructed",
+    "16 warming up, 32 time reconstructed, 64 corrected",
+    "corrected_value": "what the newest correction says instead of value; empty if there is none",
+    "corrected_result": "what the newest correction says instead of result; empty likewise",
     "longitude": "of the place where the Thing was as the interval began, degrees (CRS84)",
     "latitude": "of the place where the Thing was as the interval began, degrees (CRS84)",
     "licence": "under which the row may be used",
@@ -62,6 +64,8 @@ class OpenRow:
     value: float | None
     result: str | None
     quality: int
+    corrected_value: float | None
+    corrected_result: str | None
     longitude: float | None
     latitude: float | None
     licence: str
@@ -92,6 +96,7 @@ def open_rows(
     for seen in observations:
         place = chosen[seen.datastream].thing.place_at(seen.phenomenon_start)
         value, result = split_result(seen.result)
+        corrected_value, corrected_result = split_result(seen.corrected)
         yield OpenRow(
             time=seen.time,
             interval_start=seen.phenomenon_start,
@@ -99,6 +104,8 @@ def open_rows(
             value=value,
             result=result,
             quality=int(seen.quality),
+            corrected_value=corrected_value,
+            corrected_result=corrected_result,
             longitude=None if place is None else place.longitude,
             latitude=None if place is None else place.latitude,
             **texts[seen.datastream],
@@ -119,7 +126,8 @@ class Columns:
     """Many observations by columns, by datastream and time.
 
     times, starts: end and beginning of each interval, Unix microseconds. values: NaN where the
-    result is no number. results: what it is then, as text, by row.
+    result is no number. results: what it is then, as text, by row. corrections: what the newest
+    correction says instead, by row; a truth value is text here, too.
     """
 
     datastream_ids: npt.NDArray[np.int32]
@@ -128,6 +136,7 @@ class Columns:
     values: npt.NDArray[np.float64]
     qualities: npt.NDArray[np.int16]
     results: Mapping[int, str]
+    corrections: Mapping[int, float | str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -143,6 +152,7 @@ class Columns:
                 averaging=timedelta(microseconds=time - start),
                 result=self.results.get(row) if isnan(value) else value,
                 quality=Quality(quality),
+                corrected=self.corrections.get(row),
             )
 
 
@@ -157,7 +167,18 @@ def columns_of(observations: Iterable[Observation]) -> Columns:
         np.array([np.nan if value is None else value for value, _ in split], np.float64),
         np.array([int(seen.quality) for seen in ordered], np.int16),
         {row: text for row, (_, text) in enumerate(split) if text is not None},
+        corrections_by_row(seen.corrected for seen in ordered),
     )
+
+
+def corrections_by_row(corrected: Iterable[Result | None]) -> dict[int, float | str]:
+    """Return what corrections say by row, as numbers and texts."""
+    return {
+        row: said
+        for row, result in enumerate(corrected)
+        for said in split_result(result)
+        if said is not None
+    }
 
 
 def unix_microseconds(time: datetime) -> int:

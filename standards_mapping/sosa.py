@@ -85,6 +85,8 @@ CONTEXT: Final[Mapping[str, Any]] = {
     "rdfs": "http://www.w3.org/2000/01/rdf-schema#",
     "skos": "http://www.w3.org/2004/02/skos/core#",
     "xsd": _XSD,
+    "prov": "http://www.w3.org/ns/prov#",
+    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
     "id": "@id",
     "type": "@type",
     **_sosa_terms(),
@@ -99,6 +101,8 @@ CONTEXT: Final[Mapping[str, Any]] = {
     "prefLabel": "skos:prefLabel",
     "definition": "skos:definition",
     "exactMatch": {"@id": "skos:exactMatch", **_IRI},
+    "hadRevision": {"@id": "prov:hadRevision", **_IRI},
+    "value": "rdf:value",
     "QuantityValue": "qudt:QuantityValue",
     "numericValue": {"@id": "qudt:numericValue", "@type": "xsd:double"},
     "unit": {"@id": "qudt:unit", **_IRI},
@@ -216,7 +220,10 @@ def quality_document(
 
 
 def observation(datastream: Datastream, seen: Observation, root: str) -> Json:
-    """Return one observation. A result that there explicitly is none of is left out."""
+    """Return one observation. A result that there explicitly is none of is left out.
+
+    The result is what was signed; what its newest correction says is a revision of it (PROV-O).
+    """
     found: Json = {
         "id": observation_iri(seen.datastream, seen.time, root),
         "type": "Observation",
@@ -235,14 +242,25 @@ def observation(datastream: Datastream, seen: Observation, root: str) -> Json:
     elif seen.result is not None:
         number = float(seen.result)
         found["hasSimpleResult"] = number
-        found["hasResult"] = {
-            "type": ["Result", "QuantityValue"],
-            "numericValue": number,
-            "unit": datastream.unit.qudt,
-        }
+        found["hasResult"] = _quantity(number, datastream)
+    if seen.corrected is not None:
+        said = seen.corrected
+        found["hadRevision"] = (
+            {"type": "Result", "value": said}
+            if isinstance(said, bool | str)
+            else _quantity(float(said), datastream)
+        )
     if seen.quality != Quality(0):
         found["resultQuality"] = [_flag_iri(name, root) for name in seen.quality.flags]
     return found
+
+
+def _quantity(number: float, datastream: Datastream) -> Json:
+    return {
+        "type": ["Result", "QuantityValue"],
+        "numericValue": number,
+        "unit": datastream.unit.qudt,
+    }
 
 
 def _collection(datastream: Datastream, members: list[Json], root: str) -> Json:

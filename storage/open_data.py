@@ -15,8 +15,8 @@ import psycopg
 
 from device_protocol.reading import Quality
 from standards_mapping.datasets import Coverage
-from standards_mapping.observation import Observation
-from standards_mapping.open_columns import Columns
+from standards_mapping.observation import Observation, Result
+from standards_mapping.open_columns import Columns, split_result
 from standards_mapping.registry import Datastream
 from storage.access import let_read
 from storage.analysis import TooBigError
@@ -108,14 +108,22 @@ async def observations_page(
 
 
 def _observation(row: Sequence[Any], datastream: Datastream) -> Observation:
-    number, time, value, result, quality, started = row
+    number, time, value, result, quality, started, corrected = row
     return Observation(
         datastream=number,
         time=time,
         averaging=datastream.averaging if started is None else time - started,
         result=result if value is None else value,
         quality=Quality(quality),
+        corrected=correction(corrected),
     )
+
+
+def correction(said: object) -> Result | None:
+    """Return what a correction says as a result; None where there is none."""
+    if isinstance(said, bool | str):
+        return said
+    return float(said) if isinstance(said, int | float) else None
 
 
 async def observation_columns(
@@ -160,7 +168,8 @@ async def _columns(
     starts = ends - np.repeat(np.array([spans[row[0]] for row in rows], np.int64), counts)
     cursor = await conn.execute(query("open_extras"), bounds, prepare=False)
     results: dict[int, str] = {}
-    for number, time, text, started in await cursor.fetchall():
+    corrections: dict[int, float | str] = {}
+    for number, time, text, started, corrected in await cursor.fetchall():
         row = _row(ids, ends, number, time)
         if row is None:
             continue
@@ -168,6 +177,9 @@ async def _columns(
             results[row] = text
         if started is not None:
             starts[row] = started
+        for said in split_result(correction(corrected)):
+            if said is not None:
+                corrections[row] = said
     return Columns(
         ids,
         ends,
@@ -175,6 +187,7 @@ async def _columns(
         _joined([np.frombuffer(row[2], ">f8") for row in rows], np.float64),
         _joined([np.frombuffer(row[3], ">i2") for row in rows], np.int16),
         results,
+        corrections,
     )
 
 

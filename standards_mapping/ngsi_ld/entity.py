@@ -1,7 +1,8 @@
 """Entities of NGSI-LD: put together from what is registered and its newest results. Pure.
 
-An entity has the place where its Thing was when its newest value was observed, so that a value
-never moves along. How entities are written as JSON: `representation`.
+An entity has the place where its Thing was when the interval of its newest value began, as in
+every other standard, so that a value never moves along. How entities are written as JSON:
+`representation`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,9 @@ from standards_mapping.units import UNITS
 
 HEALTH: Final = ":health"
 """How the URN of a Thing ends that is a gateway's own health."""
+
+CORRECTED: Final = "corrected"
+"""The attribute of a value that tells what its newest correction says; the value was signed."""
 
 _LOCATIONS: Final = ("indoor", "outdoor")
 
@@ -134,7 +138,14 @@ def _told(datastream: Datastream, observation: Observation) -> _Told | None:
 
 def _measured(told: _Told) -> Attribute:
     observed = told.datastream.observed_property
-    return Attribute(observed.attribute, told.value, observed.unece, told.observation.time)
+    seen = told.observation
+    measured = Attribute(observed.attribute, told.value, observed.unece, seen.time)
+    if seen.corrected is None:
+        return measured
+    said = value_of(told.datastream, replace(seen, result=seen.corrected))
+    if said is None:
+        return measured
+    return replace(measured, sub={CORRECTED: Attribute(CORRECTED, said, observed.unece)})
 
 
 def _site_entity(key: EntityKey, told: Sequence[_Told]) -> Entity | None:
@@ -142,7 +153,7 @@ def _site_entity(key: EntityKey, told: Sequence[_Told]) -> Entity | None:
     model = MODELS[key.model]
     thing = told[0].datastream.thing
     newest = max(each.observation.time for each in told)
-    stay = _stay_at(thing, newest)
+    stay = _stay_at(thing, _began(told, newest))
     if stay is None and model.placed:
         return None
     attributes = [
@@ -197,13 +208,18 @@ def _times(model: Model, told: Sequence[_Told], newest: datetime) -> list[Attrib
     """Return when the newest value was observed, from when to when if the model asks for it."""
     found = [Attribute(model.time, instant(newest))]
     if model.intervals:
-        ended = [each.observation for each in told if each.observation.time == newest]
-        start = min(each.phenomenon_start for each in ended)
         found += [
-            Attribute("dateObservedFrom", instant(start)),
+            Attribute("dateObservedFrom", instant(_began(told, newest))),
             Attribute("dateObservedTo", instant(newest)),
         ]
     return found
+
+
+def _began(told: Sequence[_Told], newest: datetime) -> datetime:
+    """Return when the interval of the newest value began."""
+    return min(
+        each.observation.phenomenon_start for each in told if each.observation.time == newest
+    )
 
 
 def _particular(model: Model, key: EntityKey, datastream: Datastream) -> list[Attribute]:

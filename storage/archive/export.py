@@ -19,6 +19,7 @@ from storage.database import Connection, query
 
 T = TypeVar("T", bound=np.generic)
 N = TypeVar("N", bound=np.generic)
+V = TypeVar("V", float, str)
 
 DATASTREAMS_AT_ONCE: Final = 100
 """Datastreams whose day is in memory at one time; at a reading a second that is 160 MB."""
@@ -75,6 +76,7 @@ class DayPart:
     """Observations of some datastreams, by datastream and time.
 
     times: Unix microseconds. values: NaN where the result is no number. results: by row, as text.
+    corrected_values, corrected_results: what the newest corrections say instead, by row.
     """
 
     datastream_ids: npt.NDArray[np.int32]
@@ -82,6 +84,8 @@ class DayPart:
     values: npt.NDArray[np.float64]
     qualities: npt.NDArray[np.int16]
     results: dict[int, str]
+    corrected_values: dict[int, float]
+    corrected_results: dict[int, str]
 
     def __len__(self) -> int:
         return len(self.times)
@@ -152,13 +156,15 @@ async def _part(conn: Connection, day: date, datastream_ids: list[int]) -> DayPa
     )
     joined = _joined(times, np.int64) + _POSTGRES_EPOCH_MICROSECONDS
     cursor = await conn.execute(query("exported_results"), bounds, prepare=False)
-    texts = {(stream, time): text for stream, time, text in await cursor.fetchall()}
+    told = await cursor.fetchall()
     return DayPart(
         ids,
         joined,
         _joined([np.frombuffer(row[2], ">f8") for row in rows], np.float64),
         _joined([np.frombuffer(row[3], ">i2") for row in rows], np.int16),
-        _by_row(texts, ids, joined),
+        _by_row({row[:2]: row[2] for row in told}, ids, joined),
+        _by_row({row[:2]: row[3] for row in told}, ids, joined),
+        _by_row({row[:2]: row[4] for row in told}, ids, joined),
     )
 
 
@@ -167,11 +173,13 @@ def _joined(arrays: Sequence[npt.NDArray[T]], dtype: type[N]) -> npt.NDArray[N]:
 
 
 def _by_row(
-    texts: dict[tuple[int, int], str], ids: npt.NDArray[np.int32], times: npt.NDArray[np.int64]
-) -> dict[int, str]:
-    """Return results that are no numbers by the row that they belong to."""
+    told: dict[tuple[int, int], V | None], ids: npt.NDArray[np.int32], times: npt.NDArray[np.int64]
+) -> dict[int, V]:
+    """Return what is told of some results by the row that they belong to."""
     found = {}
-    for (stream, moment), text in texts.items():
+    for (stream, moment), text in told.items():
+        if text is None:
+            continue
         first, end = np.searchsorted(ids, [stream, stream + 1])
         row = int(first + np.searchsorted(times[first:end], moment))
         if row < end and times[row] == moment:

@@ -47,7 +47,9 @@ _MEANINGS: Final = {
     "value": "the result; null where it is no number",
     "result": "the result as text where it is a text or a truth value; else null",
     "quality": "sum of flags: 1 out of range, 2 clock unsynchronised, 4 replayed, 8 suspect, "
-    "16 warming up, 32 time reconstructed",
+    "16 warming up, 32 time reconstructed, 64 corrected",
+    "corrected_value": "what the newest correction says instead of value; null if there is none",
+    "corrected_result": "what the newest correction says instead of result; null likewise",
 }
 _TYPES: Final = {
     "time": pa.timestamp("us", tz="UTC"),
@@ -56,6 +58,8 @@ _TYPES: Final = {
     "value": pa.float64(),
     "result": pa.string(),
     "quality": pa.int16(),
+    "corrected_value": pa.float64(),
+    "corrected_result": pa.string(),
 }
 
 
@@ -221,16 +225,15 @@ class DayFile:
     def write(self, part: DayPart) -> None:
         """Write some of the day as a row group."""
         places = np.searchsorted(self._ids, part.datastream_ids).astype(np.int32)
-        results: list[str | None] = [None] * len(part)
-        for row, text in part.results.items():
-            results[row] = text
         columns = {
             "time": pa.array(part.times, _TYPES["time"]),
             "datastream_id": pa.array(part.datastream_ids),
             **{name: self._texts(name, places) for name in _TEXTS},
             "value": pa.array(part.values, mask=np.isnan(part.values)),
-            "result": pa.array(results, pa.string()),
+            "result": _sparse(part.results, len(part), pa.string()),
             "quality": pa.array(part.qualities),
+            "corrected_value": _sparse(part.corrected_values, len(part), pa.float64()),
+            "corrected_result": _sparse(part.corrected_results, len(part), pa.string()),
         }
         batch = pa.record_batch(list(columns.values()), schema=self._writer.schema)
         self._writer.write_batch(batch, row_group_size=len(part))
@@ -246,6 +249,14 @@ class DayFile:
     def close(self) -> None:
         """End the file."""
         self._writer.close()
+
+
+def _sparse(cells: Mapping[int, float] | Mapping[int, str], length: int, kind: Any) -> Any:
+    """Return a column that has these cells by row, and else nothing."""
+    found: list[float | str | None] = [None] * length
+    for row, cell in cells.items():
+        found[row] = cell
+    return pa.array(found, kind)
 
 
 def _schema(day: ClosedDay, datastreams: Sequence[ExportedDatastream]) -> Any:

@@ -40,7 +40,7 @@ from standards_mapping.units import UNITS
 from storage.access import let_read
 from storage.database import Connection, query
 from storage.ngsi_ld.aggregate import aggregated, window_sql
-from storage.open_data import newest_observations
+from storage.open_data import correction, newest_observations
 from storage.overview import READ_TIMEOUT_SECONDS, bounded_read
 from storage.published import published_datastreams, published_things
 
@@ -172,7 +172,7 @@ class DatabaseSource:
         if (number, key) not in member.streams:
             member.streams.append((number, key))
         if quality is not None and (placed or not MODELS[observed.model].placed):
-            newest = _observation(stream, (_WHENEVER, value, result, quality))
+            newest = _observation(stream, (_WHENEVER, value, result, quality, None))
             member.present = member.present or value_of(stream, newest) is not None
 
     async def load(self, ids: Sequence[str]) -> Sequence[Entity]:
@@ -351,13 +351,14 @@ def _followed(places: Sequence[Attribute]) -> list[tuple[Attribute, Any]]:
 
 
 def _observation(datastream: Datastream, row: Sequence[Any]) -> Observation:
-    time, value, result, quality = row
+    time, value, result, quality, corrected = row
     return Observation(
         datastream=datastream.id,
         time=time,
         averaging=datastream.averaging,
         result=value if value is not None else result,
         quality=Quality(quality),
+        corrected=correction(corrected),
     )
 
 

@@ -1,5 +1,6 @@
 -- The first (or last) observations of each of these datastreams in a time, but those out of range.
-SELECT stream.id, o.time, o.value, extra.result, coalesce(extra.quality, 0)
+SELECT stream.id, o.time, o.value, extra.result, coalesce(extra.quality, 0),
+       CASE WHEN extra.quality & 64 <> 0 THEN extra.parameters #> '{{corrected,result}}' END
 FROM unnest(%(ids)s::int[]) AS stream (id)
 CROSS JOIN LATERAL (
     SELECT o.time, o.value

@@ -1,4 +1,5 @@
-SELECT latest.datastream_id, latest.time, latest.value, latest.result, latest.quality, observation_extra.started
+SELECT latest.datastream_id, latest.time, latest.value, latest.result, latest.quality, observation_extra.started,
+       CASE WHEN observation_extra.quality & 64 <> 0 THEN observation_extra.parameters #> '{corrected,result}' END
   FROM latest
   LEFT JOIN observation_extra
          ON observation_extra.datastream_id = latest.datastream_id

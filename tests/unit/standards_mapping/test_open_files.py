@@ -57,13 +57,14 @@ def test_many_rows_at_once_are_written_as_one_by_one() -> None:
         st.tuples(
             st.timedeltas(timedelta(days=-9000), timedelta(days=9000)),
             st.one_of(st.none(), st.text(st.characters(codec="utf-8")), st.floats(allow_nan=False)),
-            st.integers(0, 63),
+            st.integers(0, 127),
+            st.one_of(st.none(), st.booleans(), st.text(max_size=9), st.floats(allow_nan=False)),
         ),
         unique_by=lambda one: one[0],
     )
 )
 def test_whatever_is_observed_is_written_alike_both_ways(
-    some: list[tuple[timedelta, Any, int]],
+    some: list[tuple[timedelta, Any, int, Any]],
 ) -> None:
     seen = [
         Observation(
@@ -72,8 +73,9 @@ def test_whatever_is_observed_is_written_alike_both_ways(
             averaging=NO2.averaging,
             result=result,
             quality=Quality(quality),
+            corrected=corrected,
         )
-        for after, result, quality in sorted(some, key=lambda one: one[0])
+        for after, result, quality, corrected in sorted(some, key=lambda one: one[0])
     ]
     text = csvw.csv_text(csvw.rows([NO2], seen))
     assert csvw.lines([NO2], columns_of(seen)) == text
