@@ -15,6 +15,7 @@ from shapely.geometry import shape
 
 from device_protocol.reading import Quality
 from device_protocol.unit_table import nearest
+from standards_mapping.sensorthings.entity import period
 from standards_mapping.sensorthings.errors import QueryError
 from standards_mapping.sensorthings.model import EntityType, Kind
 from standards_mapping.units import UNITS
@@ -229,8 +230,12 @@ def _quality(value: object) -> int:
     return code
 
 
-def _no_valid_time(_value: object) -> None:
-    raise ValueError("is not kept here; say it in parameters")
+def _parameters(value: object) -> dict[str, Any]:
+    """Return the parameters of an Observation; a validTime among them is kept as one is."""
+    found = _json_object(value)
+    if found.get("validTime") is None:
+        return found
+    return found | {"validTime": period(*parse_period(found["validTime"]))}
 
 
 def _shown(value: object) -> str:
@@ -265,5 +270,5 @@ _OWN: Final[Mapping[tuple[str, str], Callable[[object], Any]]] = {
     ("FeatureOfInterest", "feature"): _geometry,
     ("Observation", "result"): parse_result,
     ("Observation", "resultQuality"): _quality,
-    ("Observation", "validTime"): _no_valid_time,
+    ("Observation", "parameters"): _parameters,
 }

@@ -14,7 +14,7 @@ import numpy as np
 from psycopg.types.json import Jsonb
 
 from device_protocol.reading import Quality
-from standards_mapping.sensorthings.entity import instant
+from standards_mapping.sensorthings.entity import instant, period
 from standards_mapping.sensorthings.errors import (
     ConflictError,
     QueryError,
@@ -101,7 +101,8 @@ async def stream_by_hand(conn: Connection, author: Author, datastream: int) -> S
 def row_of(values: Mapping[str, Any], stream: Stream, now: datetime) -> Row:
     """Return what an Observation's draft stores; without a phenomenonTime it is of `now`.
 
-    A resultTime other than the end of its phenomenonTime is kept in its parameters.
+    A validTime, and a resultTime other than the end of its phenomenonTime, are kept in its
+    parameters.
 
     Raises:
         QueryError: the result does not suit the datastream.
@@ -113,6 +114,8 @@ def row_of(values: Mapping[str, Any], stream: Stream, now: datetime) -> Row:
     told = values.get("resultTime")
     if told is not None and told != end:
         parameters["resultTime"] = instant(told)
+    if values.get("validTime") is not None:
+        parameters["validTime"] = period(*values["validTime"])
     return Row(
         time=end,
         started=None if start == end else start,
@@ -230,6 +233,8 @@ async def change(
         quality = values["resultQuality"] or 0
     if "parameters" in values:
         parameters = values["parameters"]
+    if "validTime" in values or "parameters" in values:
+        parameters = _valid(values, parameters, before)
     told = values.get("resultTime")
     if told is not None and told != key.time:
         parameters = {**(parameters or {}), "resultTime": instant(told)}
@@ -453,6 +458,22 @@ def _check_result(result: object, stream: Stream) -> None:
             raise QueryError(f"result: Datastream {stream.id} takes true or false")
     elif stream.observation_type.endswith(_NUMERIC) and not isinstance(result, float):
         raise QueryError(f"result: Datastream {stream.id} takes numbers ({stream.unit})")
+
+
+def _valid(
+    values: Mapping[str, Any], parameters: Mapping[str, Any] | None, before: _Version
+) -> dict[str, Any] | None:
+    """Return changed parameters with the validTime: as it is told now, else as it was."""
+    kept = dict(parameters or {})
+    if "validTime" not in values:
+        kept = {"validTime": (before.parameters or {}).get("validTime")} | kept
+    elif values["validTime"] is not None:
+        kept["validTime"] = period(*values["validTime"])
+    else:
+        kept.pop("validTime", None)
+    if kept.get("validTime") is None:
+        kept.pop("validTime", None)
+    return kept or None
 
 
 def _number(result: object) -> float | None:

@@ -9,7 +9,7 @@ then, told by the Thing's historical locations (`FEATURE_PERIODS`).
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, LiteralString, TypeAlias
+from typing import Any, Final, Literal, LiteralString, TypeAlias
 
 from psycopg import sql
 
@@ -168,6 +168,19 @@ def _plain(column: LiteralString) -> Column:
     return Column((column,), _one)
 
 
+VALID_TIME: Final = "({e}.parameters ->> 'validTime')"
+"""The validTime of an observation as the text that `kept_observations` keeps, or null."""
+
+
+def _valid(number: Literal[1, 2]) -> LiteralString:
+    """Return the start (1) or end (2) of validTime; null where there is none."""
+    which: LiteralString = "1" if number == 1 else "2"
+    return (
+        "CASE WHEN " + VALID_TIME + " ~ '^[12][0-9-]{{9}}T[0-9:.]+Z(/[12][0-9-]{{9}}T[0-9:.]+Z)?$'"
+        " THEN NULLIF(split_part(" + VALID_TIME + ", '/', " + which + "), '')::timestamptz END"
+    )
+
+
 OBSERVED_AREA: Final = """(
     SELECT CASE WHEN west = east AND south = north THEN jsonb_build_object(
                     'type', 'Point', 'coordinates', jsonb_build_array(west, south))
@@ -234,6 +247,7 @@ COLUMNS: Final[Mapping[str, Mapping[str, Column]]] = {
         "result": Column(("{e}.value", "{e}.result"), _result),
         "resultTime": _plain("{e}.time"),
         "resultQuality": _plain("{e}.quality"),
+        "validTime": Column((_valid(1), "coalesce(" + _valid(2) + ", " + _valid(1) + ")"), _bounds),
         "parameters": _plain("{e}.parameters"),
     },
     "FeatureOfInterest": _ENCODED | {"feature": _plain("{e}.feature")} | _PROPERTIES,

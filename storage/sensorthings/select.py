@@ -17,7 +17,7 @@ from standards_mapping.sensorthings.observation_text import COLUMNS as WRITTEN
 from standards_mapping.sensorthings.skiptoken import Place
 from storage.sensorthings.filter import SortKey
 from storage.sensorthings.operand import Sql
-from storage.sensorthings.schema import COLUMNS, TO_ONE, Column
+from storage.sensorthings.schema import COLUMNS, TO_ONE, VALID_TIME, Column
 
 ENTITY: Final = sql.Identifier("e")
 """The alias of the entities wanted."""
@@ -136,7 +136,10 @@ def read_columns(wanted: Wanted) -> list[Sql]:
     name = wanted.entity_type.name
     observations = name == "Observation"
     if wanted.as_text:
-        more = [COLUMNS[name][other].read[0] for other in others(wanted.entity_type)]
+        more = [
+            VALID_TIME if other == "validTime" else COLUMNS[name][other].read[0]
+            for other in others(wanted.entity_type)
+        ]
         return [sql.SQL(text).format(e=ENTITY) for text in [*_TEXT_COLUMNS, *more]]
     texts = ["{e}.datastream_id", "{e}.time"] if observations else ["{e}.id"]
     texts += [text for _, column in _columns(wanted) for text in column.read]

@@ -114,6 +114,46 @@ async def test_a_change_keeps_the_version_before_it(centre: Writing) -> None:
     assert deleted
 
 
+async def test_a_valid_time_is_kept_found_changed_and_taken_away(centre: Writing) -> None:
+    _, stream = await centre.survey()
+    path = f"Datastreams({stream})/Observations"
+    year, day = "2026-01-01T00:00:00Z/2027-01-01T00:00:00Z", "2026-05-06T00:00:00Z"
+    bodies: tuple[dict[str, object], ...] = (
+        {"validTime": "2026-01-01T01:00:00+01:00/2027-01-01T00:00:00Z", "parameters": {"lab": "B"}},
+        {"validTime": day},
+        {},
+    )
+    told = [
+        await centre.create(
+            path, {"result": at, "phenomenonTime": (NOON + timedelta(hours=at)).isoformat()} | body
+        )
+        for at, body in enumerate(bodies)
+    ]
+    assert [one.get("validTime") for one in told] == [year, day, None]
+    for query in ("", "?$top=3", "?$expand=Datastream($select=id)"):
+        page = (await centre.get(path + query))["value"]
+        assert [one.get("validTime") for one in page] == [year, day, None]
+    for query, found in (
+        ("$filter=validTime gt 2026-02-01T00:00:00Z", [1]),
+        ("$orderby=validTime desc", [0, 1, 2]),
+    ):
+        page = (await centre.get(f"{path}?{query}"))["value"]
+        assert [one["result"] for one in page] == found, query
+    url = told[0]["@iot.selfLink"]
+    for change, expected in (
+        ({"parameters": {"lab": "C"}}, year),
+        ({"validTime": day}, day),
+        ({"validTime": None}, None),
+    ):
+        answer = await centre.camden.patch(url, json=change)
+        assert answer.status_code == 200, answer.text
+        assert answer.json().get("validTime") == expected
+        assert answer.json()["parameters"]["lab"] == "C"
+    for wrong in ("yesterday", "2026-13-45T00:00:00Z"):
+        for body in ({"validTime": wrong}, {"parameters": {"validTime": wrong}}):
+            assert (await centre.camden.patch(url, json=body)).status_code == 400
+
+
 async def test_deleting_the_newest_leaves_the_one_before_as_latest(centre: Writing) -> None:
     _, stream = await centre.survey()
     url = f"Datastreams({stream})/Observations"

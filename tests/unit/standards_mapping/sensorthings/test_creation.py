@@ -94,7 +94,8 @@ def test_times_are_read_with_their_offsets(
         ("result", "a\0b", "character"),
         ("resultQuality", {"flags": ["odd"]}, "there is no flag 'odd'"),
         ("resultQuality", {"code": 4096}, "sum of known flags"),
-        ("validTime", "2026-01-01T00:00:00Z", "parameters"),
+        ("validTime", "2026-01-02T00:00:00Z/2026-01-01T00:00:00Z", "ends before"),
+        ("parameters", {"validTime": "2026-13-45T00:00:00Z"}, "not a time"),
         ("parameters", "x", "not a JSON object"),
     ],
 )
