@@ -47,7 +47,8 @@ class OwnProvider:
 
     def default(self, root: str) -> Vocabulary:
         """Return the terms of all models: a name stands for whatever it means in any of them."""
-        return Vocabulary((f"{root}{contexts.PATH}/{contexts.ALL}",), _every_term().terms)
+        url = f"{root}{contexts.PATH}/{contexts.ALL}"
+        return Vocabulary((url,), _every_term().terms, has_core=True)
 
     def named(self, url: str, root: str) -> Vocabulary | None:
         """Return the terms of a vendored context, by our address or that of its publisher."""
@@ -58,7 +59,7 @@ class OwnProvider:
             return self.default(root)
         if name not in contexts.names() or (ours == url and canonical is None):
             return None
-        return Vocabulary((url,), _terms(name).terms)
+        return Vocabulary((url,), _terms(name).terms, has_core=canonical is None)
 
     def documents(self) -> Mapping[str, Any]:
         """Return the vendored contexts."""

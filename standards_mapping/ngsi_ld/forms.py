@@ -2,6 +2,11 @@
 
 Normalized, concise and simplified, GeoJSON features, and the temporal forms: histories,
 temporalValues and aggregatedValues. Names are those of the request's @context.
+
+The simplified form is what the schemas of the Smart Data Models describe: one value an attribute.
+So of several instances it has the default one alone. The map of them under `dataset`, which clause
+4.5.4 has in its place, follows no model's schema, and most sites with two sensors would have one,
+if only for their `refDevice`; whoever wants every instance asks for another form.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,11 +44,12 @@ class Writer:
     sys_attrs: bool = False
 
     def entity(self, entity: Entity) -> Json:
-        """Return an entity; several instances of an attribute are a list."""
+        """Return an entity; several instances of an attribute are a list, if not simplified."""
         found = self._core(entity)
         for iri, instances in entity.attributes.items():
-            if self.projection.keeps(iri):
-                values = [self._instance(one) for one in instances]
+            if self.projection.keeps(iri) and instances:
+                told = [_default(instances)] if self.form is Form.SIMPLIFIED else instances
+                values = [self._instance(one) for one in told]
                 found[self.vocabulary.compact(iri)] = values[0] if len(values) == 1 else values
         return found
 
@@ -131,6 +137,11 @@ class Writer:
         for iri, below in one.attributes.items():
             found[self.vocabulary.compact(iri)] = self._instance(below)
         return found
+
+
+def _default(instances: Sequence[Instance]) -> Instance:
+    """Return the default instance, or the first where there is none (clause 4.5.5)."""
+    return next((one for one in instances if one.dataset is None), instances[0])
 
 
 def _is_object(value: object) -> bool:

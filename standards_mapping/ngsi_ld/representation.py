@@ -1,8 +1,7 @@
 """What our sites are, as entities with IRIs; and written as JSON on their own. Pure.
 
 How an entity with IRIs is written, in whichever form, is the business of `forms`. Here it is in
-the words of its own Smart Data Model, as `kerbstone map` writes it: of several values of an
-attribute the simplified form has the first, for a model's schema describes one.
+the words of its own Smart Data Model, as `kerbstone map` writes it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -94,12 +93,8 @@ def to_json(
     sys_attrs: with createdAt and modifiedAt, as far as they are known (clause 4.8).
     context: stands as `@context`; None where a Link header bears it.
     """
-    whole = expand(entity)
-    if form is Form.SIMPLIFIED:
-        firsts = {iri: instances[:1] for iri, instances in whole.attributes.items()}
-        whole = expanded.Entity(id=whole.id, types=whole.types, attributes=firsts)
     writer = Writer(vocabulary=vocabulary_of(entity.type), form=form, sys_attrs=sys_attrs)
-    found = writer.entity(whole)
+    found = writer.entity(expand(entity))
     if context is not None:
         found["@context"] = context if isinstance(context, str) else list(context)
     return found

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 CORE: Final = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context-v1.7.jsonld"
-"""The core @context that answers name: the last entry of every @context."""
+"""The core @context that answers name: the last of every @context that has not its terms."""
 
 DEFAULT: Final = "https://uri.etsi.org/ngsi-ld/default-context/"
 """What a name becomes part of that no @context has (the core context's @vocab)."""
@@ -40,10 +40,12 @@ class Vocabulary:
 
     terms: IRIs by term; several where the term means another attribute in another type (JSON-LD
     1.1, type-scoped contexts). A term of the core context is always the core's.
+    has_core: whether what is at `urls` ends with the terms of the core context.
     """
 
     urls: tuple[Any, ...] = ()
     terms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    has_core: bool = False
     _names: dict[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -68,7 +70,7 @@ class Vocabulary:
         terms = dict(self.terms)
         for term, iris in other.terms.items():
             terms[term] = tuple(dict.fromkeys((*terms.get(term, ()), *iris)))
-        return type(self)(self.urls, terms)
+        return type(self)(self.urls, terms, self.has_core)
 
     def meanings(self, name: str) -> tuple[str, ...]:
         """Return the IRIs that a name may stand for; one that is an IRI is itself."""
@@ -89,8 +91,11 @@ class Vocabulary:
 
     @property
     def context(self) -> list[Any]:
-        """The value of @context: what is named, then the core context."""
-        return [*self.urls, CORE]
+        """The value of @context: what is named, then the core context if it is not in there.
+
+        So who reads what the service names of its own needs no other host.
+        """
+        return list(self.urls) if self.has_core else [*self.urls, CORE]
 
 
 def _written_out(iri: str, terms: Mapping[str, str]) -> str:

@@ -11,7 +11,8 @@ from standards_mapping.ngsi_ld import contexts, models, rules
 from standards_mapping.ngsi_ld.devices import CONTROLLED_PROPERTY
 from standards_mapping.ngsi_ld.models import MODELS, EntityKey
 from standards_mapping.properties import PROPERTIES
-from tests.unit.standards_mapping.ngsi_ld.conftest import SCHEMAS, datastream
+from tests.simulators.linked_data import SCHEMAS
+from tests.unit.standards_mapping.ngsi_ld.conftest import datastream
 
 urns = st.text(st.characters(min_codepoint=33, exclude_categories=["Cs", "Cc"]), min_size=1)
 
