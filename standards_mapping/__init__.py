@@ -1,5 +1,9 @@
 """Pure mappings between what is stored and the open standards it is published in.
 
-Units, the registry of observed properties, the canonical observation, and its faces in
-SenML and OGC SensorThings. No socket, database or clock.
+What all of them start from: `registry` (councils, Things, Sensors, Datastreams), `observation`,
+`properties` (what can be observed), `units` (and conversion), `grid_reference`; `observe` makes
+observations of SenML records. The standards: `sensorthings/`, `ngsi_ld/`, `sosa`, `dcat` and
+`project_open_data` over `datasets`, and `csvw`, `geojson` and `geoparquet` over `open_columns`.
+`air_quality_index` is the UK's index. No socket, database or clock, and no file but tables of our
+own in `data/`.
 """

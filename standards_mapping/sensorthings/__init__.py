@@ -1,6 +1,8 @@
-"""OGC SensorThings API 1.1 (OGC 18-088) as pure values: model, addresses, queries, JSON.
+"""OGC SensorThings API 1.1 (OGC 18-088) as pure values: model, addresses, queries, JSON, bodies.
 
-`model` says which entities there are, `path` reads resource paths, `expression` and `options`
-read query options, `entity` writes JSON, `conformance` what is claimed. Answering a request over
-HTTP lives in `api.sensorthings`, and SQL in `storage.sensorthings`.
+What there is: `model`, and `conformance` for what is claimed. What is asked: `path`, `options`,
+`expression` (of `tokens`), `geometry`, `skiptoken`. What is answered: `entity`, `observation_text`,
+`document`, and as other forms `data_array_page`, `table` and `features`. What clients write:
+`creation` and `drafted_values`, `patch`, `data_array`, `batch`. Answering a request over HTTP lives
+in `api.sensorthings`, and SQL in `storage.sensorthings`.
 """

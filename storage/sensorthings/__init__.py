@@ -1,6 +1,8 @@
-"""The SensorThings API's reads: a parsed query becomes SQL, rows come back ready to be written.
+"""SensorThings entities in SQL: a parsed query becomes statements, and drafts become rows.
 
-`reader` is the way in. What may be seen is `schema`; filters are `filter`, `operand` and
-`functions`; a page is `select`, `page`, and, for observations, `walk`. Parsing a query and
-writing entities as JSON is `standards_mapping.sensorthings`.
+Reading: `reader` is the way in. What may be seen is `schema`; filters are `filter`, `operand`,
+`functions` and `geometry`; a page is `select`, `page`, `keyset` and, for observations, `walk`;
+`compiled` keeps statements. Writing, of what is kept by hand alone: `writing`, `kept_observations`,
+`placing` and `removal`, under the rules of `ownership`. Parsing a query or a body and writing
+entities as JSON is `standards_mapping.sensorthings`.
 """
