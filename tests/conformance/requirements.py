@@ -50,6 +50,7 @@ CLASSES: Final[Mapping[str, tuple[str, ...]]] = {
         "create-update-delete/update-entity-jsonpatch",
         "create-update-delete/delete-entity",
         "create-update-delete/historical-location-auto-creation",
+        "create-update-delete/historical-location-manual-creation",
     ),
     "batch-request": ("batch-request/batch-request",),
     "data-array": ("data-array/data-array",),
@@ -148,8 +149,12 @@ TESTS: Final[Mapping[str, tuple[str, ...]]] = _SENSING | {
     "create-update-delete/historical-location-auto-creation": (
         f"{_WRITING}test_a_thing_that_moves_keeps_where_it_was",
     ),
+    "create-update-delete/historical-location-manual-creation": (
+        f"{_WRITING}test_history_is_told_by_hand_and_its_newest_says_where_a_thing_is",
+    ),
     "batch-request/batch-request": (
         f"{_BATCH}test_requests_of_a_batch_stand_for_themselves",
+        f"{_BATCH}test_a_get_answers_in_a_batch_what_it_answers_alone",
         f"{_BATCH}test_a_change_set_is_done_whole_with_references_to_what_it_made",
         f"{_BATCH}test_a_change_set_that_fails_changes_nothing",
     ),
