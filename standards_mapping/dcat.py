@@ -7,7 +7,7 @@ read the same is `standards_mapping.project_open_data`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -406,11 +406,26 @@ def _licence(licences: Sequence[str], root: str) -> Json:
 
 
 def _area(council: Council) -> Json:
+    """Return a council's area, and the chain of those that its codes named before (dct:replaces).
+
+    Of a former one there is its code alone, without a geometry: how it differs is not known here.
+    """
+    found: Json = {}
+    for code in council.former:
+        before = {"dct:replaces": found} if found else {}
+        former = replace(council, gss=code.gss)
+        found = {
+            "id": area_iri(former),
+            "type": "dct:Location",
+            "dct:identifier": code.gss,
+            **before,
+        }
     return {
         "id": area_iri(council),
         "type": "dct:Location",
         "dct:identifier": council.gss,
         "skos:prefLabel": _english(council.name),
+        **({"dct:replaces": found} if found else {}),
     }
 
 

@@ -82,9 +82,9 @@ class Answers:
         return written_
 
     async def _one(self, entity_id: str, selector: EntitySelector) -> Entity:
-        if await self.source.find([replace(selector, ids=(entity_id,))]):
-            for found in await self.source.load([entity_id]):
-                return found
+        ids = await self.source.find([replace(selector, ids=(entity_id,))])
+        for found in await self.source.load(ids):
+            return found
         raise ResourceNotFoundError(f"there is no entity {entity_id}")
 
     def _writer(self, output: Output) -> Writer:
@@ -147,7 +147,7 @@ class Answers:
         Raises:
             ResourceNotFoundError: there is none, or none of the attributes asked for.
         """
-        await self._one(entity_id, selector)
+        entity_id = (await self._one(entity_id, selector)).id
         entities, content_range = await self._histories([entity_id], output, asked)
         if output.attributes and not (entities and len(entities[0].keys() - {"id", "type"})):
             raise ResourceNotFoundError(f"{entity_id} has no history of these attributes")

@@ -115,16 +115,36 @@ class DatabaseSource:
         self._members: dict[str, _Member] = {}
 
     async def find(self, selectors: Sequence[EntitySelector]) -> Sequence[str]:
-        """Return the ids, in order, of the entities that a selector accepts."""
+        """Return the ids, in order, of the entities that a selector accepts.
+
+        An id with a code that its council had before finds the entity; it is told by its id now.
+        """
         found: set[str] = set()
-        for selector in selectors:
+        for given in selectors:
+            selector = given
             await self._read_members(selector)
+            if not self._members.keys() >= set(selector.ids):
+                selector = replace(selector, ids=await self._ids_now(selector.ids))
+                await self._read_members(selector)
             found.update(
                 entity_id
                 for entity_id, member in self._members.items()
                 if member.present and selector.accepts(entity_id, (contexts.type_iri(member.type),))
             )
         return sorted(found)
+
+    async def _ids_now(self, ids: Sequence[str]) -> tuple[str, ...]:
+        """Return ids with the codes that councils have now in place of those that they had."""
+        keys = {one: models.parse_entity_id(one) for one in ids}
+        codes = [key.gss for key in keys.values() if key is not None]
+        cursor = await self._conn.execute(query("current_council_codes"), {"codes": codes})
+        now: dict[str, str] = dict(await cursor.fetchall())
+        return tuple(
+            models.entity_id(replace(key, gss=now[key.gss]))
+            if key is not None and key.gss in now
+            else one
+            for one, key in keys.items()
+        )
 
     async def _read_members(self, selector: EntitySelector) -> None:
         """Learn which entities there are: of the types and, where they are given, the ids."""

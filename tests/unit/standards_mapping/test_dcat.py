@@ -1,5 +1,7 @@
 """The catalogue: valid by the shapes of DCAT-AP, whole in itself, and of open data only."""
 
+from dataclasses import replace
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from standards_mapping import dcat
 from standards_mapping.datasets import Contact, Coverage, datasets
 from standards_mapping.linked_data import turtle
 from standards_mapping.project_open_data import data_json
+from standards_mapping.registry import FormerCode
 from tests.simulators.moved_site import BAY, HIDDEN, HOUR, NO2, ROOT, START
 
 # pyshacl itself still uses what rdflib has renamed.
@@ -39,6 +42,21 @@ def catalogue() -> Graph:
 def report(graph: Graph, shapes: str) -> Any:
     _, found, _ = pyshacl.validate(graph, shacl_graph=str(SHAPES / shapes))
     return found
+
+
+@pytest.mark.parametrize("shapes", ["shapes.ttl", "range.ttl"])
+def test_an_area_tells_the_codes_that_it_had_before(shapes: str) -> None:
+    codes = ("E09000007", "E09000097", "E09000098")
+    former = tuple(FormerCode(code, None, date(2026, 1, day)) for day, code in enumerate(codes, 1))
+    council = replace(NO2.thing.council, gss="E09000099", former=former)
+    datastream = replace(NO2, thing=replace(NO2.thing, council=council))
+    document = dcat.catalogue_document(
+        [datastream], ROOT, coverage=COVERAGE, contact=CONTACT, tenant="camden"
+    )
+    graph = Graph().parse(data=turtle(document, dcat.CONTEXT), format="turtle")
+    areas = [URIRef(AREA.replace(codes[0], code)) for code in (*codes, council.gss)]
+    assert set(graph.subject_objects(DCTERMS.replaces)) == set(zip(areas[1:], areas, strict=False))
+    assert set(report(graph, shapes).objects(predicate=SH.resultMessage)) == set()
 
 
 @pytest.mark.parametrize("shapes", ["shapes.ttl", "range.ttl"])
