@@ -46,6 +46,9 @@ class Quality(IntFlag):
 
 UNFLAGGED: Final = Quality(0)
 
+SET_AT_CENTRE: Final = Quality.CORRECTED
+"""What is known at the centre alone: a gateway that says so of its own readings is not believed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:

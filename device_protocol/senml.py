@@ -25,7 +25,7 @@ from typing import NamedTuple, NoReturn
 
 from device_protocol import cbor
 from device_protocol.errors import PayloadError, ReadingTimeError
-from device_protocol.reading import UNFLAGGED, Reading, check_text
+from device_protocol.reading import SET_AT_CENTRE, UNFLAGGED, Reading, check_text
 from device_protocol.senml_cbor import Entry, Value, decode_entries
 
 CONTENT_FORMAT_SENML_CBOR = 112
@@ -50,7 +50,7 @@ _JSON_LABELS: dict[int | str, str] = {label: name for name, label in _LABELS.ite
 _QUALITY = "kq"
 _COMMON: frozenset[int | str] = frozenset((_N, _U, _V, _T, _QUALITY))
 _KNOWN: frozenset[int | str] = frozenset((*_LABELS.values(), _QUALITY))
-_FLAGS = int(~UNFLAGGED)
+_FLAGS = int(~UNFLAGGED & ~SET_AT_CENTRE)
 _MOST_FLAGS = 1 << 15  # of what later versions may flag: the mask is stored in 16 bits
 _BASE = frozenset((_BVER, _BN, _BT, _BU, _BV, _BS))
 _OTHER_VALUES = ((_VS, str), (_VB, bool), (_VD, bytes))
@@ -307,7 +307,7 @@ def _value(entry: Entry, base: _Base, total: float | None) -> float | bool | str
 
 
 def _flags(value: object) -> int:
-    """Return those of the flags that are known here."""
+    """Return those of the flags that are known here, and that a gateway may set."""
     if type(value) is not int or not 0 <= value < _MOST_FLAGS:
         raise PayloadError(f"{_QUALITY} is {value!r}, no sum of flags")
     return value & _FLAGS

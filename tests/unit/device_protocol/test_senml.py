@@ -213,6 +213,12 @@ def test_flags_of_later_versions_are_left_out(write: Write, read: Read) -> None:
     assert [record.quality for record in _resolved(pack, write, read)] == [32]
 
 
+@FORMS
+def test_a_gateway_cannot_say_that_its_reading_was_corrected(write: Write, read: Read) -> None:
+    pack = [{"bt": T0, "n": "x", "v": 1, "kq": int(Quality.CORRECTED | Quality.SUSPECT)}]
+    assert [record.quality for record in _resolved(pack, write, read)] == [Quality.SUSPECT]
+
+
 def test_an_unflagged_reading_says_nothing_of_flags() -> None:
     assert b"kq" not in encode_json([_flagged(UNFLAGGED)])
     assert b"kq" not in encode_cbor([_flagged(UNFLAGGED)])
