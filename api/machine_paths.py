@@ -28,14 +28,16 @@ _SINGLE: Final = (
     "/openapi.json",
     "/boundaries.geojson",
 )
+_BELOW: Final = tuple(f"{root}/" for root in _ROOTS)
 _PAGES: Final = ("/live/gateways",)  # for the administration's own pages
 
 
 def is_machine_path(path: str) -> bool:
     """Return whether `path` is for programs."""
     return (
-        path in _SINGLE
-        or (any(is_below(path, root) for root in _ROOTS) and path not in _PAGES)
+        (path.startswith(_BELOW) and path not in _PAGES)
+        or path in _ROOTS
+        or path in _SINGLE
         or (path.startswith("/sites/") and path.endswith("/values.csv"))
     )
 

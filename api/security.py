@@ -4,6 +4,7 @@ Who is signed in, and whether a form is ours, is `api.session`.
 """
 
 import ipaddress
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -39,9 +40,12 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, *, has_tls: bool) -> None:
         self._app = app
-        self._headers = dict(HEADERS)
+        headers = Headers(HEADERS)
         if has_tls:
-            self._headers["Strict-Transport-Security"] = f"max-age={_ONE_YEAR_SECONDS}"
+            headers = Headers(
+                {**HEADERS, "Strict-Transport-Security": f"max-age={_ONE_YEAR_SECONDS}"}
+            )
+        self._headers = headers.raw
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as the application does, with the headers."""
@@ -51,10 +55,11 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
+                told = {name for name, _ in message["headers"]}
+                added = [header for header in self._headers if header[0] not in told]
+                message["headers"] = [*message["headers"], *added]
                 if scope["path"].startswith("/static/"):
+                    headers = MutableHeaders(scope=message)
                     headers["Cache-Control"] = f"public, max-age={_ONE_YEAR_SECONDS}, immutable"
             await send(message)
 
@@ -107,6 +112,7 @@ def is_loopback(bound_to: str) -> bool:
     return address.is_loopback if address else bound_to == _LOCALHOST
 
 
+@lru_cache(maxsize=64)  # our names are few
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(name)
