@@ -12,6 +12,7 @@ from typing import Any, Final
 from standards_mapping.sensorthings.expression import Expression, Order, calls
 from standards_mapping.sensorthings.geometry import GEOSPATIAL, Geometries
 from standards_mapping.sensorthings.model import Key, ObservationId
+from storage.sensorthings.guarded import may_fail
 from storage.sensorthings.keyset import place_values
 from storage.sensorthings.operand import Bound
 from storage.sensorthings.page import count_statement, page_statement, places_of
@@ -74,7 +75,7 @@ def compiled(
         QueryError: the filter or the order makes no sense.
     """
     if is_geospatial(wanted.filter, wanted.orderby):
-        return _composed(wanted, Bound(geometries), counts=counts)
+        return _composed(wanted, geometries, counts=counts)
     return _compiled(_Shape(wanted, counts=counts))
 
 
@@ -88,10 +89,16 @@ def is_geospatial(condition: Expression | None, orderby: Iterable[Order]) -> boo
 
 @lru_cache(maxsize=_KEPT)
 def _compiled(shape: _Shape) -> Compiled:
-    return _composed(shape.wanted, Bound(), counts=shape.counts)
+    return _composed(shape.wanted, None, counts=shape.counts)
 
 
-def _composed(wanted: Wanted, bound: Bound, *, counts: bool) -> Compiled:
+def _composed(
+    wanted: Wanted, geometries: Mapping[str, Geometries] | None, *, counts: bool
+) -> Compiled:
+    expressions = [order.expression for order in wanted.orderby]
+    if wanted.filter is not None:
+        expressions.append(wanted.filter)
+    bound = Bound(geometries, guarded=any(map(may_fail, expressions)))
     build = count_statement if counts else page_statement
     text = build(wanted, bound).as_bytes()
     places = 0 if counts else places_of(wanted, Bound(bound.geometries))

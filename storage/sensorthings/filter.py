@@ -37,6 +37,7 @@ from standards_mapping.sensorthings.model import (
 from standards_mapping.units import UNITS
 from storage.sensorthings.functions import call
 from storage.sensorthings.geometry import call_geospatial, place_of
+from storage.sensorthings.guarded import source_of
 from storage.sensorthings.operand import (
     Bound,
     Operand,
@@ -48,7 +49,7 @@ from storage.sensorthings.operand import (
     literal,
     negative,
 )
-from storage.sensorthings.schema import COLUMNS, SOURCES, TO_MANY, TO_ONE
+from storage.sensorthings.schema import COLUMNS, TO_MANY, TO_ONE
 
 _TYPES: Final = {
     Kind.TEXT: Type.TEXT,
@@ -148,7 +149,7 @@ class Scope:
         else:
             key = sql.SQL(TO_ONE[link]).format(e=parent)
             on = sql.SQL("{}.id = {}").format(child, key)
-        source = SOURCES[navigation.target]
+        source = source_of(navigation.target, guarded=self._bound.guarded)
         self.joins.append(sql.SQL("LEFT JOIN {} AS {} ON {}").format(source, child, on))
         return child
 

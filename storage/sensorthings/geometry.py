@@ -6,10 +6,14 @@ is in `standards_mapping`. Nothing is hidden here: a statement finds the ids amo
 may see.
 """
 
+import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, LiteralString
+from functools import partial
+from typing import Final, LiteralString, TypeVar
 
 import numpy as np
 import shapely
@@ -46,8 +50,15 @@ MOST_POSITIONS: Final = 500_000
 MOST_CALLS: Final = 10
 """Of geospatial functions in one filter and order together."""
 
+GEOMETRY_SECONDS: Final = 5.0
+"""How long the geospatial functions of one statement may take."""
+
 MOST_PAIRS: Final = 250_000
 """Of two tables whose geometries are compared with each other."""
+
+_AT_ONCE: Final = 500  # between looks at the clock
+
+T = TypeVar("T")
 
 _PLACES: Final[Mapping[tuple[str, str], tuple[str, LiteralString]]] = {
     ("Location", "location"): ("location", "{e}.id"),
@@ -96,6 +107,19 @@ class Cache:
 
 
 _CACHE: Final = Cache()
+# One at a time: what is prepared for comparing must not be used by two threads at once.
+_WORKER: Final = ThreadPoolExecutor(1, thread_name_prefix="geometry")
+
+
+async def work_out(work: Callable[[], T]) -> T:
+    """Return what `work` with geometries returns, done beside the event loop.
+
+    Raises:
+        TimeoutError: others had so much to be worked out that it had to wait too long.
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(2 * GEOMETRY_SECONDS):
+        return await loop.run_in_executor(_WORKER, work)
 
 
 def place_of(entity_type: str, name: str, alias: sql.Identifier) -> tuple[str, Sql] | None:
@@ -142,6 +166,7 @@ async def load_geometries(conn: Connection, kinds: Iterable[str]) -> Mapping[str
 
     Raises:
         QueryError: they are too many to work with.
+        TimeoutError: reading what they are took too long.
     """
     return {kind: await _load(conn, kind) for kind in kinds}
 
@@ -158,7 +183,8 @@ async def _load(conn: Connection, kind: str) -> Geometries:
     limited = sql.SQL("{} LIMIT {}").format(_READ[kind], sql.Literal(MOST_GEOMETRIES + 1))
     found = await (await conn.execute(limited)).fetchall()
     _refuse_too_many(len(found), MOST_GEOMETRIES, "geometries of one kind")
-    geometries = Geometries([key for key, _ in found], parse_geojson([text for _, text in found]))
+    shapes = await work_out(partial(parse_geojson, [text for _, text in found]))
+    geometries = Geometries([key for key, _ in found], shapes)
     corners = int(shapely.get_num_coordinates(geometries.shapes).sum())
     _refuse_too_many(corners, MOST_POSITIONS, "corners of geometries")
     _CACHE.keep(where, current, geometries)
@@ -199,7 +225,7 @@ def call_geospatial(function: str, arguments: Sequence[Operand], bound: Bound) -
     else:
         keys, chosen = _pairs(sides)
         names = [side.key for side in sides]
-    values = _work_out(function, chosen, extra)
+    values = _work_out(function, chosen, extra, bound.started + GEOMETRY_SECONDS)
     named = [name for name in names if name is not None]
     return Operand(type=result, sql=_told(result, named, keys, values, bound))
 
@@ -253,9 +279,31 @@ def _extra(function: str, rest: Sequence[Operand]) -> str | None:
     return text
 
 
-def _work_out(function: str, shapes: Sequence[Shapes], extra: str | None) -> Values:
+def _work_out(
+    function: str, shapes: Sequence[Shapes], extra: str | None, deadline: float
+) -> Values:
+    """Return the values, worked out a part at a time: a call into shapely cannot be ended.
+
+    deadline: by the monotonic clock.
+
+    Raises:
+        TimeoutError: it has passed.
+    """
     if any(len(side) == 0 for side in shapes):
         return []
+    most = max(len(side) for side in shapes)
+    values: Values = []
+    for start in range(0, most, _AT_ONCE):
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        part = slice(start, start + _AT_ONCE)
+        values += _of_part(
+            function, [side if len(side) == 1 else side[part] for side in shapes], extra
+        )
+    return values
+
+
+def _of_part(function: str, shapes: Sequence[Shapes], extra: str | None) -> Values:
     if function == DISTANCE:
         return distance(shapes[0], shapes[1], metres=extra is not None)
     if function == LENGTH:

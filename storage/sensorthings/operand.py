@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from time import monotonic
 from typing import Any, Final, LiteralString
 
 from psycopg import sql
@@ -43,12 +44,17 @@ class Type(Enum):
 class Bound:
     """The parameters of one statement, and names that are free in it.
 
-    geometries: by kind, those that its geospatial functions are about.
+    geometries: by kind, those that its geospatial functions are about. guarded: whether its
+    conditions may fail, so that they must see nothing hidden (`guarded`).
     """
 
-    def __init__(self, geometries: Mapping[str, Geometries] | None = None) -> None:
+    def __init__(
+        self, geometries: Mapping[str, Geometries] | None = None, *, guarded: bool = False
+    ) -> None:
         self.values: dict[str, Any] = {}
         self.geometries: Mapping[str, Geometries] = geometries or {}
+        self.guarded = guarded
+        self.started = monotonic()
         self._aliases = 0
 
     def value(self, value: Any, cast: LiteralString) -> sql.Composed:

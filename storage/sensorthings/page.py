@@ -6,9 +6,10 @@ Nothing is run here. How observations are read is `walk`.
 from psycopg import sql
 
 from storage.sensorthings.filter import Scope, SortKey, compile_condition, sort_keys, where
+from storage.sensorthings.guarded import source_of
 from storage.sensorthings.keyset import comes_after
 from storage.sensorthings.operand import Bound
-from storage.sensorthings.schema import SOURCES, TO_MANY
+from storage.sensorthings.schema import TO_MANY
 from storage.sensorthings.select import (
     ENTITY,
     PARENT,
@@ -86,7 +87,8 @@ class _Entities:
         self._wanted = wanted
         self._bound = bound
         name = wanted.entity_type.name
-        self._select = Select([], [sql.SQL("{} AS {}").format(SOURCES[name], ENTITY)])
+        source = source_of(name, guarded=bound.guarded)
+        self._select = Select([], [sql.SQL("{} AS {}").format(source, ENTITY)])
         conditions = self._select.conditions
         if wanted.parent is not None:
             link = sql.SQL(TO_MANY[wanted.parent])

@@ -88,9 +88,17 @@ async def settle_feature(conn: Connection, datastream: int, wanted: int | None) 
         ConflictError: its observations are about another one.
     """
     cursor = await conn.execute(
-        "SELECT feature_of_interest_id, thing_id FROM datastream WHERE id = %s", (datastream,)
+        "SELECT feature_of_interest_id, thing_id, %s::int IS NULL OR council_id ="
+        " (SELECT council_id FROM feature_of_interest WHERE id = %s)"
+        " FROM datastream WHERE id = %s",
+        (wanted, wanted, datastream),
     )
-    [(present, thing)] = await cursor.fetchall()
+    [(present, thing, is_ours)] = await cursor.fetchall()
+    if not is_ours:  # a place that is restricted would be shown with what is open
+        raise QueryError(
+            f"FeatureOfInterest: there is no FeatureOfInterest with the id {wanted} in the"
+            " council of the Datastream"
+        )
     if present is not None and wanted in (None, present):
         return
     if present is not None:

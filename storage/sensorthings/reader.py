@@ -7,6 +7,7 @@ see in `schema`. How entities are written as JSON lives in `standards_mapping`.
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Protocol
 
 import psycopg
@@ -18,8 +19,8 @@ from standards_mapping.sensorthings.model import Key
 from standards_mapping.sensorthings.skiptoken import Place
 from storage.access import let_read
 from storage.database import Connection, Pool, open_pool
-from storage.sensorthings.compiled import Compiled, compiled, parameters
-from storage.sensorthings.geometry import kinds_used, load_geometries
+from storage.sensorthings.compiled import Compiled, compiled, is_geospatial, parameters
+from storage.sensorthings.geometry import kinds_used, load_geometries, work_out
 from storage.sensorthings.select import Wanted
 
 STATEMENT_SECONDS: Final = 10
@@ -40,7 +41,7 @@ _TRUSTED_SECONDS: Final = 1.0
 
 
 class SlowError(Exception):
-    """A statement took longer than `STATEMENT_SECONDS`; the question was too big."""
+    """A statement took longer than `STATEMENT_SECONDS`, or geometries did; it asked too much."""
 
 
 class Lender(Protocol):
@@ -212,8 +213,13 @@ class Reader:
     async def _compiled(self, wanted: Wanted, *, counts: bool = False) -> Compiled:
         """Return a statement, which knows the geometries that it is about."""
         kinds = kinds_used(wanted.entity_type, wanted.filter, wanted.orderby)
-        found = await load_geometries(self._conn, kinds) if kinds else None
-        return compiled(wanted, found, counts=counts)
+        if not is_geospatial(wanted.filter, wanted.orderby):
+            return compiled(wanted, counts=counts)
+        try:
+            found = await load_geometries(self._conn, kinds)
+            return await work_out(partial(compiled, wanted, found, counts=counts))
+        except TimeoutError as error:
+            raise SlowError("comparing geometries took too long") from error
 
     async def _fetch(self, statement: Compiled, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         cursor = await self._conn.execute(statement.text, values, binary=True)

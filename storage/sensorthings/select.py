@@ -73,8 +73,10 @@ class Select:
     conditions: list[Sql] = field(default_factory=list)
     keys: list[SortKey] = field(default_factory=list)
 
-    def compose(self, *, limit: int | None = None, skip: int = 0) -> sql.Composed:
-        """Return the statement."""
+    def compose(
+        self, *, limit: int | None = None, skip: int = 0, fence: bool = False
+    ) -> sql.Composed:
+        """Return the statement. fence: one that no condition from outside is put into."""
         parts: list[Sql] = [sql.SQL("SELECT"), sql.SQL(", ").join(self.columns)]
         parts += [sql.SQL("FROM"), sql.SQL(" ").join(self.tables)]
         if self.conditions:
@@ -84,7 +86,7 @@ class Select:
             parts += [sql.SQL("ORDER BY"), sql.SQL(", ").join(ordered)]
         if limit is not None:
             parts.append(sql.SQL("LIMIT {}").format(sql.Literal(limit)))
-        if skip:
+        if skip or fence:
             parts.append(sql.SQL("OFFSET {}").format(sql.Literal(skip)))
         return sql.SQL(" ").join(parts)
 

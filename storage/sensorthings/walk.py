@@ -14,6 +14,7 @@ from standards_mapping.sensorthings.expression import Expression, Logic, conjunc
 from standards_mapping.sensorthings.model import EntityType, ObservationId, resolve
 from standards_mapping.sensorthings.skiptoken import Place
 from storage.sensorthings.filter import Scope, SortKey, compile_condition, sort_keys, where
+from storage.sensorthings.guarded import source_of
 from storage.sensorthings.keyset import comes_after
 from storage.sensorthings.operand import Bound, Sql
 from storage.sensorthings.schema import (
@@ -21,7 +22,6 @@ from storage.sensorthings.schema import (
     FEATURE_AT,
     FEATURE_PERIODS,
     OBSERVATIONS_OF,
-    SOURCES,
 )
 from storage.sensorthings.select import (
     ENTITY,
@@ -61,7 +61,8 @@ class Observations:
     def __init__(self, wanted: Wanted, bound: Bound) -> None:
         self._wanted = wanted
         self._bound = bound
-        self._streams = Select([], [sql.SQL("{} AS {}").format(SOURCES["Datastream"], _STREAM)])
+        source = source_of("Datastream", guarded=bound.guarded)
+        self._streams = Select([], [sql.SQL("{} AS {}").format(source, _STREAM)])
         self._walk = Select([], [])
         self._reached: dict[tuple[str, ...], sql.Identifier] = {("Datastream",): _STREAM}
         self._split_by_feature()
@@ -71,7 +72,8 @@ class Observations:
 
     def counting(self) -> Select:
         """Return the SELECT of how many there are."""
-        self._streams.tables.append(_lateral(self._walk.compose()))
+        walk = self._walk.compose(fence=self._bound.guarded)
+        self._streams.tables.append(_lateral(walk))
         self._streams.columns.append(sql.SQL("count(*)"))
         return self._streams
 
@@ -149,7 +151,10 @@ class Observations:
             alias = self._bound.alias()
             self._streams.tables.append(
                 sql.SQL("LEFT JOIN {} AS {} ON {}.id = {}").format(
-                    SOURCES["FeatureOfInterest"], alias, alias, feature
+                    source_of("FeatureOfInterest", guarded=self._bound.guarded),
+                    alias,
+                    alias,
+                    feature,
                 )
             )
             self._reached["FeatureOfInterest",] = alias

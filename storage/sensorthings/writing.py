@@ -265,7 +265,11 @@ class Writer:
         """Return the council an entity will be of, once the author may write for it."""
         for name in links:
             navigation = draft.entity_type.navigations[name]
-            council_id = council_id or await self._council_of(navigation, links[name])
+            linked = await self._council_of(navigation, links[name])
+            council_id = council_id or linked
+            if linked is not None and linked != council_id:
+                check_council(self._author, linked, f"{navigation.target} {links[name]}")
+                raise QueryError(f"{name}: what it is linked to is another council's")
         written = (draft.values.get("properties") or {}).get("council")
         if written is not None and "council" in _GIVEN_ONCE.get(draft.entity_type.name, ()):
             cursor = await self._conn.execute(
@@ -468,7 +472,7 @@ class Writer:
             elif entity_type.name == "Datastream" and name in _LINK_COLUMNS and keys:
                 await self._target(entity_type.navigations[name], keys[0], None)
                 if name != "ObservedProperty":
-                    await own(self._conn, self._author, ENTITY_TYPES[name], keys[0])
+                    await self._own_beside(entity_type, key, name, keys[0])
                 await self._conn.execute(
                     sql.SQL("UPDATE datastream SET {} = %s WHERE id = %s").format(
                         sql.Identifier(_LINK_COLUMNS[name])
@@ -480,6 +484,13 @@ class Writer:
                     f"{name} of a {entity_type.name} is not changed from this side: change the"
                     " entities it links to"
                 )
+
+    async def _own_beside(self, entity_type: EntityType, key: int, name: str, target: int) -> None:
+        """Refuse a link to what the author does not own, or to another council's."""
+        owner = await own(self._conn, self._author, ENTITY_TYPES[name], target)
+        mine = await owner_of(self._conn, entity_type, key)
+        if mine is not None and mine.council_id != owner.council_id:
+            raise QueryError(f"{name}: what it is linked to is another council's")
 
     def _columns(self, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
         columns: dict[str, Any] = {}

@@ -25,7 +25,8 @@ client id, TLS 1.2 on MQTT, oversized CSR, malformed CSR, token reuse, token gue
 another council or device, pose as the certificate service, enrolment of a duplicate key, council A
 administering council B, shut sensors out of a gateway, send a gateway what is no reading, write
 to an operator's terminal, tamper with a backup or an export, publish to readers as a stranger,
-listen beyond open data as a reader, exhaust the broker of readers
+listen beyond open data as a reader, exhaust the broker of readers, learn what is restricted,
+write to another council's entities, exhaust the pages by questions
 """
 """What a council's security officer asks about; every row of it stands in the table."""
 

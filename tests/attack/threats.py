@@ -55,6 +55,7 @@ _STREAM = "test_broker_stream.py::"
 _DESK = "test_operators_desk.py::"
 _CLUSTER = "test_cluster_rights.py::"
 _READERS = "test_readers.py::"
+_OPEN = "test_open_data.py::"
 
 
 def _ingest(threat: str, check: str, *tests: str, alarm: str = REFUSALS) -> Threat:
@@ -460,6 +461,36 @@ THREATS: tuple[Threat, ...] = (
             _READERS + "test_take_every_connection_of_readers",
             _READERS + "test_send_readers_broker_a_huge_message",
             _READERS + "test_stay_away_and_have_messages_kept",
+        ),
+    ),
+    # Over HTTP, where everybody may read open data and a council's key may write for it
+    Threat(
+        threat="learn what is restricted",
+        stopped_by=(Where.PAGES,),
+        check="every question is put to views of what the reader may see; a condition that may "
+        "fail is computed of nothing else",
+        alarm="none: nothing restricted is told",
+        tests=(_OPEN + "test_learn_what_is_restricted_from_an_error",),
+    ),
+    Threat(
+        threat="write to another council's entities",
+        stopped_by=(Where.PAGES,),
+        check="whose each entity is that a request makes, changes or links, however deep",
+        alarm="the status of the answer in api_requests_total",
+        tests=(
+            _OPEN + "test_hang_a_datastream_on_another_councils_thing",
+            _OPEN + "test_show_another_councils_restricted_place_with_open_data",
+        ),
+    ),
+    Threat(
+        threat="exhaust the pages by questions",
+        stopped_by=(Where.PAGES,),
+        check="requests a minute; seconds for each statement; geometries compared beside all "
+        "else, one request at a time, for seconds",
+        alarm="api_rate_limited_total",
+        tests=(
+            _OPEN + "test_keep_everybody_waiting_with_geometries",
+            _OPEN + "test_have_geometries_compared_for_too_long",
         ),
     ),
 )

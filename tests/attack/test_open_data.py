@@ -1,0 +1,166 @@
+"""A stranger, and a council's key, at the doors that the open standards have: over HTTP.
+
+Whatever they try, what is restricted stays unknown, another council's entities stay its own, and
+everybody else is answered.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from storage.access import set_access
+from storage.sensorthings import geometry
+from tests.integration.conftest import DatabaseServer
+from tests.integration.sensorthings.writing import (
+    SENSOR,
+    Json,
+    Writing,
+    datastream_body,
+    location_body,
+    serve_writing,
+    thing_body,
+)
+
+HIDDEN = "Canary wren"
+GUESSES = (HIDDEN, HIDDEN[:6], "Qzqzqz")
+
+pytestmark = pytest.mark.parametrize("database_server", ["plain"], indirect=True)
+
+
+@pytest.fixture(scope="module")
+async def centre(database_server: DatabaseServer) -> AsyncIterator[Writing]:
+    dsn = await database_server.create()
+    async with serve_writing(dsn) as writing:
+        yield writing
+    await database_server.drop(dsn)
+
+
+async def hide(centre: Writing) -> int:
+    """Keep a Thing whose only datastream is restricted, both with a name that tells; its id."""
+    thing, datastream = await centre.survey(HIDDEN)
+    await centre.conn.execute("UPDATE datastream SET name = %s WHERE id = %s", (HIDDEN, datastream))
+    await set_access(
+        centre.conn, tenant="camden", access="restricted", datastream_id=datastream, actor="test"
+    )
+    return thing
+
+
+async def failing(client: httpx.AsyncClient, kind: str, path: str, guess: str) -> httpx.Response:
+    """Ask for what cannot be computed of a text that holds the guess, and only of that."""
+    far = f"indexof({path},'{guess}') mul 9999999999"
+    return await client.get(kind, params={"$filter": f"substring({path},{far}) eq 'x'"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("Datastreams", "name"),
+        ("Things", "name"),
+        ("Things", "Datastreams/name"),
+        ("Sensors", "Datastreams/name"),
+        ("Datastreams", "Thing/name"),
+        ("HistoricalLocations", "Thing/name"),
+        ("Observations", "Datastream/name"),
+    ],
+)
+async def test_learn_what_is_restricted_from_an_error(
+    centre: Writing, kind: str, path: str
+) -> None:
+    await hide(centre)
+    told = [await failing(centre.anybody, kind, path, guess) for guess in GUESSES]
+    assert [answer.status_code for answer in told] == [200, 200, 200], told[0].text
+    seen = await failing(centre.anybody, kind, path, "a")
+    assert seen.status_code == 400, "what may be seen cannot be computed either, and says so"
+
+
+async def test_hang_a_datastream_on_another_councils_thing(centre: Writing) -> None:
+    made = await centre.westminster.post("Things", json=thing_body("Theirs"))
+    theirs = made.json()["@iot.id"]
+    stream = datastream_body() | {
+        "Thing": {"@iot.id": theirs},
+        "ObservedProperty": {"@iot.id": centre.city.properties["no2"]},
+    }
+    before = await centre.rows("SELECT count(*) FROM datastream")
+    refused = await centre.camden.post("Sensors", json=SENSOR | {"Datastreams": [stream]})
+    assert refused.status_code == 403, refused.text
+    by_both = await centre.region.post(
+        "Sensors",
+        json=SENSOR | {"properties": {"council": "E09000007"}, "Datastreams": [stream]},
+    )
+    assert by_both.status_code == 400, "of two councils, whoever may write for both"
+    assert await centre.rows("SELECT count(*) FROM datastream") == before
+
+
+async def test_show_another_councils_restricted_place_with_open_data(centre: Writing) -> None:
+    feature = {
+        "name": HIDDEN,
+        "description": "-",
+        "encodingType": "application/geo+json",
+        "feature": {"type": "Point", "coordinates": [-0.15, 51.5]},
+    }
+    made = await centre.westminster.post("FeaturesOfInterest", json=feature)
+    assert made.status_code == 201
+    theirs = made.json()["@iot.id"]
+    thing = await centre.create("Things", {"name": "Nowhere", "description": "-"})
+    sensor = await centre.create("Sensors", SENSOR)
+    stream = await centre.create(
+        "Datastreams",
+        datastream_body(),
+        Thing=thing["@iot.id"],
+        Sensor=sensor["@iot.id"],
+        ObservedProperty=centre.city.properties["no2"],
+    )
+    link: Json = {"@iot.id": theirs}
+    observation = {"result": 1, "FeatureOfInterest": link}
+    refused = await centre.camden.post(
+        f"Datastreams({stream['@iot.id']})/Observations", json=observation
+    )
+    assert refused.status_code == 400, refused.text
+    assert await centre.rows(
+        "SELECT feature_of_interest_id FROM datastream WHERE id = %s", stream["@iot.id"]
+    ) == [(None,)]
+
+
+async def test_keep_everybody_waiting_with_geometries(
+    centre: Writing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await centre.create("Locations", location_body())
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    relate = geometry.relate
+
+    def slowly(*given: object, **named: object) -> object:
+        loop.call_soon_threadsafe(begun.set)
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(timeout=30)
+        return relate(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(geometry, "relate", slowly)
+    where = "st_within(location, geography'POLYGON ((-1 51, 1 51, 1 52, -1 52, -1 51))')"
+    asking = asyncio.create_task(centre.anybody.get("Locations", params={"$filter": where}))
+    await asyncio.wait_for(begun.wait(), 30)
+    other = await centre.anybody.get("Locations", params={"$top": "1"})
+    assert other.status_code == 200
+    assert not asking.done()
+    go_on.set()
+    assert (await asking).json()["value"]
+
+
+async def test_have_geometries_compared_for_too_long(
+    centre: Writing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(geometry, "GEOMETRY_SECONDS", 10.0)
+    now = time.monotonic()
+
+    class Late:
+        @staticmethod
+        def monotonic() -> float:
+            return now + 1000
+
+    monkeypatch.setattr(geometry, "time", Late)
+    where = "geo.distance(location, geography'POINT (-0.1 51.5)') lt 1"
+    refused = await centre.anybody.get("Locations", params={"$filter": where})
+    assert refused.status_code == 503
+    assert "took longer" in refused.json()["message"]
