@@ -52,6 +52,8 @@ class Answers:
         ids = await self.source.find(query.selectors)
         examined: dict[str, Entity] = {}
         if query.condition is not None or query.geo is not None or query.output.attributes:
+            for needed in _needed(query):
+                ids = await self.source.having(ids, needed)
             _check_number(len(ids), MOST_EXAMINED)
             found = await self.source.load(ids)
             examined = {one.id: one for one in found if _accepts(query, one)}
@@ -177,6 +179,12 @@ def _check_number(number: int, most: int) -> None:
             f"this would look into {number} entities, {most} at most are looked into: ask for one"
             " type or one council (NGSILD-Tenant), or for ids"
         )
+
+
+def _needed(query: Query) -> list[frozenset[str]]:
+    """Return sets of attributes of each of which an entity must have one to be accepted."""
+    found = [query.output.attributes] if query.output.attributes else []
+    return [*found, query.condition.needs()] if query.condition is not None else found
 
 
 def _accepts(query: Query, entity: Entity) -> bool:

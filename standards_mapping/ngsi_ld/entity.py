@@ -35,6 +35,33 @@ HEALTH: Final = ":health"
 CORRECTED: Final = "corrected"
 """The attribute of a value that tells what its newest correction says; the value was signed."""
 
+STATED: Final = frozenset(
+    {
+        "alternateName",
+        "areaServed",
+        "category",
+        "controlledProperty",
+        "dataProvider",
+        "dateLastValueReported",
+        "dateObservedFrom",
+        "dateObservedTo",
+        "description",
+        "deviceCategory",
+        "location",
+        "name",
+        "refDevice",
+        "refParkingSite",
+        "serialNumber",
+        "source",
+        "status",
+        "typeofLocation",
+        "unit",
+        "vehicleType",
+        *(model.time for model in MODELS.values()),
+    }
+)
+"""The attributes that an entity may have though no result became them."""
+
 _LOCATIONS: Final = ("indoor", "outdoor")
 
 

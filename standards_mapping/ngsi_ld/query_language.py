@@ -43,6 +43,9 @@ class Condition(Protocol):
     def attributes(self) -> Iterator[str]:
         """Yield the IRIs of the attributes that it asks about."""
 
+    def needs(self) -> frozenset[str]:
+        """Return IRIs of attributes of which an entity must have one, or it does not hold."""
+
 
 @dataclass(frozen=True, slots=True)
 class Path:
@@ -78,6 +81,10 @@ class Exists:
         """Yield its attribute."""
         yield from self.path.names[0]
 
+    def needs(self) -> frozenset[str]:
+        """Return its attribute."""
+        return frozenset(self.path.names[0])
+
 
 @dataclass(frozen=True, slots=True)
 class Compare:
@@ -97,6 +104,10 @@ class Compare:
     def attributes(self) -> Iterator[str]:
         """Yield its attribute."""
         yield from self.path.names[0]
+
+    def needs(self) -> frozenset[str]:
+        """Return its attribute."""
+        return frozenset(self.path.names[0])
 
     def _matches(self, value: Any) -> bool:
         if isinstance(value, list):
@@ -119,6 +130,10 @@ class Every:
         for part in self.parts:
             yield from part.attributes()
 
+    def needs(self) -> frozenset[str]:
+        """Return what the one needs that leaves the fewest to choose from."""
+        return min((part.needs() for part in self.parts), key=len)
+
 
 @dataclass(frozen=True, slots=True)
 class Either:
@@ -134,6 +149,10 @@ class Either:
         """Yield the attributes of all of them."""
         for part in self.parts:
             yield from part.attributes()
+
+    def needs(self) -> frozenset[str]:
+        """Return what any of them needs."""
+        return frozenset().union(*(part.needs() for part in self.parts))
 
 
 def parse_query(text: str, vocabulary: Vocabulary) -> Condition:

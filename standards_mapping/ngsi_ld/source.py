@@ -31,6 +31,9 @@ class Source(Protocol):
     async def find(self, selectors: Sequence[EntitySelector]) -> Sequence[str]:
         """Return the ids, in their order, of the entities that one of the selectors accepts."""
 
+    async def having(self, ids: Sequence[str], attributes: frozenset[str]) -> Sequence[str]:
+        """Return those ids whose entities have, or may have, one of these attributes."""
+
     async def load(self, ids: Sequence[str]) -> Sequence[Entity]:
         """Return the entities of those ids that there are, in that order, as they are now."""
 

@@ -20,6 +20,7 @@ from standards_mapping.ngsi_ld import contexts, models
 from standards_mapping.ngsi_ld.aggregates import Series
 from standards_mapping.ngsi_ld.entity import (
     HEALTH,
+    STATED,
     Attribute,
     attribute_history,
     entities_of,
@@ -64,11 +65,15 @@ class Lender(Protocol):
 
 @dataclass(slots=True)
 class _Member:
-    """What makes up an entity: the Things and the datastreams whose results stand in it."""
+    """What makes up an entity: the Things and the datastreams whose results stand in it.
+
+    known_by: datastreams without which it is not known; of a Device all of its sensor.
+    """
 
     type: str
     things: set[int] = field(default_factory=set)
     streams: list[tuple[int, str]] = field(default_factory=list)
+    known_by: set[int] = field(default_factory=set)
     present: bool = False
 
 
@@ -178,6 +183,7 @@ class DatabaseSource:
         if DEVICE in chosen:
             member = self._members.setdefault(device, _Member(DEVICE))
             member.things.add(thing)
+            member.known_by.add(number)
             member.present = True
         observed = PROPERTIES[key]
         if observed.model not in chosen or (observed.model != DEVICE and urn.endswith(HEALTH)):
@@ -189,11 +195,25 @@ class DatabaseSource:
             site = models.entity_id(EntityKey(observed.model, gss, urn, variant))
         member = self._members.setdefault(site, _Member(observed.model))
         member.things.add(thing)
+        member.known_by.add(number)
         if (number, key) not in member.streams:
             member.streams.append((number, key))
         if quality is not None and (placed or not MODELS[observed.model].placed):
             newest = _observation(stream, (_WHENEVER, value, result, quality, None))
             member.present = member.present or value_of(stream, newest) is not None
+
+    async def having(self, ids: Sequence[str], attributes: frozenset[str]) -> Sequence[str]:
+        """Return those ids whose entities may have one of these attributes.
+
+        What results become is told from their datastreams; all else every entity may have.
+        """
+        if not attributes <= _measured_only():
+            return ids
+        return [
+            one
+            for one in ids
+            if any(_asked_for(key, attributes) for _, key in self._members[one].streams)
+        ]
 
     async def load(self, ids: Sequence[str]) -> Sequence[Entity]:
         """Return entities as they are now, in the order of `ids`."""
@@ -203,15 +223,15 @@ class DatabaseSource:
         return [expand(found[one]) for one in ids if one in found]
 
     async def _registered(self, ids: Sequence[str]) -> tuple[list[Thing], list[Datastream]]:
-        numbers = {
-            thing for one in ids if one in self._members for thing in self._members[one].things
-        }
-        if not numbers:
+        members = [self._members[one] for one in ids if one in self._members]
+        if not members:
             return [], []
+        numbers = {number for member in members for number in member.things}
+        streams = {number for member in members for number in member.known_by}
         things = await published_things(
             self._conn, tenant=self._tenant, ids=numbers, with_health=True
         )
-        return things, await published_datastreams(self._conn, things)
+        return things, await published_datastreams(self._conn, things, ids=streams)
 
     async def observed(
         self, ids: Sequence[str], asked: TemporalQuery, attributes: Attributes
@@ -336,9 +356,21 @@ def _check_timeproperty(asked: TemporalQuery) -> None:
 
 
 def _asked_for(key: str, attributes: Attributes) -> bool:
+    return attributes is None or _iri_of(key) in attributes
+
+
+@cache
+def _iri_of(key: str) -> str:
+    """Return the attribute that results of a property become."""
     observed = PROPERTIES[key]
-    iri = contexts.attribute_iri(observed.attribute, MODELS[observed.model])
-    return attributes is None or iri in attributes
+    return contexts.attribute_iri(observed.attribute, MODELS[observed.model])
+
+
+@cache
+def _measured_only() -> frozenset[str]:
+    """Return the attributes that come from results alone, never from what is registered."""
+    stated = {contexts.attribute_iri(name, model) for name in STATED for model in MODELS.values()}
+    return frozenset(_iri_of(key) for key in PROPERTIES) - stated
 
 
 def _with_datasets(datastreams: Sequence[Datastream]) -> list[tuple[Datastream, str | None]]:

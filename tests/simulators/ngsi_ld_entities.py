@@ -110,6 +110,9 @@ class EntitiesInMemory:
             if any(selector.accepts(one.id, one.types) for selector in selectors)
         ]
 
+    async def having(self, ids: Sequence[str], attributes: frozenset[str]) -> Sequence[str]:
+        return [one for one in ids if attributes & self.entities[one].attributes.keys()]
+
     async def load(self, ids: Sequence[str]) -> Sequence[Entity]:
         return [self.entities[one] for one in ids if one in self.entities]
 

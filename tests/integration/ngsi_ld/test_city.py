@@ -66,6 +66,11 @@ async def test_what_awaits_approval_is_not_there(city_client: httpx.AsyncClient)
         ({"type": "AirQualityObserved", "q": "no2>60"}, {"Bloomsbury"}),
         ({"type": "AirQualityObserved", "idPattern": "E09000033"}, {"Marylebone Road"}),
         ({"attrs": "temperature"}, {"Bloomsbury"}),
+        ({"q": "no2>60"}, {"Bloomsbury"}),
+        ({"q": 'no2;name=="Bloomsbury"'}, {"Bloomsbury"}),
+        ({"q": "(no2>60|no2<60);no2.observedAt"}, {"Bloomsbury", "Marylebone Road"}),
+        ({"q": 'status=="free"|no2>60'}, {"Bloomsbury", "Marylebone Road"}),
+        ({"q": "temperature", "attrs": "no2"}, set()),
         (
             {
                 "type": "AirQualityObserved",

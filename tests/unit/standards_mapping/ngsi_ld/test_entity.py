@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from device_protocol.reading import Quality
 from standards_mapping.ngsi_ld import contexts
 from standards_mapping.ngsi_ld.entity import (
+    STATED,
     Attribute,
     Entity,
     Kind,
@@ -311,6 +312,18 @@ def test_a_model_that_must_have_a_place_waits_for_one_and_others_do_not() -> Non
         "Device",
         "FloodMonitoring",
     ]
+
+
+@pytest.mark.parametrize("key", PROPERTIES)
+def test_what_no_result_became_is_among_what_is_stated(key: str) -> None:
+    about = {"source": "x", "typeofLocation": "outdoor", "status": "columnIssue"}
+    row = datastream(key, at=thing(category="offStreet", **about))
+    row = replace(row, sensor=replace(row.sensor, properties={"serialNumber": "7"}))
+    seen = observation(row, plausible(key))
+    told = {each.name for each in attribute_history(row, [seen])}
+    for entity in entities_of([row.thing], [row], {row.id: seen}):
+        own = told if entity.type == PROPERTIES[key].model else set()
+        assert {each.name for each in entity.attributes} - own <= STATED
 
 
 def test_a_gateways_own_health_is_a_device_alone() -> None:

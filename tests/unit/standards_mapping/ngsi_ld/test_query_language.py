@@ -119,6 +119,21 @@ def test_what_is_refused(text: str) -> None:
         parse_query(text, VOCABULARY)
 
 
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [
+        ("no2>1", {"no2"}),
+        ("no2!=1", {"no2"}),
+        ("no2.accuracy", {"no2"}),
+        ("a|b", {"a", "b"}),
+        ("(a|b);no2", {"no2"}),
+        ("(a;b)|no2==1", {"a", "no2"}),
+    ],
+)
+def test_what_an_entity_must_have(text: str, needed: set[str]) -> None:
+    assert parse_query(text, VOCABULARY).needs() == {DEFAULT + name for name in needed}
+
+
 def test_what_is_too_complex() -> None:
     with pytest.raises(TooComplexQueryError):
         parse_query(";".join(["a"] * 101), VOCABULARY)
