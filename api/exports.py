@@ -4,8 +4,6 @@ The licence stands in every row, because rows are cut and pasted; a first line t
 would break the programs that read the file.
 """
 
-import csv
-import io
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -18,6 +16,7 @@ from api.state import Service, service
 from api.times import duration_text, iso_text
 from api.view import View, read_view
 from api.words import quality_text, what_it_is
+from standards_mapping.csv_text import rfc4180, safe
 from storage.aggregation import Aggregation
 from storage.charts import Series
 from storage.overview import CurrentValue, Site, bounded_read
@@ -42,8 +41,6 @@ COLUMNS: Final = (
     "source",
     "licence",
 )
-
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 @router.get("/sites/{thing_id}/values.csv")
@@ -76,11 +73,11 @@ async def values_csv(
 async def _stream(
     centre: Service, site: Site, values: Sequence[CurrentValue], view: View
 ) -> AsyncIterator[str]:
-    yield csv_text([COLUMNS])
+    yield rfc4180([COLUMNS])
     async with centre.reading() as conn, bounded_read(conn, councils=centre.councils):
         for value in values:
             series = await read_view_of(conn, value, view)
-            yield csv_text(export_rows(site, value, series))
+            yield rfc4180(export_rows(site, value, series))
 
 
 def export_rows(site: Site, value: CurrentValue, series: Series) -> Iterator[Sequence[str]]:
@@ -114,15 +111,3 @@ def export_rows(site: Site, value: CurrentValue, series: Series) -> Iterator[Seq
             safe(source),
             safe(licence),
         )
-
-
-def safe(text: str) -> str:
-    """Return `text` so that a spreadsheet does not take it for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
-
-
-def csv_text(rows: Iterator[Sequence[str]] | Sequence[Sequence[str]]) -> str:
-    """Return rows as RFC 4180 text."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerows(rows)
-    return buffer.getvalue()

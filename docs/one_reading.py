@@ -16,6 +16,7 @@ from device_protocol.reading import Reading
 from device_protocol.senml import decode_cbor, encode_cbor, encode_json
 from device_protocol.senml_cbor import decode_entries
 from standards_mapping import csvw, geojson, geoparquet, sosa
+from standards_mapping.csv_text import rfc4180
 from standards_mapping.datasets import Coverage
 from standards_mapping.dcat import catalogue_document
 from standards_mapping.linked_data import SENSORTHINGS
@@ -122,7 +123,7 @@ def csv() -> Iterator[str]:
     """Yield the row below its header."""
     found = mapped()
     rows = csvw.rows(found.datastreams, found.observations)
-    yield from fenced(csvw.csv_text([csvw.COLUMNS, *rows]), "text")
+    yield from fenced(rfc4180([csvw.COLUMNS, *rows]), "text")
 
 
 def csvw_metadata() -> Iterator[str]:

@@ -3,7 +3,8 @@
 What all of them start from: `registry` (councils, Things, Sensors, Datastreams), `observation`,
 `properties` (what can be observed), `units` (and conversion), `grid_reference`; `observe` makes
 observations of SenML records. The standards: `sensorthings/`, `ngsi_ld/`, `sosa`, `dcat` and
-`project_open_data` over `datasets`, and `csvw`, `geojson` and `geoparquet` over `open_columns`.
+`project_open_data` over `datasets`, and `csvw`, `geojson` and `geoparquet` over `open_columns`;
+`csv_text` is what all CSV has in common.
 `air_quality_index` is the UK's index. No socket, database or clock, and no file but tables of our
 own in `data/`.
 """

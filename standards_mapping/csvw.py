@@ -3,8 +3,6 @@
 What the columns mean is `standards_mapping.open_columns`.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from math import isnan
@@ -14,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from device_protocol.reading import Quality
+from standards_mapping.csv_text import rfc4180, safe
 from standards_mapping.linked_data import Json, instant
 from standards_mapping.observation import Observation
 from standards_mapping.open_columns import (
@@ -30,7 +29,6 @@ from standards_mapping.registry import Datastream
 COLUMNS: Final = tuple(MEANINGS)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 _SOSA: Final = "http://www.w3.org/ns/sosa/"
 _AREA: Final = "http://statistics.data.gov.uk/id/statistical-geography/{gss}"
 _WGS: Final = "http://www.w3.org/2003/01/geo/wgs84_pos#"
@@ -167,19 +165,7 @@ def _instants(times: npt.NDArray[np.int64]) -> Sequence[str]:
 
 def _joined(some: Sequence[str]) -> str:
     """Return cells as part of a line."""
-    return csv_text([some]).removesuffix("\r\n")
-
-
-def safe(text: str) -> str:
-    """Return `text` so that a spreadsheet does not take it for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
-
-
-def csv_text(lines: Iterable[Sequence[str]]) -> str:
-    """Return rows as RFC 4180 text."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerows(lines)
-    return buffer.getvalue()
+    return rfc4180([some]).removesuffix("\r\n")
 
 
 def metadata(datastreams: Sequence[Datastream], url: str, root: str) -> Json:

@@ -23,6 +23,7 @@ from api.open_data.answers import check_tenant, reading, root_of
 from api.open_data.parameters import Span, check_names, read_id, read_span
 from api.state import Service, service
 from standards_mapping import csvw, geojson, geoparquet
+from standards_mapping.csv_text import rfc4180
 from standards_mapping.open_columns import Columns, columns_of
 from standards_mapping.registry import Datastream
 from storage.analysis import TooBigError
@@ -67,7 +68,7 @@ class CsvWriter:
     def __init__(self, file: IO[bytes], datastreams: Sequence[Datastream]) -> None:
         self._file = file
         self._datastreams = datastreams
-        file.write(csvw.csv_text([csvw.COLUMNS]).encode())
+        file.write(rfc4180([csvw.COLUMNS]).encode())
 
     def write(self, columns: Columns) -> None:
         """Add some rows."""

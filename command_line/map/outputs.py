@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from standards_mapping import csvw, geojson, sosa
+from standards_mapping.csv_text import rfc4180
 from standards_mapping.datasets import Coverage
 from standards_mapping.dcat import catalogue_document
 from standards_mapping.linked_data import SENSORTHINGS
@@ -70,7 +71,7 @@ def sosa_jsonld(mapped: Mapped) -> str:
 
 def csv(mapped: Mapped) -> str:
     """Return the observations as a table, its header first."""
-    return csvw.csv_text([csvw.COLUMNS, *csvw.rows(mapped.datastreams, mapped.observations)])
+    return rfc4180([csvw.COLUMNS, *csvw.rows(mapped.datastreams, mapped.observations)])
 
 
 def csv_metadata(mapped: Mapped, name: str) -> str:

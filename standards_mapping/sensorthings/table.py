@@ -5,13 +5,12 @@ that may be an interval has two of them. Objects without names of their own, suc
 are JSON text. No text begins with what makes a spreadsheet take it for a formula.
 """
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from standards_mapping.csv_text import rfc4180, safe
 from standards_mapping.sensorthings.entity import Json
 from standards_mapping.sensorthings.errors import QueryError
 from standards_mapping.sensorthings.model import ENTITY_TYPES, EntityType, Kind
@@ -19,7 +18,6 @@ from standards_mapping.sensorthings.options import Options
 
 MEDIA_TYPE: Final = "text/csv; charset=utf-8; header=present"
 
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     "unitOfMeasurement": ("name", "symbol", "definition")
 }
@@ -53,11 +51,8 @@ def readable(options: Options, entity_type: EntityType) -> Options:
 def csv_text(entities: Sequence[Json], entity_type: EntityType, options: Options) -> str:
     """Return entities as CSV with a header."""
     columns = list(_columns(entity_type, options))
-    buffer = io.StringIO()
-    rows = csv.writer(buffer, lineterminator="\r\n")
-    rows.writerow([column.name for column in columns])
-    rows.writerows([column.of(entity) for column in columns] for entity in entities)
-    return buffer.getvalue()
+    header = [column.name for column in columns]
+    return rfc4180([header, *([column.of(entity) for column in columns] for entity in entities)])
 
 
 def _without_links(options: Options, entity_type: EntityType) -> Options:
@@ -112,5 +107,5 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
+        return safe(value)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -5,7 +5,8 @@ import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from api.exports import COLUMNS, csv_text, export_rows, safe
+from api.exports import COLUMNS, export_rows
+from standards_mapping.csv_text import rfc4180
 from storage.charts import Point, Series
 from tests.unit.api.test_presentation import NO2, SITE
 
@@ -14,7 +15,7 @@ LICENSED = replace(NO2, properties={"licence": "OGL", "source": "UK-AIR"})
 
 
 def read(series: Series) -> list[dict[str, str]]:
-    text = csv_text([COLUMNS, *export_rows(SITE, LICENSED, series)])
+    text = rfc4180([COLUMNS, *export_rows(SITE, LICENSED, series)])
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
@@ -38,8 +39,3 @@ def test_a_bin_has_its_end_its_extremes_and_its_number_of_readings() -> None:
     assert row["until_utc"] == "2026-06-01T03:00:00Z"
     assert (row["minimum"], row["maximum"], row["readings"]) == ("-1.0", "9.5", "36")
     assert row["what"] == "Mean over 1 hour; summed up over 3 hours"
-
-
-def test_a_name_that_looks_like_a_formula_is_defused() -> None:
-    assert safe("=HYPERLINK(...)") == "'=HYPERLINK(...)"
-    assert safe("Gower Street") == "Gower Street"

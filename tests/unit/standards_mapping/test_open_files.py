@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from device_protocol.reading import Quality
 from standards_mapping import csvw, geojson, geoparquet
+from standards_mapping.csv_text import rfc4180
 from standards_mapping.observation import Observation
 from standards_mapping.open_columns import MEANINGS, Columns, columns_of, open_rows
 from standards_mapping.registry import Datastream
@@ -35,7 +36,7 @@ def read_csv(text: str) -> list[dict[str, str]]:
 
 
 def test_rows_have_the_place_where_the_thing_was_as_their_interval_began() -> None:
-    rows = read_csv(csvw.csv_text(csvw.rows([NO2], MEANS)))
+    rows = read_csv(rfc4180(csvw.rows([NO2], MEANS)))
     places = [(float(row["longitude"]), float(row["latitude"])) for row in rows]
     assert places == [OLD, OLD, NEW, NEW]
     points = [f["geometry"]["coordinates"] for f in geojson.features([NO2], MEANS)]
@@ -47,7 +48,7 @@ def test_rows_have_the_place_where_the_thing_was_as_their_interval_began() -> No
 
 
 def test_many_rows_at_once_are_written_as_one_by_one() -> None:
-    text = csvw.csv_text(csvw.rows([NO2, BAY], ALL))
+    text = rfc4180(csvw.rows([NO2, BAY], ALL))
     assert csvw.lines([NO2, BAY], columns_of(ALL)) == text
     assert len(read_csv(text)) == len(ALL) == 7
 
@@ -77,7 +78,7 @@ def test_whatever_is_observed_is_written_alike_both_ways(
         )
         for after, result, quality, corrected in sorted(some, key=lambda one: one[0])
     ]
-    text = csvw.csv_text(csvw.rows([NO2], seen))
+    text = rfc4180(csvw.rows([NO2], seen))
     assert csvw.lines([NO2], columns_of(seen)) == text
 
 
@@ -94,7 +95,7 @@ def test_columns_give_back_what_they_were_made_of() -> None:
 
 
 def test_no_text_of_a_csv_file_is_run_by_a_spreadsheet() -> None:
-    rows = read_csv(csvw.csv_text(csvw.rows([NO2, BAY], ALL)))
+    rows = read_csv(rfc4180(csvw.rows([NO2, BAY], ALL)))
     assert {row["site"] for row in rows} == {"'=Bloomsbury, north"}
     assert rows[-1]["result"] == "'=fault()"
     assert rows[1]["value"] == "-7.0"
