@@ -137,7 +137,7 @@ class _Document:
             resultTime=seen.time,
             resultQuality=int(seen.quality),
         )
-        place = thing.place_at(seen.time)
+        place = thing.place_at(seen.phenomenon_start)
         if place is not None:
             found["FeatureOfInterest"] = self._feature(place)
         return found

@@ -377,3 +377,26 @@ async def test_the_page_lists_councils_with_files_licences_and_columns(served: O
     ):
         assert words in answer.text
     assert MOVED_AT > START
+
+
+async def test_sensorthings_and_files_tell_the_same_place_of_a_thing_that_moved(
+    served: Open,
+) -> None:
+    seen = served.city.of("Bloomsbury no2")
+    stream = seen[0].datastream_id
+    page = await served.get(
+        f"/sensorthings/v1.1/Datastreams({stream})/Observations?$top=100&$expand=FeatureOfInterest"
+    )
+    told = {
+        one["@iot.id"]: one["FeatureOfInterest"]["feature"]["coordinates"]
+        for one in page.json()["value"]
+    }
+    document = (await served.get(f"/data/camden/no2.geojson{SPAN}")).json()
+    files = {
+        one["id"]: one["geometry"]["coordinates"]
+        for one in document["features"]
+        if one["properties"]["datastream_id"] == stream
+    }
+    assert files == told
+    assert len(files) == len(seen)
+    assert len({tuple(point) for point in files.values()}) == 2
