@@ -1,9 +1,10 @@
 """How fast the open standards are read over HTTP from a seeded database, beside what is possible.
 
 A real web process answers; who asks runs on the same machine, as the database does. Beside the
-pages of observations stand two ceilings of the same run: the same rows asked of the database by
-psycopg alone, one statement after the other, and a bare application that answers as many bytes
-ready made. The lower of the two is what a page can be had at, at most.
+pages of observations stand two ceilings of the same run: the same rows fetched by psycopg into
+one Python process and turned into nothing, over as many connections and on the same event loop as
+the web process has, and a bare application that answers as many bytes ready made. The lower of the
+two is what a page can be had at, at most.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,6 +27,7 @@ from urllib.parse import quote
 
 import orjson
 import pyarrow.parquet as pq
+import uvloop
 
 from bench import bare_web
 from bench.errors import BenchError
@@ -68,7 +70,7 @@ async def measure_standards(
     Raises:
         BenchError: the web process did not answer as it should.
     """
-    raw = await _raw_rate(dsn, _some_datastreams(seeded), seconds)
+    raw = await asyncio.to_thread(_raw_rate, dsn, _some_datastreams(seeded), seconds)
     with tempfile.TemporaryDirectory(prefix="kerbstone-bench-") as directory:
         found = await asyncio.to_thread(_measure, dsn, Path(directory), seeded, tell, seconds)
     page = found["page_of_observations"]
@@ -115,17 +117,38 @@ def _check_page(body: bytes) -> None:
         raise BenchError(f"a page of {found} observations: take more rows, {_PAGE} are needed")
 
 
-async def _raw_rate(dsn: str, datastreams: list[int], seconds: float) -> float:
-    """Return how often a second psycopg alone gets the rows of a page."""
-    async with await connect(dsn, autocommit=True, application_name="kerbstone bench") as conn:
-        await conn.execute("SET enable_sort = off")
-        for number in datastreams:
-            await _rows(conn, number)
-        count, began = 0, time.perf_counter()
-        while time.perf_counter() < began + seconds:
-            await _rows(conn, datastreams[count % len(datastreams)])
-            count += 1
-        return round(count / (time.perf_counter() - began), 1)
+def _raw_rate(dsn: str, datastreams: list[int], seconds: float) -> float:
+    """Return how often a second psycopg alone gets the rows of a page, on a loop of its own."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_fetch_rows(dsn, datastreams, seconds))
+
+
+async def _fetch_rows(dsn: str, datastreams: list[int], seconds: float) -> float:
+    async with AsyncExitStack() as opened:
+        connections = [
+            await opened.enter_async_context(
+                await connect(dsn, autocommit=True, application_name="kerbstone bench")
+            )
+            for _ in range(_CONNECTIONS)
+        ]
+        for conn in connections:
+            await conn.execute("SET enable_sort = off")
+            for number in datastreams:
+                await _rows(conn, number)
+        began = time.perf_counter()
+        counts = await asyncio.gather(
+            *(_fetch_until(conn, datastreams, began + seconds) for conn in connections)
+        )
+        return round(sum(counts) / (time.perf_counter() - began), 1)
+
+
+async def _fetch_until(conn: Connection, datastreams: list[int], end: float) -> int:
+    """Return how many pages' rows one connection got until then, one statement after the other."""
+    count = 0
+    while time.perf_counter() < end:
+        await _rows(conn, datastreams[count % len(datastreams)])
+        count += 1
+    return count
 
 
 async def _rows(conn: Connection, datastream: int) -> None:
