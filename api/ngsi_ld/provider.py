@@ -59,7 +59,10 @@ class OwnProvider:
             return self.default(root)
         if name not in contexts.names() or (ours == url and canonical is None):
             return None
-        return Vocabulary((url,), _terms(name).terms, has_core=canonical is None)
+        terms = dict(_terms(name).terms)
+        if canonical:  # where the models' authors have it, there is nothing of ours
+            terms = {term: iris for term, iris in terms.items() if term not in contexts.OWN_TERMS}
+        return Vocabulary((url,), terms, has_core=canonical is None)
 
     def documents(self) -> Mapping[str, Any]:
         """Return the vendored contexts."""

@@ -28,6 +28,11 @@ _SUBJECT_URL: Final = (
 PATH: Final = "/contexts"
 """Where below the service's root the contexts are."""
 
+OWN_TERMS: Final[Mapping[str, str]] = MappingProxyType(
+    {"corrected": "http://www.w3.org/ns/prov#hadRevision"}
+)
+"""Terms that no model has, by what they stand for; our own contexts have them beside a model's."""
+
 _DIRECTORY: Final = Path(__file__).with_name("data")
 _DEFAULT: Final = "https://uri.etsi.org/ngsi-ld/default-context/"
 
@@ -42,7 +47,8 @@ def names() -> tuple[str, ...]:
 def _terms(name: str) -> Mapping[str, Any]:
     """Return the terms of a kept file."""
     document = json.loads((_DIRECTORY / name).read_text(encoding="utf-8"))
-    return MappingProxyType(document["@context"])
+    own = OWN_TERMS if name != CORE else {}
+    return MappingProxyType({**own, **document["@context"]})
 
 
 def document(name: str) -> Json | None:
@@ -63,6 +69,7 @@ def _scoped() -> Json:
     """Return terms for the types alone; each has those of its group (JSON-LD 1.1, 4.1.8)."""
     return {
         "@version": 1.1,
+        **OWN_TERMS,  # beside the types: what those bring along does not hold of an attribute's own
         **{
             model.name: {
                 "@id": type_iri(model.name),

@@ -314,6 +314,18 @@ def test_a_model_that_must_have_a_place_waits_for_one_and_others_do_not() -> Non
     ]
 
 
+def test_a_correction_stands_beside_the_signed_value_by_a_known_term(
+    validate: Validate, expand: Expand
+) -> None:
+    row = datastream("no2")
+    seen = replace(observation(row, 40.0), corrected=25.5)
+    air = entities_of([row.thing], [row], {row.id: seen})[0]
+    check(air, validate, expand, contexts.ALL)
+    written = to_json(air, Form.NORMALIZED, context=contexts.context_url({air.type}, ROOT))
+    assert (written["no2"]["value"], written["no2"]["corrected"]["value"]) == (40.0, 25.5)
+    assert "http://www.w3.org/ns/prov#hadRevision" in json.dumps(expand(written))
+
+
 @pytest.mark.parametrize("key", PROPERTIES)
 def test_what_no_result_became_is_among_what_is_stated(key: str) -> None:
     about = {"source": "x", "typeofLocation": "outdoor", "status": "columnIssue"}
