@@ -1,14 +1,17 @@
 """Migrations against real servers: order, atomicity, and what is refused."""
 
 import asyncio
+import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.errors import DivisionByZero
 
-from storage.database import connect
+from storage.database import Connection, connect
 from storage.migration import MIGRATIONS, MigrationError, migrate
+from storage.partitions import ensure_partitions
 
 
 @pytest.fixture
@@ -91,3 +94,51 @@ async def test_a_step_that_comes_too_late_is_refused(empty_dsn: str, steps: Path
 async def test_an_unreachable_server_is_an_outage(unused_tcp_port: int) -> None:
     with pytest.raises(psycopg.OperationalError):
         await migrate(f"host=127.0.0.1 port={unused_tcp_port} user=x dbname=x")
+
+
+@pytest.mark.parametrize("last", ["0013", "0015"])
+async def test_an_upgrade_keeps_what_is_stored_and_rewrites_no_table(
+    empty_dsn: str, tmp_path: Path, last: str
+) -> None:
+    for path in MIGRATIONS.glob("*.sql"):
+        if path.name[:4] <= last:
+            shutil.copy(path, tmp_path)
+    await migrate(empty_dsn, directory=tmp_path)
+    when = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    async with await connect(empty_dsn, autocommit=True, application_name="test") as conn:
+        await ensure_partitions(conn, when, when)
+        await conn.execute(
+            "INSERT INTO observation VALUES (7, %s, 20.5), (8, %s, NULL)", [when] * 2
+        )
+        await conn.execute(
+            "INSERT INTO observation_extra (datastream_id, time, quality, result)"
+            " VALUES (7, %s, 2, NULL), (8, %s, 0, 'true')",
+            [when] * 2,
+        )
+        files, stored = await files_of(conn), await observed(conn)
+        assert {"observation_extra", "datastream", "thing"} <= files.keys()
+        names = await migrate(empty_dsn)
+        assert names
+        assert min(names) > last
+        after = await files_of(conn)
+        assert {name: after[name] for name in files} == files
+        assert await observed(conn) == stored
+        assert len(stored) == 2
+
+
+async def files_of(conn: Connection) -> dict[str, int]:
+    """Return the file of each table of ours, partitions and chunks too: a rewrite gives another."""
+    cursor = await conn.execute(
+        "SELECT relname, pg_relation_filenode(oid) FROM pg_class"
+        " WHERE relkind = 'r' AND relnamespace IN"
+        " (SELECT oid FROM pg_namespace WHERE nspname IN ('public', '_timescaledb_internal'))"
+    )
+    return dict(await cursor.fetchall())
+
+
+async def observed(conn: Connection) -> list[tuple[object, ...]]:
+    cursor = await conn.execute(
+        "SELECT datastream_id, time, value, quality, result FROM observation"
+        " JOIN observation_extra USING (datastream_id, time) ORDER BY 1"
+    )
+    return await cursor.fetchall()
