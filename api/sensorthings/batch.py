@@ -4,6 +4,7 @@ Each request stands for itself; those of a change set are all done or none of th
 writing the two forms of a batch is `standards_mapping.sensorthings.batch`.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -29,11 +30,17 @@ from standards_mapping.sensorthings.batch import (
     write_multipart,
 )
 from standards_mapping.sensorthings.batch import Request as Part
-from standards_mapping.sensorthings.errors import SensorThingsError
+from standards_mapping.sensorthings.errors import SensorThingsError, TooLargeError
 from storage.sensorthings.reader import Reader, SlowError
 from storage.sensorthings.writing import writing
 
 BOUNDARY: Final = "kerbstone_batch"
+
+READING_SECONDS: Final = 30.0
+"""How long the reads of one batch may take together; those after that are refused."""
+
+READING_BYTES: Final = 64 << 20
+"""How much the reads of one batch may answer together."""
 
 _Refused = Callable[[SensorThingsError], tuple[int, bytes]]
 
@@ -55,6 +62,8 @@ class Batch:
         self._root = root
         self._refused = refused
         self._known: dict[str, tuple[str, Any]] = {}
+        self._began = time.monotonic()
+        self._answered = 0
 
     async def run(self) -> Response:
         """Answer the batch.
@@ -121,6 +130,11 @@ class Batch:
         )
 
     async def _read(self, part: Part) -> Answer:
+        late = time.monotonic() - self._began > READING_SECONDS
+        if late or self._answered > READING_BYTES:
+            limit = f"{READING_SECONDS:.0f} s" if late else f"{READING_BYTES >> 20} MB"
+            error = TooLargeError(f"this batch asks for too much, limit {limit}: ask in several")
+            return self._failure(error, part.name)
         where, _, query = with_references(part, self._known).url.partition("?")
         # As a browser does it: what is beyond ASCII may come unescaped inside of a batch.
         escaped = quote(query, safe=printable).encode()
@@ -131,6 +145,7 @@ class Batch:
         except SlowError:
             body = {"code": 503, "type": "error", "message": "this took too long: ask for less"}
             return Answer(name=part.name, status=503, body=orjson.dumps(body))
+        self._answered += len(found.body)
         return Answer(
             name=part.name,
             status=found.status_code,

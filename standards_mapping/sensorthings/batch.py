@@ -18,6 +18,9 @@ from standards_mapping.sensorthings.errors import MediaTypeError, QueryError, To
 MOST_REQUESTS: Final = 1000
 """Requests in one batch, those in change sets included."""
 
+_MOST_DELIMITERS: Final = 4 * MOST_REQUESTS  # change sets have some of their own
+_MOST_LINES: Final = 200 * MOST_REQUESTS
+
 METHODS: Final = frozenset({"GET", "POST", "PATCH", "PUT", "DELETE"})
 
 JSON: Final = "application/json"
@@ -202,6 +205,11 @@ def _flat(answers: Iterable[Answer | Sequence[Answer]]) -> Iterator[Answer]:
 def _parts(content_type: bytes, body: bytes) -> list[Message]:
     if b"\r" in content_type or b"\n" in content_type:
         raise MediaTypeError("a batch is multipart/mixed with a boundary, or JSON")
+    for end in (b"\r", b"\n"):  # taking a body to pieces costs far more than counting them
+        if body.count(end + b"--") > _MOST_DELIMITERS or body.count(end) > _MOST_LINES:
+            raise TooLargeError(
+                f"more parts or lines than {MOST_REQUESTS} requests in one batch, the limit, have"
+            )
     message = message_from_bytes(b"Content-Type: " + content_type + b"\r\n\r\n" + body)
     if message.get_content_type() != _MULTIPART or not message.get_boundary():
         raise MediaTypeError("a batch is multipart/mixed with a boundary, or JSON")

@@ -11,6 +11,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from api.sensorthings import batch
+from standards_mapping.sensorthings import batch as batch_form
+from standards_mapping.sensorthings.geometry import relate
 from storage.access import set_access
 from storage.sensorthings import geometry
 from tests.integration.conftest import DatabaseServer
@@ -130,7 +133,6 @@ async def test_keep_everybody_waiting_with_geometries(
     await centre.create("Locations", location_body())
     begun, go_on = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    relate = geometry.relate
 
     def slowly(*given: object, **named: object) -> object:
         loop.call_soon_threadsafe(begun.set)
@@ -164,3 +166,32 @@ async def test_have_geometries_compared_for_too_long(
     refused = await centre.anybody.get("Locations", params={"$filter": where})
     assert refused.status_code == 503
     assert "took longer" in refused.json()["message"]
+
+
+async def test_ask_for_everything_in_one_batch(
+    centre: Writing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "READING_BYTES", 1)
+    asked = [{"id": str(number), "method": "get", "url": "Things"} for number in range(3)]
+    answers = (await centre.anybody.post("$batch", json={"requests": asked})).json()["responses"]
+    assert [answer["status"] for answer in answers] == [200, 413, 413]
+    monkeypatch.setattr(batch, "READING_SECONDS", -1.0)
+    answers = (await centre.anybody.post("$batch", json={"requests": asked})).json()["responses"]
+    assert [answer["status"] for answer in answers] == [413, 413, 413]
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [b"--x\r\nContent-Type: application/http\r\n\r\nGET Things\r\n" * 100_000, b"\n" * 10_000_000],
+    ids=["parts", "lines"],
+)
+async def test_send_a_batch_in_too_many_pieces(
+    centre: Writing, bomb: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken_apart: list[bytes] = []
+    monkeypatch.setattr(batch_form, "message_from_bytes", taken_apart.append)
+    refused = await centre.anybody.post(
+        "$batch", content=bomb, headers={"Content-Type": "multipart/mixed; boundary=x"}
+    )
+    assert refused.status_code == 413
+    assert not taken_apart

@@ -485,12 +485,14 @@ THREATS: tuple[Threat, ...] = (
     Threat(
         threat="exhaust the pages by questions",
         stopped_by=(Where.PAGES,),
-        check="requests a minute; seconds for each statement; geometries compared beside all "
-        "else, one request at a time, for seconds",
+        check="requests a minute; seconds for each statement; seconds, bytes and parts of a batch; "
+        "geometries compared beside all else, one request at a time, for seconds",
         alarm="api_rate_limited_total",
         tests=(
             _OPEN + "test_keep_everybody_waiting_with_geometries",
             _OPEN + "test_have_geometries_compared_for_too_long",
+            _OPEN + "test_ask_for_everything_in_one_batch",
+            _OPEN + "test_send_a_batch_in_too_many_pieces",
         ),
     ),
 )
