@@ -171,11 +171,9 @@ def _is_weakened(asked: Headers, headers: Headers) -> bool:
 
 def _say_for_whom(headers: MutableHeaders, asked: Headers) -> None:
     """Let no shared cache give one reader's answer to another."""
-    if "vary" not in headers:
-        headers["Vary"] = _VARY
-    else:
-        for name in _DECIDING:
-            headers.add_vary_header(name)
+    own = headers.get("vary", "")
+    also = [name for name in own.split(", ") if name and name not in _DECIDING]
+    headers["Vary"] = ", ".join([_VARY, *also])
     told = headers.get("cache-control", "")
     if any(name in asked for name in CREDENTIALS):
         if "no-store" not in told:

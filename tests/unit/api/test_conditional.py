@@ -16,7 +16,8 @@ MODIFIED = "Sun, 01 Mar 2026 00:00:00 GMT"
 
 
 async def registry(request: Request) -> Response:
-    return Response(b'{"value":[]}', media_type="application/json")
+    headers = {"Vary": "Accept, Link"}
+    return Response(b'{"value":[]}', media_type="application/json", headers=headers)
 
 
 async def file(request: Request) -> Response:
@@ -95,7 +96,10 @@ async def test_head_tells_what_get_would_without_the_content(path: str) -> None:
 async def test_answers_to_somebody_are_kept_by_nobody_else() -> None:
     answer = await ask("/catalogue", X_API_Key="kbs_x")
     assert answer.headers["cache-control"] == "private, no-cache"
-    assert {"Authorization", "X-API-Key", "Cookie"} <= set(answer.headers["vary"].split(", "))
+    names = answer.headers["vary"].split(", ")
+    assert {"Authorization", "X-API-Key", "Cookie"} <= set(names)
+    assert "Link" in names
+    assert len(names) == len(set(names))
 
 
 async def test_pages_are_left_alone() -> None:
