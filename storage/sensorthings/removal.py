@@ -12,7 +12,7 @@ from psycopg import sql
 from standards_mapping.sensorthings.errors import ConflictError
 from standards_mapping.sensorthings.model import ENTITY_TYPES, ObservationId
 from storage.database import Connection, query
-from storage.sensorthings import kept_observations
+from storage.sensorthings import corrections
 from storage.sensorthings.ownership import Author, own
 from storage.sensorthings.schema import SOURCES
 
@@ -113,7 +113,7 @@ async def _feature(conn: Connection, author: Author, key: int) -> Mapping[str, i
             f" at once ({_MOST_OBSERVATIONS}): delete their Datastream instead"
         )
     for datastream, time in found:
-        await kept_observations.delete(conn, author, ObservationId.of(datastream, time))
+        await corrections.delete(conn, author, ObservationId.of(datastream, time))
     await conn.execute(
         "UPDATE datastream SET feature_of_interest_id = NULL WHERE feature_of_interest_id = %s",
         (key,),

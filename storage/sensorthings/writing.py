@@ -1,7 +1,8 @@
 """Creates and changes the entities of OGC 18-088 that are kept by hand (clause 10).
 
-Everything runs in the caller's transaction and is audited in it. Observations are
-`kept_observations`, deleting is `removal`, who may write what is `ownership`.
+Everything runs in the caller's transaction and is audited in it. What entities link to is
+`linking`, the columns of their rows `rows`. Observations are `kept_observations`, changes and
+corrections of them `corrections`; deleting is `removal`, who may write what is `ownership`.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -11,13 +12,10 @@ from typing import Any, Final
 from uuid import uuid4
 
 import psycopg
-from psycopg import sql
-from psycopg.types.json import Jsonb
 
 from standards_mapping.properties import PROPERTIES
-from standards_mapping.sensorthings.creation import Draft, Target, inverse
+from standards_mapping.sensorthings.creation import Draft
 from standards_mapping.sensorthings.data_array import FEATURE
-from standards_mapping.sensorthings.drafted_values import point_inside
 from standards_mapping.sensorthings.entity import address
 from standards_mapping.sensorthings.errors import (
     ConflictError,
@@ -28,62 +26,24 @@ from standards_mapping.sensorthings.model import (
     ENTITY_TYPES,
     EntityType,
     Key,
-    Navigation,
     ObservationId,
 )
 from storage import audit
 from storage.access import let_read
 from storage.database import Connection
-from storage.sensorthings import kept_observations, placing, removal
+from storage.sensorthings import corrections, kept_observations, placing, removal
+from storage.sensorthings.linking import LINK_COLUMNS, Links
 from storage.sensorthings.ownership import (
     Author,
-    check_council,
     check_region,
     own,
     own_property,
-    owner_of,
     tenant_of,
 )
-
-_COLUMNS: Final[Mapping[str, str]] = {
-    "name": "name",
-    "description": "description",
-    "encodingType": "encoding_type",
-    "metadata": "metadata",
-    "definition": "definition",
-    "time": "time",
-    "unitOfMeasurement": "unit",
-    "observationType": "observation_type",
-    "properties": "properties",
-    "location": "location",
-    "feature": "feature",
-}
-_TABLES: Final[Mapping[str, str]] = {
-    "Thing": "thing",
-    "Location": "location",
-    "HistoricalLocation": "historical_location",
-    "Datastream": "datastream",
-    "Sensor": "sensor",
-    "ObservedProperty": "observed_property",
-    "FeatureOfInterest": "feature_of_interest",
-}
-_GIVEN_ONCE: Final[Mapping[str, tuple[str, ...]]] = {
-    "Thing": ("urn", "council"),
-    "Sensor": ("urn", "council"),
-    "Location": ("council",),
-    "FeatureOfInterest": ("council",),
-    "ObservedProperty": ("key",),
-}
-"""Members of `properties` that are given when an entity is created and stay."""
+from storage.sensorthings.rows import columns_of, insert, update, urn_of
 
 _FEATURE_LINK: Final = ENTITY_TYPES["Observation"].navigations["FeatureOfInterest"]
-_LONGEST_URN: Final = 200
 _OWN_KEY: Final = "own-"
-_LINK_COLUMNS: Final = {
-    "Thing": "thing_id",
-    "Sensor": "sensor_id",
-    "ObservedProperty": "observed_property_id",
-}
 
 
 @asynccontextmanager
@@ -116,6 +76,7 @@ class Writer:
         self._conn = conn
         self._author = author
         self._now = now
+        self._links = Links(conn, author, now, self.create)
 
     @asynccontextmanager
     async def step(self) -> AsyncIterator[None]:
@@ -139,17 +100,17 @@ class Writer:
         kind = draft.entity_type
         for name, navigation in kind.navigations.items():
             if not navigation.many and name in draft.links:
-                links[name] = await self._target(navigation, draft.links[name][0], council_id)
-                council_id = council_id or await self._council_of(navigation, links[name])
+                links[name] = await self._links.target(navigation, draft.links[name][0], council_id)
+                council_id = council_id or await self._links.council_of(navigation, links[name])
         if kind.name == "Observation":
             return await self._observe(draft, links)
         if kind.name == "ObservedProperty":
             key = await self._observed_property(draft, nested=bool(given))
         else:
-            council_id = await self._council(draft, links, council_id)
+            council_id = await self._links.council(draft, links, council_id)
             key = await self._insert(draft, links, council_id)
             await self._audit("create", kind, key, council_id)
-        await self._link_many(draft, links, key, council_id)
+        await self._links.link_many(draft, links, key, council_id)
         return key
 
     async def change(self, entity_type: EntityType, key: Key, changed: Draft) -> None:
@@ -165,7 +126,7 @@ class Writer:
                     "an Observation stays with its Datastream and what that is about: delete it"
                     " and create another"
                 )
-            await kept_observations.change(self._conn, self._author, key, changed.values, "changed")
+            await corrections.change(self._conn, self._author, key, changed.values, "changed")
             return
         if entity_type.name == "ObservedProperty":
             await own_property(self._conn, self._author, key)
@@ -175,8 +136,8 @@ class Writer:
             council_id = owner.council_id
         if entity_type.name == "Datastream":
             await self._check_meaning(key, changed)
-        await self._update(entity_type, key, changed.values)
-        await self._relink(entity_type, key, changed.links)
+        await update(self._conn, entity_type.name, key, changed.values)
+        await self._links.relink(entity_type, key, changed.links)
         said = sorted([*changed.values, *changed.links])
         await self._audit("change", entity_type, key, council_id, {"changed": said})
 
@@ -188,7 +149,7 @@ class Writer:
             ForbiddenError, ConflictError: see `ownership`; nothing signed is ever deleted.
         """
         if isinstance(key, ObservationId):
-            await kept_observations.delete(self._conn, self._author, key)
+            await corrections.delete(self._conn, self._author, key)
             return
         council_id = None
         if entity_type.name == "ObservedProperty":
@@ -230,81 +191,27 @@ class Writer:
     async def _settle(self, datastream: int, feature: int | None) -> SensorThingsError | None:
         try:
             if feature is not None:
-                await self._target(_FEATURE_LINK, feature, None)
+                await self._links.target(_FEATURE_LINK, feature, None)
             await placing.settle_feature(self._conn, datastream, feature)
         except SensorThingsError as error:
             return error
         return None
 
-    async def _target(self, navigation: Navigation, target: Target, council_id: int | None) -> Key:
-        """Return the id a to-one link leads to, creating what is given whole."""
-        if isinstance(target, Draft):
-            return await self.create(target, {}, council_id)
-        if navigation.target == "ObservedProperty":
-            cursor = await self._conn.execute(
-                "SELECT FROM observed_property WHERE id = %s", (target,)
-            )
-            known = await cursor.fetchone() is not None
-        elif isinstance(target, ObservationId):
-            known = False
-        else:
-            known = await owner_of(self._conn, ENTITY_TYPES[navigation.target], target) is not None
-        if not known:
-            raise QueryError(
-                f"{navigation.name}: there is no {navigation.target} with the id {target}"
-            )
-        return target
-
-    async def _council_of(self, navigation: Navigation, key: Key) -> int | None:
-        if navigation.target == "ObservedProperty" or isinstance(key, ObservationId):
-            return None
-        owner = await owner_of(self._conn, ENTITY_TYPES[navigation.target], key)
-        return None if owner is None else owner.council_id
-
-    async def _council(self, draft: Draft, links: Mapping[str, Key], council_id: int | None) -> int:
-        """Return the council an entity will be of, once the author may write for it."""
-        for name in links:
-            navigation = draft.entity_type.navigations[name]
-            linked = await self._council_of(navigation, links[name])
-            council_id = council_id or linked
-            if linked is not None and linked != council_id:
-                check_council(self._author, linked, f"{navigation.target} {links[name]}")
-                raise QueryError(f"{name}: what it is linked to is another council's")
-        written = (draft.values.get("properties") or {}).get("council")
-        if written is not None and "council" in _GIVEN_ONCE.get(draft.entity_type.name, ()):
-            cursor = await self._conn.execute(
-                "SELECT id FROM council WHERE %s IN (gss, tenant)", (str(written),)
-            )
-            row = await cursor.fetchone()
-            if row is None:
-                raise QueryError(f"properties/council: there is no council {written!r}")
-            if council_id is not None and row[0] != council_id:
-                raise QueryError("properties/council: what it is linked to is another council's")
-            council_id = int(row[0])
-        if council_id is None:
-            if len(self._author.councils) != 1:
-                raise QueryError(
-                    "you write for several councils: say which by properties/council, its GSS code"
-                )
-            (council_id,) = self._author.councils
-        check_council(self._author, council_id, draft.entity_type.name)
-        return council_id
-
     async def _insert(self, draft: Draft, links: Mapping[str, Key], council_id: int) -> int:
         kind = draft.entity_type.name
-        columns: dict[str, Any] = self._columns(kind, draft.values)
+        columns: dict[str, Any] = columns_of(kind, draft.values)
         if kind != "HistoricalLocation":
             columns["council_id"] = council_id
         if kind in ("Thing", "Sensor"):
-            columns["urn"] = _urn(draft.values)
-        for name, column in _LINK_COLUMNS.items():
+            columns["urn"] = urn_of(draft.values)
+        for name, column in LINK_COLUMNS.items():
             if name in links and kind in ("Datastream", "HistoricalLocation"):
                 columns[column] = links[name]
         if kind == "HistoricalLocation":
             await own(self._conn, self._author, ENTITY_TYPES["Thing"], int(columns["thing_id"]))
         if kind == "Datastream":
             columns |= await self._datastream_columns(columns, council_id)
-        return await self._made(_TABLES[kind], columns)
+        return await insert(self._conn, kind, columns)
 
     async def _datastream_columns(
         self, columns: Mapping[str, Any], council_id: int
@@ -347,8 +254,8 @@ class Writer:
             await check_region(self._conn, self._author)
         if known is not None:
             values |= {"name": known.label, "definition": known.definition}
-        columns = self._columns("ObservedProperty", values) | {"key": key}
-        made = await self._made("observed_property", columns)
+        columns = columns_of("ObservedProperty", values) | {"key": key}
+        made = await insert(self._conn, "ObservedProperty", columns)
         await self._audit("create", draft.entity_type, made, None)
         return made
 
@@ -358,8 +265,13 @@ class Writer:
             raise QueryError("Datastream: no such id")
         corrects = (draft.values.get("parameters") or {}).get("corrects")
         if corrects is not None:
-            return await kept_observations.correct(
-                self._conn, self._author, datastream, str(corrects), draft.values, self._now
+            return await corrections.correct(
+                self._conn,
+                self._author,
+                datastream,
+                corrects=str(corrects),
+                values=draft.values,
+                now=self._now,
             )
         stream = await kept_observations.stream_by_hand(self._conn, self._author, datastream)
         feature = links.get("FeatureOfInterest")
@@ -371,61 +283,6 @@ class Writer:
         if isinstance(stored, SensorThingsError):
             raise stored
         return stored
-
-    async def _link_many(
-        self, draft: Draft, links: Mapping[str, Key], key: int, council_id: int | None
-    ) -> None:
-        """Link a new entity to many: by id, by creating them, and to what it was sent below."""
-        kind = draft.entity_type
-        for name, navigation in kind.navigations.items():
-            if not navigation.many:
-                continue
-            back = inverse(kind, name)
-            keys: list[int] = [int(str(links[name]))] if name in links else []
-            for target in draft.links.get(name, ()):
-                if isinstance(target, Draft):
-                    nested = {} if name in ("Locations", "Things") else {back: key}
-                    made = await self.create(target, nested, council_id)
-                    keys.append(int(made) if isinstance(made, int) else 0)
-                else:
-                    keys.append(int(str(target)) if isinstance(target, int) else 0)
-                    if (kind.name, name) not in _LINKED_BY_ID:
-                        raise QueryError(
-                            f"{name} cannot be linked from a new {kind.name}: link them the other"
-                            " way, from each of them"
-                        )
-            if keys:
-                await self._relate(kind.name, name, key, keys)
-
-    async def _relate(self, kind: str, name: str, key: int, keys: Sequence[int]) -> None:
-        match kind, name:
-            case "Thing", "Locations":
-                await self._place(key, keys)
-            case "Location", "Things":
-                for thing in keys:
-                    await self._place(thing, [key])
-            case ("HistoricalLocation", "Locations") | ("Location", "HistoricalLocations"):
-                pairs = [(key, one) if kind == "HistoricalLocation" else (one, key) for one in keys]
-                for moment, location in pairs:
-                    await own(self._conn, self._author, ENTITY_TYPES["HistoricalLocation"], moment)
-                    await self._own_location(location)
-                    await placing.remember(self._conn, moment, location)
-                for moment in {moment for moment, _ in pairs}:
-                    await placing.follow(self._conn, moment)
-            case _:
-                pass  # the new entities link back to this one themselves
-
-    async def _place(self, thing: int, locations: Sequence[int]) -> None:
-        await own(self._conn, self._author, ENTITY_TYPES["Thing"], thing)
-        for location in locations:
-            await self._own_location(location)
-        await placing.place(self._conn, thing, sorted(set(locations)), self._now)
-
-    async def _own_location(self, location: int) -> None:
-        owner = await owner_of(self._conn, ENTITY_TYPES["Location"], location)
-        if owner is None:
-            raise QueryError(f"Locations: there is no Location with the id {location}")
-        check_council(self._author, owner.council_id, f"Location {location}")
 
     async def _check_meaning(self, key: int, changed: Draft) -> None:
         """Refuse to change what stored results mean."""
@@ -440,84 +297,6 @@ class Writer:
                 f"Datastream {key} has observations: its unit and its links say what they mean"
                 " and stay. Create another Datastream instead."
             )
-
-    async def _update(self, entity_type: EntityType, key: int, values: Mapping[str, Any]) -> None:
-        columns = self._columns(entity_type.name, values)
-        if not columns:
-            return
-        table = _TABLES[entity_type.name]
-        await self._conn.execute(
-            sql.SQL("UPDATE {} SET {} WHERE id = %(id)s").format(
-                sql.Identifier(table),
-                sql.SQL(", ").join(
-                    sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name))
-                    for name in columns
-                ),
-            ),
-            {**columns, "id": key},
-        )
-        if entity_type.name == "Location" and "location" in columns:
-            await self._conn.execute(
-                "UPDATE feature_of_interest SET feature = %s WHERE location_id = %s",
-                (columns["location"], key),
-            )
-
-    async def _relink(
-        self, entity_type: EntityType, key: int, links: Mapping[str, tuple[Target, ...]]
-    ) -> None:
-        for name, targets in links.items():
-            keys = [target for target in targets if isinstance(target, int)]
-            if (entity_type.name, name) in _LINKED_BY_ID:
-                await self._relate(entity_type.name, name, key, keys)
-            elif entity_type.name == "Datastream" and name in _LINK_COLUMNS and keys:
-                await self._target(entity_type.navigations[name], keys[0], None)
-                if name != "ObservedProperty":
-                    await self._own_beside(entity_type, key, name, keys[0])
-                await self._conn.execute(
-                    sql.SQL("UPDATE datastream SET {} = %s WHERE id = %s").format(
-                        sql.Identifier(_LINK_COLUMNS[name])
-                    ),
-                    (keys[0], key),
-                )
-            else:
-                raise ConflictError(
-                    f"{name} of a {entity_type.name} is not changed from this side: change the"
-                    " entities it links to"
-                )
-
-    async def _own_beside(self, entity_type: EntityType, key: int, name: str, target: int) -> None:
-        """Refuse a link to what the author does not own, or to another council's."""
-        owner = await own(self._conn, self._author, ENTITY_TYPES[name], target)
-        mine = await owner_of(self._conn, entity_type, key)
-        if mine is not None and mine.council_id != owner.council_id:
-            raise QueryError(f"{name}: what it is linked to is another council's")
-
-    def _columns(self, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        columns: dict[str, Any] = {}
-        for name, value in values.items():
-            if name == "properties":
-                fixed = _GIVEN_ONCE.get(kind, ())
-                kept = {key: part for key, part in (value or {}).items() if key not in fixed}
-                columns["properties"] = Jsonb(kept)
-            elif name in ("location", "feature"):
-                columns[_COLUMNS[name]] = Jsonb(value)
-                if name == "location":
-                    columns["longitude"], columns["latitude"] = point_inside(value)
-            else:
-                columns[_COLUMNS[name]] = value
-        return columns
-
-    async def _made(self, table: str, columns: Mapping[str, Any]) -> int:
-        cursor = await self._conn.execute(
-            sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING id").format(
-                sql.Identifier(table),
-                sql.SQL(", ").join(map(sql.Identifier, columns)),
-                sql.SQL(", ").join(map(sql.Placeholder, columns)),
-            ),
-            dict(columns),
-        )
-        [(made,)] = await cursor.fetchall()
-        return int(made)
 
     async def _audit(
         self,
@@ -535,34 +314,6 @@ class Writer:
             subject=address(entity_type, key),
             detail=detail,
         )
-
-
-_LINKED_BY_ID: Final = {
-    ("Thing", "Locations"),
-    ("Location", "Things"),
-    ("HistoricalLocation", "Locations"),
-}
-
-
-def _urn(values: Mapping[str, Any]) -> str:
-    """Return the URN of a new Thing or Sensor: the one it is given, or one of our own."""
-    written = (values.get("properties") or {}).get("urn")
-    if written is None:
-        return f"urn:uuid:{uuid4()}"
-    if (
-        not isinstance(written, str)
-        or not written.startswith("urn:")
-        or not written.isascii()
-        or not written.isprintable()
-        or " " in written
-        or len(written) > _LONGEST_URN
-        or written.endswith(":health")
-    ):
-        raise QueryError(
-            f"properties/urn: {str(written)[:80]!r} is not a URN of at most {_LONGEST_URN}"
-            " characters; :health at its end is for gateways"
-        )
-    return written
 
 
 def _registered(said: object, definition: str) -> Any:
