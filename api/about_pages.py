@@ -11,6 +11,7 @@ from api.boundaries import ATTRIBUTION
 from api.state import Service, service
 from api.templating import page
 from api.words import QUALITY_FLAGS, QUALITY_MEANINGS, property_name, unit_symbol
+from standards_mapping.open_licence import licence_from, licence_name
 from standards_mapping.properties import PROPERTIES
 from standards_mapping.units import UNITS
 from storage.overview import CurrentValue, Site, bounded_read, current_values, sites
@@ -20,13 +21,21 @@ router = APIRouter(include_in_schema=False)
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the values of some sites come from and what may be done with them."""
+    """Where the values of some sites come from and what may be done with them.
+
+    licence: its IRI or, where it has none that we know, what it is called.
+    """
 
     sites: Sequence[str]
     source: str
     licence: str
     attribution: str
     replay: str
+
+    @property
+    def licence_name(self) -> str:
+        """What people call the licence."""
+        return licence_name(self.licence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +78,19 @@ def origins(found: Sequence[Site], values: Sequence[CurrentValue]) -> list[Origi
     by_site: dict[int, list[Mapping[str, object]]] = {}
     for value in values:
         by_site.setdefault(value.thing_id, []).append(value.properties)
-    grouped: dict[tuple[str, ...], list[str]] = {}
+    grouped: dict[tuple[str, str, str, str], list[str]] = {}
     for site in found:
         given = [site.properties, *by_site.get(site.id, [])]
-        facts = tuple(
-            next((str(one[key]) for one in given if one.get(key)), "")
+        said = {
+            key: next((str(one[key]) for one in given if one.get(key)), "")
             for key in ("source", "licence", "attribution", "replay")
-        )
+        }
+        facts = said["source"], said["licence"], said["attribution"], said["replay"]
         grouped.setdefault(facts, []).append(site.name)
-    return [Origin(names, *facts) for facts, names in grouped.items()]
+    return [
+        Origin(names, source, licence_from(licence), attribution, replay)
+        for (source, licence, attribution, replay), names in grouped.items()
+    ]
 
 
 def dictionary(values: Sequence[CurrentValue]) -> list[Measured]:

@@ -14,11 +14,17 @@ OPEN_GOVERNMENT_LICENCE: Final = (
 )
 
 _NAMES: Final = {OPEN_GOVERNMENT_LICENCE: "Open Government Licence v3.0"}
+_IRIS: Final = {name.casefold(): iri for iri, name in _NAMES.items()}
 
 
 def licence_of(datastream: Datastream) -> str:
     """Return the licence of a datastream's results: an IRI as a rule, else what it is called."""
-    return _said(datastream, "licence") or OPEN_GOVERNMENT_LICENCE
+    return licence_from(_said(datastream, "licence"))
+
+
+def licence_from(stated: str) -> str:
+    """Return the licence that is meant where this is stated: the IRI of one that is named."""
+    return _IRIS.get(stated.casefold(), stated) or OPEN_GOVERNMENT_LICENCE
 
 
 def licences_of(datastreams: Iterable[Datastream]) -> list[str]:

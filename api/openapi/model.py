@@ -18,13 +18,18 @@ TEXT: Final = "text/plain"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """Something a request says. example: a value that works on most installations."""
+    """Something a request says.
+
+    example: a value that works on most installations or, if it is `formal`, one that only shows
+    what such a value looks like.
+    """
 
     name: str
     place: Place = "query"
     text: str
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
     example: object = None
+    formal: bool = False
     required: bool = False
 
     def as_json(self) -> Json:

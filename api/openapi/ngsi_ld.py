@@ -19,7 +19,7 @@ ERROR: Final = "NgsiLdProblem"
 
 _JSON_LD: Final = "application/ld+json"
 _GEOJSON: Final = "application/geo+json"
-_ID: Final = "urn:ngsi-ld:AirQualityObserved:E09000007:bloomsbury"
+_ID: Final = "urn:ngsi-ld:AirQualityObserved:E09000007:dev:kerbstone:site:bloomsbury"
 _COUNT: Final = {"type": "integer", "minimum": 0, "maximum": 1000}
 
 _TENANT: Final = Parameter(
@@ -74,7 +74,12 @@ _DETAILS: Final = Parameter(
     name="details", text="Whether to say more of each.", schema={"type": "boolean"}
 )
 _ENTITY: Final = Parameter(
-    name="entityId", place="path", text="Its id.", schema={"type": "string"}, example=_ID
+    name="entityId",
+    place="path",
+    text="Its id.",
+    schema={"type": "string"},
+    example=_ID,
+    formal=True,
 )
 
 

@@ -22,10 +22,15 @@ _SAFE_IN_QUERY: Final = "$,;=()':/ "
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An operation as the page tells it. example: an address to try; answers: status and text."""
+    """An operation as the page tells it.
+
+    example: an address; formal: it only shows the form, there is nothing to follow it to.
+    answers: status and text.
+    """
 
     operation: Operation
     example: str
+    formal: bool
     answers: Sequence[tuple[int, Answer]]
 
 
@@ -74,7 +79,7 @@ def groups() -> list[Group]:
     found = []
     for name, text in GROUPS:
         shown = [
-            Shown(one, example_address(one), sorted(one.answers.items()))
+            Shown(one, example_address(one), is_formal(one), sorted(one.answers.items()))
             for one in operations()
             if one.group == name
         ]
@@ -93,6 +98,11 @@ def example_address(operation: Operation) -> str:
     }
     query = urlencode(given, safe=_SAFE_IN_QUERY).replace(" ", "%20").replace("+", "%20")
     return f"{operation.example_path}?{query}" if query else operation.example_path
+
+
+def is_formal(operation: Operation) -> bool:
+    """Return whether the example's path holds what each installation has values of its own for."""
+    return any(one.formal for one in operation.parameters if one.place == "path")
 
 
 def _is_telling(name: str) -> bool:

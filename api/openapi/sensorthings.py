@@ -364,7 +364,14 @@ def _key(entity_type: EntityType) -> Parameter:
     else:
         schema, text = {"type": "integer", "minimum": 1}, "Its id."
     example = _ID_EXAMPLES.get(entity_type.name, 1)
-    return Parameter(name="id", place="path", text=text, schema=schema, example=example)
+    return Parameter(
+        name="id",
+        place="path",
+        text=text,
+        schema=schema,
+        example=example,
+        formal=entity_type.name in _ID_EXAMPLES,
+    )
 
 
 def _json(text: str, schema: Json) -> Answer:

@@ -114,6 +114,7 @@ OPERATIONS: Final = (
                 text="The epoch, in hexadecimal, as the site's page shows it.",
                 schema=_HEX,
                 example="0123456789abcdef",
+                formal=True,
             ),
             Parameter(
                 name="seq",
@@ -141,6 +142,7 @@ OPERATIONS: Final = (
                 text="The key identifier, in hexadecimal.",
                 schema=_HEX,
                 example="0123456789abcdef",
+                formal=True,
             ),
         ),
         answers={

@@ -13,7 +13,7 @@ from api.errors import PROBLEMS
 from api.machine_paths import is_machine_path
 from api.openapi.document import document, operations
 from api.openapi.model import Operation
-from api.openapi.pages import example_address
+from api.openapi.pages import example_address, is_formal
 from api.settings import ApiSettings
 
 ROOT = Path(__file__).parents[4]
@@ -87,6 +87,16 @@ def test_an_example_is_an_address_to_follow() -> None:
         "/sensorthings/v1.1/Things?$filter=startswith(name,'B')&$orderby=id%20desc&$top=10"
     )
     assert example_address(by_path["/catalogue.{ending}"]) == "/catalogue.ttl"
+
+
+def test_an_example_that_nobody_has_is_none_to_follow() -> None:
+    by_path = {one.path: one for one in OPERATIONS if one.method == "get"}
+    formal = {path for path, one in by_path.items() if is_formal(one)}
+    assert "/keys/{kid}" in formal
+    assert "/ngsi-ld/v1/entities/{entityId}" in formal
+    assert "/sensorthings/v1.1/Observations({id})" in formal
+    assert not {path for path in formal if "{" not in path}
+    assert "/sensorthings/v1.1/Things({id})" not in formal
 
 
 def test_every_code_is_explained_in_the_reference_and_no_other() -> None:
