@@ -4,7 +4,7 @@ A real web process answers; who asks runs on the same machine, as the database d
 pages of observations stand two ceilings of the same run: the same rows fetched by psycopg into
 one Python process and turned into nothing, over as many connections and on the same event loop as
 the web process has, and a bare application that answers as many bytes ready made. The lower of the
-two is what a page can be had at, at most.
+two is what a page can be had at, at most. What one connection gets alone is told, too.
 """
 
 import asyncio
@@ -70,11 +70,16 @@ async def measure_standards(
     Raises:
         BenchError: the web process did not answer as it should.
     """
-    raw = await asyncio.to_thread(_raw_rate, dsn, _some_datastreams(seeded), seconds)
+    some = _some_datastreams(seeded)
+    raw, alone = [
+        await asyncio.to_thread(_raw_rate, dsn, some, seconds, connections)
+        for connections in (_CONNECTIONS, 1)
+    ]
     with tempfile.TemporaryDirectory(prefix="kerbstone-bench-") as directory:
         found = await asyncio.to_thread(_measure, dsn, Path(directory), seeded, tell, seconds)
     page = found["page_of_observations"]
     page["raw_sql_per_second"] = raw
+    page["raw_sql_one_connection_per_second"] = alone
     page["ratio"] = round(page["per_second"] / min(raw, page["bare_starlette_per_second"]), 3)
     tell(f"pages of observations: {page['per_second']} a second, {page['ratio']} of the ceiling")
     return found
@@ -117,27 +122,27 @@ def _check_page(body: bytes) -> None:
         raise BenchError(f"a page of {found} observations: take more rows, {_PAGE} are needed")
 
 
-def _raw_rate(dsn: str, datastreams: list[int], seconds: float) -> float:
+def _raw_rate(dsn: str, datastreams: list[int], seconds: float, connections: int) -> float:
     """Return how often a second psycopg alone gets the rows of a page, on a loop of its own."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_fetch_rows(dsn, datastreams, seconds))
+        return runner.run(_fetch_rows(dsn, datastreams, seconds, connections))
 
 
-async def _fetch_rows(dsn: str, datastreams: list[int], seconds: float) -> float:
+async def _fetch_rows(dsn: str, datastreams: list[int], seconds: float, connections: int) -> float:
     async with AsyncExitStack() as opened:
-        connections = [
+        lent = [
             await opened.enter_async_context(
                 await connect(dsn, autocommit=True, application_name="kerbstone bench")
             )
-            for _ in range(_CONNECTIONS)
+            for _ in range(connections)
         ]
-        for conn in connections:
+        for conn in lent:
             await conn.execute("SET enable_sort = off")
             for number in datastreams:
                 await _rows(conn, number)
         began = time.perf_counter()
         counts = await asyncio.gather(
-            *(_fetch_until(conn, datastreams, began + seconds) for conn in connections)
+            *(_fetch_until(conn, datastreams, began + seconds) for conn in lent)
         )
         return round(sum(counts) / (time.perf_counter() - began), 1)
 

@@ -52,6 +52,7 @@ async def test_a_seeded_region_is_whole_and_every_question_of_it_is_answered(
     assert page["answer_bytes"] > 100 * 300
     ceiling = min(page["raw_sql_per_second"], page["bare_starlette_per_second"])
     assert page["per_second"] > 0
+    assert page["raw_sql_one_connection_per_second"] > 0
     assert page["ratio"] == pytest.approx(page["per_second"] / ceiling, abs=0.001)
     assert all(took > 0 for took in standards["requests_ms"].values())
     assert any("after row" in name for name in standards["requests_ms"])
