@@ -30,7 +30,7 @@ _TENANT: Final = Parameter(
     example="camden",
 )
 _OUTPUT: Final = (
-    Parameter(name="attrs", text="Only these attributes.", example="NO2,temperature"),
+    Parameter(name="attrs", text="Only these attributes.", example="no2,temperature"),
     Parameter(name="pick", text="Only these members."),
     Parameter(name="omit", text="All but these members."),
     Parameter(
@@ -43,7 +43,7 @@ _SELECTION: Final = (
     Parameter(name="type", text="Only entities of these types.", example="AirQualityObserved"),
     Parameter(name="id", text="Only these entities."),
     Parameter(name="idPattern", text="Only entities whose id matches."),
-    Parameter(name="q", text="A condition on attributes.", example="NO2>40"),
+    Parameter(name="q", text="A condition on attributes.", example="no2>40"),
     Parameter(
         name="georel",
         text="How they lie to a geometry, with geometry and coordinates.",

@@ -15,6 +15,7 @@ from api.openapi.document import document, operations
 from api.openapi.model import Operation
 from api.openapi.pages import example_address, is_formal
 from api.settings import ApiSettings
+from standards_mapping.properties import PROPERTIES
 
 ROOT = Path(__file__).parents[4]
 OPERATIONS = operations()
@@ -87,6 +88,16 @@ def test_an_example_is_an_address_to_follow() -> None:
         "/sensorthings/v1.1/Things?$filter=startswith(name,'B')&$orderby=id%20desc&$top=10"
     )
     assert example_address(by_path["/catalogue.{ending}"]) == "/catalogue.ttl"
+
+
+def test_examples_name_attributes_that_there_are() -> None:
+    names = {each.attribute for each in PROPERTIES.values()}
+    attrs, conditions = (
+        {str(one.example) for each in OPERATIONS for one in each.parameters if one.name == name}
+        for name in ("attrs", "q")
+    )
+    assert {name for text in attrs for name in text.split(",")} <= names
+    assert {text.partition(">")[0] for text in conditions} <= names
 
 
 def test_an_example_that_nobody_has_is_none_to_follow() -> None:
