@@ -30,7 +30,7 @@ from ingest.store import AnotherHistoryError, Store
 from ingest.watch import Watch
 from ingest.workers.claim import Claim
 from ingest.workers.ownership import Ownership
-from ingest.workers.shares import Part, suffix, whole
+from ingest.workers.shares import Part, own_file, suffix, whole
 from runtime.metrics import serve_metrics
 from storage import batches, quarantine
 from storage.database import OUTAGES, Pool, open_pool
@@ -149,8 +149,19 @@ async def _run_on_one_history(part: Part) -> None:
 def _intake(
     broker: BrokerSettings, inbox: Inbox, registry: Registry, ownership: Ownership
 ) -> Intake:
-    own = with_own_certificate(broker, suffix(broker, ownership))
+    ending = suffix(broker, ownership)
+    own = with_own_certificate(broker, ending)
     receives = _RECEIVES[broker.receive]
+    if ending and own is broker and broker.mqtt_version == "5":
+        log.warning(
+            "no certificate of this process's own: where the broker takes the client id from it, as"
+            " Mosquitto does here, processes end each other's sessions; make them with"
+            " 'kerbstone network workers'",
+            extra={
+                "connection": broker.name,
+                "wanted": str(own_file(broker.certificate_file, ending)),
+            },
+        )
     if receives is Intake and ownership.is_part:
         return Intake(own, inbox, registry.retained, registry)
     return receives(own, inbox, registry.retained)

@@ -140,14 +140,20 @@ async def test_metrics_tell_how_it_fares(
 async def test_an_outage_is_waited_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "RETRY_BASE_SECONDS", 0.05)
     monkeypatch.setattr(runner, "RETRY_CAP_SECONDS", 0.1)
+
+    async def works() -> bool:
+        return bool(runner.OUTAGE._value.get() == 0)
+
+    async def fails() -> bool:
+        return bool(runner.OUTAGE._value.get() == 1)
+
     server = EmbeddedDatabase.start(tmp_path)
     try:
         await migrate(server.dsn)
         async with running(AnalyticsSettings(dsn=server.dsn, refresh_seconds=0.05)):
-            await asyncio.sleep(0.2)
+            await eventually(works)
             server.kill()
-            await asyncio.sleep(0.3)
-            assert runner.OUTAGE._value.get() == 1
+            await eventually(fails)
             server = await asyncio.to_thread(EmbeddedDatabase.start, tmp_path)
             async with await connect(server.dsn, autocommit=True, application_name="test") as conn:
                 datastream = await add_datastream(conn)
@@ -158,7 +164,7 @@ async def test_an_outage_is_waited_out(tmp_path: Path, monkeypatch: pytest.Monke
                     return bool(await rollups(conn, datastream))
 
                 await eventually(is_summarised)
-            assert runner.OUTAGE._value.get() == 0
+            await eventually(works)
     finally:
         server.stop()
         remove(tmp_path)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from command_line.testing.provision import find_prometheus
-from tests.integration.fix_brokers import City
+from tests.integration.fix_brokers import run_city
 from tests.simulators.centre_processes import CentreProcesses, centre_processes
 
 MONITORING: Final = Path(__file__).parents[2] / "deploy" / "monitoring"
@@ -63,19 +63,20 @@ def prometheus_programs() -> Path:
 
 
 @pytest.fixture
-def broker_kind() -> str:
-    """One kind is enough to be watched."""
-    return "mosquitto"
-
-
-@pytest.fixture
 async def centre(
-    own_city: City, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
+    tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
 ) -> AsyncIterator[CentreProcesses]:
-    """A centre of this test's own, of which nothing runs yet but broker and database."""
+    """A centre of this test's own, of which nothing runs yet but broker and database.
+
+    Ingest may have two workers: each has its certificate, from which Mosquitto takes the client id.
+    """
+    services = ("ingest", "ingest-w0", "ingest-w1")
     ports = [unused_tcp_port_factory() for _ in range(4)]
-    async with centre_processes(own_city, tmp_path, ports) as made:
-        yield made
+    with run_city("mosquitto", tmp_path, services=services) as city:
+        for name in services:
+            city.service("camden", name)
+        async with centre_processes(city, tmp_path, ports) as made:
+            yield made
 
 
 @contextlib.asynccontextmanager
