@@ -489,7 +489,7 @@ async def test_flood_with_expensive_forgeries(stage: Stage) -> None:
         flood = [flipped(announcement, -1 - n % 60) for n in range(500)]
         async with stage.refuses("signature", 500), asyncio.TaskGroup() as tasks:
             tasks.create_task(pour(broker, flood))
-            await stage.stores(neighbour, within=5)
+            await stage.stores(neighbour, within=15)
         await stage.flows_on(victim)
 
 

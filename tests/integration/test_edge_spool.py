@@ -391,7 +391,7 @@ async def running(group: GroupCommit) -> AsyncIterator[GroupCommit]:
 async def committed(group: GroupCommit) -> None:
     event = asyncio.Event()
     group.on_commit = event.set
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await event.wait()
 
 

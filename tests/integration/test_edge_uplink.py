@@ -435,7 +435,7 @@ async def test_an_agent_stops_at_any_moment(gateway: Gateway, centre: Centre, ta
         agent = tasks.start(run(gateway.settings))
         await asyncio.sleep(moment * 0.004)
         agent.cancel()
-        await asyncio.wait([agent], timeout=5)
+        await asyncio.wait([agent], timeout=15)
         assert agent.cancelled()
         tasks.forget(agent)
 
