@@ -7,10 +7,9 @@ transaction. The formats are the business of `standards_mapping`.
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import psycopg
 
 from device_protocol.reading import Quality
@@ -21,10 +20,9 @@ from standards_mapping.registry import Datastream
 from storage.access import let_read
 from storage.analysis import TooBigError
 from storage.database import Connection, query
+from storage.observation_arrays import observation_arrays
 from storage.overview import READ_TIMEOUT_SECONDS, bounded_read
 from storage.published import published_datastreams, published_things
-
-T = TypeVar("T", bound=np.generic)
 
 ROWS_AT_ONCE: Final = 200_000
 """About how many observations are in memory at one time."""
@@ -32,7 +30,6 @@ ROWS_AT_ONCE: Final = 200_000
 _STREAMS_AT_ONCE: Final = 100
 _UNKNOWN_PERIOD: Final = timedelta(minutes=1)
 _SHORTEST_SLICE: Final = timedelta(hours=1)
-_POSTGRES_EPOCH_MICROSECONDS: Final = 946_684_800_000_000
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -157,20 +154,16 @@ def slice_length(datastreams: Sequence[Datastream]) -> timedelta:
 async def _columns(
     conn: Connection, datastreams: Sequence[Datastream], start: datetime, end: datetime
 ) -> Columns:
-    bounds = {"datastream_ids": [each.id for each in datastreams], "start": start, "end": end}
-    cursor = await conn.execute(query("exported_observations"), bounds, prepare=False, binary=True)
-    rows = await cursor.fetchall()
-    times = [np.frombuffer(row[1], ">i8") for row in rows]
-    counts = np.array(list(map(len, times)), np.int64)
-    ids = np.repeat(np.array([row[0] for row in rows], np.int32), counts)
-    spans = {each.id: each.averaging // _MICROSECOND for each in datastreams}
-    ends = _joined(times, np.int64) + _POSTGRES_EPOCH_MICROSECONDS
-    starts = ends - np.repeat(np.array([spans[row[0]] for row in rows], np.int64), counts)
+    ids = [each.id for each in datastreams]
+    found = await observation_arrays(conn, ids, start, end)
+    spans = np.array([each.averaging // _MICROSECOND for each in datastreams], np.int64)
+    starts = found.times - spans[np.searchsorted(ids, found.datastream_ids)]
+    bounds = {"datastream_ids": ids, "start": start, "end": end}
     cursor = await conn.execute(query("open_extras"), bounds, prepare=False)
     results: dict[int, str] = {}
     corrections: dict[int, float | str] = {}
     for number, time, text, started, corrected in await cursor.fetchall():
-        row = _row(ids, ends, number, time)
+        row = found.row(number, time)
         if row is None:
             continue
         if text is not None:
@@ -181,24 +174,11 @@ async def _columns(
             if said is not None:
                 corrections[row] = said
     return Columns(
-        ids,
-        ends,
+        found.datastream_ids,
+        found.times,
         starts,
-        _joined([np.frombuffer(row[2], ">f8") for row in rows], np.float64),
-        _joined([np.frombuffer(row[3], ">i2") for row in rows], np.int16),
+        found.values,
+        found.qualities,
         results,
         corrections,
     )
-
-
-def _joined(arrays: Sequence[npt.NDArray[Any]], dtype: type[T]) -> npt.NDArray[T]:
-    return np.concatenate(arrays).astype(dtype) if arrays else np.empty(0, dtype)
-
-
-def _row(
-    ids: npt.NDArray[np.int32], times: npt.NDArray[np.int64], datastream: int, time: int
-) -> int | None:
-    """Return the row of an observation, None if there is none of it."""
-    first, end = np.searchsorted(ids, [datastream, datastream + 1])
-    row = int(first + np.searchsorted(times[first:end], time))
-    return row if row < end and times[row] == time else None

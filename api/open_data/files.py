@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import IO, Annotated, Final, Protocol
+from typing import IO, Annotated, Final, Protocol, Self
 from urllib.parse import quote
 
 import orjson
@@ -211,19 +211,48 @@ async def _file(
 async def _fill(
     writer: Writer, conn: Connection, datastreams: Sequence[Datastream], form: Form, span: Span
 ) -> None:
-    """Write what is asked for; work on many rows is done in a thread."""
+    """Write what is asked for; many rows in a thread, while the next ones are fetched."""
     if form.gives_newest and not span.stated:
         writer.write(columns_of(await newest_observations(conn, datastreams)))
         return
     rows = 0
-    async for columns in observation_columns(conn, datastreams, span.start, span.end):
-        rows += len(columns)
-        if rows > form.most_rows:
-            raise TooBigError(
-                f"This is more than {form.most_rows:,} results: ask for a shorter time (from, to)"
-                " or for one datastream."
-            )
-        await asyncio.to_thread(writer.write, columns)
+    async with _Behind(writer) as behind:
+        async for columns in observation_columns(conn, datastreams, span.start, span.end):
+            rows += len(columns)
+            if rows > form.most_rows:
+                raise TooBigError(
+                    f"This is more than {form.most_rows:,} results: ask for a shorter time"
+                    " (from, to) or for one datastream."
+                )
+            await behind.write(columns)
+
+
+class _Behind:
+    """Writes some rows in a thread while others are fetched: one thread, one part at a time.
+
+    No thread is left as the context ends, for whatever reason: the file may be closed then.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._writing: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+            if (failed := self._writing.exception()) is not None and kind is None:
+                raise failed
+
+    async def write(self, columns: Columns) -> None:
+        """Begin to write some rows, once those before are written."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])  # unlike the future itself, it ends no thread
+            self._writing.result()
+        loop = asyncio.get_running_loop()
+        self._writing = loop.run_in_executor(None, self._writer.write, columns)
 
 
 async def _datastreams(

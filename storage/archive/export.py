@@ -16,15 +16,12 @@ import numpy.typing as npt
 from psycopg import IsolationLevel
 
 from storage.database import Connection, query
+from storage.observation_arrays import ObservationArrays, observation_arrays
 
-T = TypeVar("T", bound=np.generic)
-N = TypeVar("N", bound=np.generic)
 V = TypeVar("V", float, str)
 
 DATASTREAMS_AT_ONCE: Final = 100
 """Datastreams whose day is in memory at one time; at a reading a second that is 160 MB."""
-
-_POSTGRES_EPOCH_MICROSECONDS: Final = 946_684_800_000_000
 
 
 class ExportError(Exception):
@@ -143,48 +140,30 @@ async def day_parts(
 
 
 async def _part(conn: Connection, day: date, datastream_ids: list[int]) -> DayPart:
-    bounds = {
-        "datastream_ids": datastream_ids,
-        "start": _midnight(day),
-        "end": _midnight(day) + timedelta(days=1),
-    }
-    cursor = await conn.execute(query("exported_observations"), bounds, prepare=False, binary=True)
-    rows = await cursor.fetchall()
-    times = [np.frombuffer(row[1], ">i8") for row in rows]
-    ids = np.repeat(
-        np.array([row[0] for row in rows], np.int32), np.array(list(map(len, times)), np.int64)
-    )
-    joined = _joined(times, np.int64) + _POSTGRES_EPOCH_MICROSECONDS
+    start = _midnight(day)
+    end = start + timedelta(days=1)
+    found = await observation_arrays(conn, datastream_ids, start, end)
+    bounds = {"datastream_ids": datastream_ids, "start": start, "end": end}
     cursor = await conn.execute(query("exported_results"), bounds, prepare=False)
     told = await cursor.fetchall()
     return DayPart(
-        ids,
-        joined,
-        _joined([np.frombuffer(row[2], ">f8") for row in rows], np.float64),
-        _joined([np.frombuffer(row[3], ">i2") for row in rows], np.int16),
-        _by_row({row[:2]: row[2] for row in told}, ids, joined),
-        _by_row({row[:2]: row[3] for row in told}, ids, joined),
-        _by_row({row[:2]: row[4] for row in told}, ids, joined),
+        found.datastream_ids,
+        found.times,
+        found.values,
+        found.qualities,
+        _by_row({each[:2]: each[2] for each in told}, found),
+        _by_row({each[:2]: each[3] for each in told}, found),
+        _by_row({each[:2]: each[4] for each in told}, found),
     )
 
 
-def _joined(arrays: Sequence[npt.NDArray[T]], dtype: type[N]) -> npt.NDArray[N]:
-    return np.concatenate(arrays).astype(dtype) if arrays else np.empty(0, dtype)
-
-
-def _by_row(
-    told: dict[tuple[int, int], V | None], ids: npt.NDArray[np.int32], times: npt.NDArray[np.int64]
-) -> dict[int, V]:
+def _by_row(told: dict[tuple[int, int], V | None], found: ObservationArrays) -> dict[int, V]:
     """Return what is told of some results by the row that they belong to."""
-    found = {}
+    rows = {}
     for (stream, moment), text in told.items():
-        if text is None:
-            continue
-        first, end = np.searchsorted(ids, [stream, stream + 1])
-        row = int(first + np.searchsorted(times[first:end], moment))
-        if row < end and times[row] == moment:
-            found[row] = text
-    return found
+        if text is not None and (row := found.row(stream, moment)) is not None:
+            rows[row] = text
+    return rows
 
 
 def _midnight(day: date) -> datetime:

@@ -1,9 +1,13 @@
--- A row for each datastream: its times, values and flags as the server sends them in binary, one after the other. That
--- is several times quicker than a row for each observation.
+-- A row for each datastream: its observations as the server sends time, value and flags in binary, one after the other.
+-- That is several times quicker than a row for each observation. They come in no order, so that the server may read
+-- each page of the table once, with all its processors: observations of a datastream lie on as many pages.
 SELECT observation.datastream_id,
-       string_agg(timestamptz_send(observation.time), ''::bytea ORDER BY observation.time),
-       string_agg(float8send(coalesce(value, 'NaN')), ''::bytea ORDER BY observation.time),
-       string_agg(int2send(coalesce(quality, 0::smallint)), ''::bytea ORDER BY observation.time)
+       string_agg(
+           timestamptz_send(observation.time)
+           || float8send(coalesce(value, 'NaN'))
+           || int2send(coalesce(quality, 0::smallint)),
+           ''::bytea
+       )
   FROM observation
   LEFT JOIN observation_extra
          ON observation_extra.datastream_id = observation.datastream_id
