@@ -216,7 +216,7 @@ async def _fill(
         writer.write(columns_of(await newest_observations(conn, datastreams)))
         return
     rows = 0
-    async with _Behind(writer) as behind:
+    async with WriteBehind(writer) as behind:
         async for columns in observation_columns(conn, datastreams, span.start, span.end):
             rows += len(columns)
             if rows > form.most_rows:
@@ -227,7 +227,7 @@ async def _fill(
             await behind.write(columns)
 
 
-class _Behind:
+class WriteBehind:
     """Writes some rows in a thread while others are fetched: one thread, one part at a time.
 
     No thread is left as the context ends, for whatever reason: the file may be closed then.
