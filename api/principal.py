@@ -89,13 +89,14 @@ async def principal(request: Request) -> Principal:
     return cast("Principal", known)
 
 
+def bears_key(request: Request) -> bool:
+    """Return whether a request shows an API key, or something in the place of one."""
+    return "authorization" in request.headers or "x-api-key" in request.headers
+
+
 def bears_credentials(request: Request) -> bool:
     """Return whether a request says whose it is, rightly or wrongly."""
-    return (
-        "authorization" in request.headers
-        or "x-api-key" in request.headers
-        or any(name.endswith(SESSION_COOKIE) for name in request.cookies)
-    )
+    return bears_key(request) or (any(name.endswith(SESSION_COOKIE) for name in request.cookies))
 
 
 def presented_key(request: Request) -> str:
@@ -120,7 +121,7 @@ async def _look_up(request: Request) -> Principal:
     if not bears_credentials(request):
         return ANONYMOUS
     centre = cast("Service", request.app.state.service)
-    if "authorization" in request.headers or "x-api-key" in request.headers:
+    if bears_key(request):
         return await _of_key(centre, presented_key(request))
     return await _of_session(request, centre)
 

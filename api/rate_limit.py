@@ -2,7 +2,8 @@
 
 `Buckets` and `client_of` are pure: the caller says who and when. `Admission` wraps the application:
 it finds out whom a request comes from (`api.principal`), takes a token, and refuses with 429 where
-there is none, or with 401 where the key is bad. Each process counts for itself.
+there is none, or with 401 where the key is bad. Addresses that show many bad keys have none looked
+up for a while. Each process counts for itself.
 """
 
 import ipaddress
@@ -23,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import Problem, answer, database_unavailable
 from api.machine_paths import is_machine_path
-from api.principal import bears_credentials, principal
+from api.principal import bears_credentials, bears_key, principal
 from api.settings import RateLimitSettings
 from storage.database import OUTAGES
 
@@ -32,6 +33,7 @@ MOST_BUCKETS: Final = 16_384
 
 _WINDOW_SECONDS: Final = 60
 _IPV6_SITE_BITS: Final = 64  # what one household or office has; single addresses cost nothing
+_BAD_KEYS: Final = "bad keys"  # the limit's name, among those of whole requests
 _UNLIMITED_PATHS: Final = ("/static/", "/healthz")
 
 _limited = Counter("api_rate_limited_total", "Requests refused with 429, by limit.", ["limit"])
@@ -71,6 +73,14 @@ class Buckets:
         self._tokens.move_to_end(client)
         if len(self._tokens) > self.most:
             self._tokens.popitem(last=False)
+        return Verdict(allowed, int(tokens), 0 if allowed else math.ceil((1 - tokens) / rate))
+
+    def look(self, client: str, per_minute: int, now: float) -> Verdict:
+        """Return what `take` would, and take nothing."""
+        rate = per_minute / _WINDOW_SECONDS
+        tokens, since = self._tokens.get(client, (float(per_minute), now))
+        tokens = min(per_minute, tokens + (now - since) * rate)
+        allowed = tokens >= 1
         return Verdict(allowed, int(tokens), 0 if allowed else math.ceil((1 - tokens) / rate))
 
     def __len__(self) -> int:
@@ -132,6 +142,7 @@ class Admission:
             "anonymous": settings.anonymous_per_minute,
             "standard": settings.standard_key_per_minute,
             "bulk": settings.bulk_key_per_minute,
+            _BAD_KEYS: settings.bad_keys_per_minute,
         }
         self._clock = clock
         self._buckets = Buckets()
@@ -144,6 +155,12 @@ class Admission:
         request = Request(scope, receive)
         client = self._find_client(scope)
         limit, bucket = self._of_address(scope, client)
+        # Who has shown too many bad keys waits, whatever the next one is: it is not looked up.
+        guesses = f"{_BAD_KEYS} {bucket_of(client)}" if limit and bears_key(request) else ""
+        if guesses and not (known := self._look(guesses)).allowed:
+            _limited.labels(_BAD_KEYS).inc()
+            await self._refuse(request, _too_many_keys(known), send)
+            return
         try:
             if bears_credentials(request):
                 who = await principal(request)
@@ -151,9 +168,9 @@ class Admission:
                     limit, bucket = who.rate_class, f"key {who.key_id}"
         except HTTPException as error:
             _refused_keys.inc()
-            verdict = self._take(limit, bucket)  # whoever tries keys is slowed down, too
-            refusal = error if verdict is None or verdict.allowed else _too_many(verdict)
-            await self._refuse(request, refusal, send)
+            if guesses:
+                self._take(_BAD_KEYS, guesses)
+            await self._refuse(request, error, send)
             return
         except OUTAGES as error:
             await self._refuse(request, database_unavailable(request.url.path, error), send)
@@ -188,6 +205,13 @@ class Admission:
         per_minute = self._per_minute.get(limit, 0)
         return self._buckets.take(bucket, per_minute, self._clock()) if per_minute else None
 
+    def _look(self, bucket: str) -> Verdict:
+        """Return whether an address may show another key."""
+        per_minute = self._per_minute[_BAD_KEYS]
+        if not per_minute:
+            return Verdict(allowed=True, remaining=0, retry_seconds=0)
+        return self._buckets.look(bucket, per_minute, self._clock())
+
     def _telling(self, limit: str, verdict: Verdict, send: Send) -> Send:
         """Return `send` that also says how much is left (draft-ietf-httpapi-ratelimit-headers)."""
         per_minute = self._per_minute[limit]
@@ -205,6 +229,16 @@ class Admission:
     async def _refuse(self, request: Request, error: HTTPException, send: Send) -> None:
         response = await answer(self._pages, request, error)
         await response(request.scope, request.receive, send)
+
+
+def _too_many_keys(verdict: Verdict) -> Problem:
+    seconds = verdict.retry_seconds
+    return Problem(
+        "too-many-requests",
+        f"Too many unknown API keys came from your address. Wait {seconds}"
+        f" second{'s' if seconds != 1 else ''} and send one that counts, or none.",
+        {"Retry-After": str(seconds)},
+    )
 
 
 def _too_many(verdict: Verdict) -> Problem:

@@ -58,6 +58,11 @@ class RateLimitSettings:
     bulk_key_per_minute: int = setting(
         "For each API key of the class bulk.", default=30_000, minimum=0
     )
+    bad_keys_per_minute: int = setting(
+        "API keys that do not count, from each address (IPv6: /64); beyond it none is looked up.",
+        default=60,
+        minimum=0,
+    )
     trusted_proxies: tuple[str, ...] = setting(
         "Proxies whose X-Forwarded-For is believed: addresses, or networks such as 10.0.0.0/8.",
         default=("127.0.0.0/8", "::1/128"),

@@ -20,6 +20,10 @@ MOST_HISTORIES: Final = 1000
 """Entities whose history one query looks into; more are refused."""
 MOST_INSTANCES: Final = 1000
 """Instances of one attribute in one answer."""
+MOST_INSTANCES_TOGETHER: Final = 64_000
+"""Instances of all attributes that one request reads, some 16 MB of JSON; more are refused."""
+_READ_AT_ONCE: Final = 10
+"""Entities whose histories are read before they are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ class Answers:
             return ids
         _check_number(len(ids), MOST_HISTORIES)
         every = replace(asked, last=None, aggregation=None)
-        found = await self.source.history(ids, every, frozenset(wanted), self.most)
+        found = await self._read_histories(ids, every, frozenset(wanted), self.most)
         return [
             one.id
             for one in found
@@ -165,12 +169,39 @@ class Answers:
             methods = asked.aggregation.methods
             return [writer.aggregated(one, series, methods) for one, series in found], None
         limit = self.most if asked.last is None else min(asked.last, self.most)
-        entities = await self.source.history(ids, asked, wanted, limit + 1)
+        entities = await self._read_histories(ids, asked, wanted, limit + 1)
         kept, content_range = cut(entities, asked, limit)
         if output.temporal == "temporalValues":
             written_ = [writer.temporal_values(one, asked.timeproperty) for one in kept]
             return written_, content_range
         return [writer.history(one) for one in kept], content_range
+
+    async def _read_histories(
+        self,
+        ids: Sequence[str],
+        asked: TemporalQuery,
+        attributes: frozenset[str] | None,
+        most: int,
+    ) -> Sequence[Entity]:
+        """Return histories, read some at a time so that too many are noticed early.
+
+        Raises:
+            TooComplexQueryError: they hold more instances than one request may read.
+        """
+        found: list[Entity] = []
+        number = 0
+        for start in range(0, len(ids), _READ_AT_ONCE):
+            some = ids[start : start + _READ_AT_ONCE]
+            for one in await self.source.history(some, asked, attributes, most):
+                found.append(one)
+                number += sum(map(len, one.attributes.values()))
+            if number > MOST_INSTANCES_TOGETHER:
+                raise TooComplexQueryError(
+                    f"this would read more than {MOST_INSTANCES_TOGETHER} instances: ask for a"
+                    " shorter time, with lastN, for fewer attributes (attrs), or for fewer"
+                    " entities at once (limit)"
+                )
+        return found
 
 
 def _check_number(number: int, most: int) -> None:

@@ -16,6 +16,7 @@ from fastapi.responses import Response
 from api.state import Service
 from standards_mapping.datasets import Contact
 from standards_mapping.linked_data import JSON_LD, TURTLE, turtle
+from storage.analysis import TooBigError
 from storage.database import Connection
 from storage.open_data import open_read
 
@@ -61,10 +62,23 @@ async def linked(
     context: Mapping[str, Any],
     form: str,
     headers: Mapping[str, str] | None = None,
+    *,
+    largest: int | None = None,
 ) -> Response:
-    """Return linked data in the form asked for."""
+    """Return linked data in the form asked for.
+
+    largest: how many bytes of JSON it may have.
+
+    Raises:
+        TooBigError: it has more.
+    """
     more = {"Vary": "Accept", "Cache-Control": "no-cache", **(headers or {})}
     body = orjson.dumps(document)
+    if largest is not None and len(body) > largest:
+        raise TooBigError(
+            f"This answer would be longer than {largest >> 20} MB. Ask for less at once: a smaller"
+            " limit, or the files of the catalogue."
+        )
     if form == TURTLE:
         loop = asyncio.get_running_loop()
         text = await loop.run_in_executor(_turtle_thread, _turtle, body, document, context)

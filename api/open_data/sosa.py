@@ -30,6 +30,7 @@ from storage.published import published_datastreams, published_things
 
 PAGE: Final = 100
 LARGEST_PAGE: Final = 1000
+LARGEST_ANSWER_BYTES: Final = 16 << 20
 LONGEST: Final = timedelta(days=366 * 100)
 """Pages are walks along a key, so that no span is too long."""
 
@@ -79,7 +80,9 @@ async def observations(
         headers["Link"] = f'<{root_of(request)}/sosa/observations?{urlencode(asked)}>; rel="next"'
     root = root_of(request)
     document = sosa.observations_document([datastream], found, root, root + CONTEXT_PATH)
-    return await linked(document, sosa.CONTEXT, linked_form(request), headers)
+    return await linked(
+        document, sosa.CONTEXT, linked_form(request), headers, largest=LARGEST_ANSWER_BYTES
+    )
 
 
 @router.get("/sensors/{number}")
@@ -147,7 +150,7 @@ async def quality(request: Request, name: str) -> Response:
 
 
 async def _answer(request: Request, document: Json) -> Response:
-    return await linked(document, sosa.CONTEXT, linked_form(request))
+    return await linked(document, sosa.CONTEXT, linked_form(request), largest=LARGEST_ANSWER_BYTES)
 
 
 async def _datastream(conn: Connection, number: int) -> Datastream:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import orjson
 
 from standards_mapping.sensorthings.entity import EntityWriter, Json, Row, address, property_value
-from standards_mapping.sensorthings.errors import UnknownTargetError
+from standards_mapping.sensorthings.errors import QueryError, UnknownTargetError
 from standards_mapping.sensorthings.model import (
     ENTITY_TYPES,
     EntityType,
@@ -36,6 +36,9 @@ _SHORT: Final = 2  # steps of a path from one entity, named by its id, to what i
 
 _MOST_EXPANDED: Final = 20_000
 """Entities that one $expand gives at most; shared among the entities it is expanded in."""
+
+LARGEST_ANSWER_BYTES: Final = 16 << 20
+"""How long one answer may be; what would be longer is refused while it is put together."""
 
 
 def limit_of(options: Options) -> int:
@@ -71,7 +74,7 @@ class Answers:
 
         Raises:
             UnknownTargetError: what the path leads through does not exist.
-            QueryError: the options make no sense.
+            QueryError: the options make no sense, or the answer would be too long.
         """
         wanted, known = await self._collected(path, options)
         answer: Json = {}
@@ -80,14 +83,16 @@ class Answers:
         if as_text and is_plain(path, options):
             text = await self._reader.text_page(wanted, limit_of(options))
             others = kept_others(wanted.entity_type)
-            answer["value"] = orjson.Fragment(observations_text(text.rows, self._root, others))
+            written = observations_text(text.rows, self._root, others)
+            _check_size(len(written))
+            answer["value"] = orjson.Fragment(written)
             page: Page | TextPage = text
         else:
             page = found = await self._reader.page(wanted, limit_of(options))
             if path.references:
                 answer["value"] = [self._reference(wanted.entity_type, row) for row in found.rows]
             else:
-                answer["value"] = await self._entities(wanted.entity_type, found.rows, options)
+                answer["value"], _ = await self._entities(wanted.entity_type, found.rows, options)
         if not known and not page.rows:
             await self._walk(path.steps[:-1], path.target)
         link = f"{self._root}/{_written_path(path)}"
@@ -118,12 +123,13 @@ class Answers:
 
         Raises:
             UnknownTargetError: it does not exist.
+            QueryError: the answer would be too long.
         """
         wanted = _wanted(path.target.entity_type, options, references=path.references)
         row = await self._row(path, wanted)
         if path.references:
             return self._reference(wanted.entity_type, row)
-        (found,) = await self._entities(wanted.entity_type, [row], options)
+        (found,), _ = await self._entities(wanted.entity_type, [row], options)
         return found
 
     async def property(self, path: ResourcePath) -> Any:
@@ -181,34 +187,45 @@ class Answers:
 
     async def _entities(
         self, entity_type: EntityType, rows: Sequence[Row], options: Options
-    ) -> list[Json]:
-        """Return rows as JSON with all that is expanded in them."""
+    ) -> tuple[list[Json], list[int]]:
+        """Return rows as JSON with all that is expanded in them, and how long each becomes.
+
+        An entity that is expanded in many is made once and written in each: its length counts in
+        each, too.
+        """
         writer = EntityWriter(entity_type, self._root, options)
         found = [writer.write(row) for row in rows]
+        sizes = [len(orjson.dumps(one)) for one in found]
+        _check_size(sum(sizes))
         for expand in options.expand:
             if expand.navigation.many:
-                await self._expand_many(entity_type, rows, found, expand)
+                await self._expand_many(entity_type, rows, found, sizes, expand)
             else:
-                await self._expand_one(rows, found, expand)
-        return found
+                await self._expand_one(rows, found, sizes, expand)
+            _check_size(sum(sizes))
+        return found, sizes
 
-    async def _expand_one(self, rows: Sequence[Row], found: Sequence[Json], expand: Expand) -> None:
+    async def _expand_one(
+        self, rows: Sequence[Row], found: Sequence[Json], sizes: list[int], expand: Expand
+    ) -> None:
         name = expand.navigation.name
         target = ENTITY_TYPES[expand.navigation.target]
         keys = [row.links[name] for row in rows]
         known = [key for key in keys if key is not None]
         linked = await self._reader.by_key(_wanted(target, expand.options), known)
-        written = await self._entities(target, list(linked.values()), expand.options)
-        by_key = dict(zip(linked, written, strict=True))
-        for json, key in zip(found, keys, strict=True):
+        written, lengths = await self._entities(target, list(linked.values()), expand.options)
+        by_key = dict(zip(linked, zip(written, lengths, strict=True), strict=True))
+        for number, (json, key) in enumerate(zip(found, keys, strict=True)):
             if key in by_key:
-                json[name] = by_key[key]
+                json[name], length = by_key[key]
+                sizes[number] += length
 
     async def _expand_many(
         self,
         entity_type: EntityType,
         rows: Sequence[Row],
         found: Sequence[Json],
+        sizes: list[int],
         expand: Expand,
     ) -> None:
         if not rows:
@@ -223,17 +240,33 @@ class Answers:
             counts = await self._reader.counts(wanted, parents)
         pages = await self._reader.pages(wanted, parents, limit)
         every = [row for parent in parents for row in pages[parent].rows]
-        written = iter(await self._entities(target, every, options))
-        for json, parent in zip(found, parents, strict=True):
+        written, lengths = await self._entities(target, every, options)
+        following = iter(zip(written, lengths, strict=True))
+        for number, (json, parent) in enumerate(zip(found, parents, strict=True)):
             page = pages[parent]
             if options.count:
                 json[f"{name}@iot.count"] = counts[parent]
-            json[name] = [next(written) for _ in page.rows]
+            several = [next(following) for _ in page.rows]
+            json[name] = [one for one, _ in several]
+            sizes[number] += sum(length for _, length in several)
             if page.rest is not None:
                 link = f"{self._root}/{address(entity_type, parent)}/{name}"
                 json[f"{name}@iot.nextLink"] = _next_link(
                     link, target, options, page.rest, len(page.rows)
                 )
+
+
+def _check_size(size: int) -> None:
+    """Refuse an answer that is longer than one may be.
+
+    Raises:
+        QueryError: it is, and says how to ask for less.
+    """
+    if size > LARGEST_ANSWER_BYTES:
+        raise QueryError(
+            f"this answer would be longer than {LARGEST_ANSWER_BYTES >> 20} MB: ask for less at"
+            " once, with a smaller $top, also within $expand, with $select, or with fewer $expand"
+        )
 
 
 def _wanted(entity_type: EntityType, options: Options, *, references: bool = False) -> Wanted:

@@ -30,6 +30,7 @@ from standards_mapping.sensorthings.errors import (
     QueryError,
     SensorThingsError,
     TooLargeError,
+    UnknownTargetError,
     UnknownWriterError,
 )
 from standards_mapping.sensorthings.model import Key, ObservationId
@@ -50,7 +51,10 @@ _OF_ONE: Final = ("GET", "HEAD", "PATCH", "PUT", "DELETE")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a write answers: 200 or 201, where the entity is, and the entity as JSON."""
+    """What a write answers: 200 or 201, where the entity is, and the entity as JSON.
+
+    content: None where its writer may not read it, and where it is gone.
+    """
 
     status: int
     location: str = ""
@@ -70,7 +74,7 @@ async def author_of(request: Request) -> Author:
         raise UnknownWriterError(WRITE_NEEDED)
     if not who.writes:
         raise ForbiddenError(WRITE_NEEDED)
-    return Author(actor=who.actor, councils=frozenset(who.writes))
+    return Author(actor=who.actor, councils=who.writes, reads=who.councils)
 
 
 async def body_of(request: Request) -> bytes:
@@ -164,6 +168,11 @@ class Work:
             changed = replacement(kind, read_json(content_type, body))
         elif _kind_of(content_type) == JSON_PATCH:
             before = await self._told(where)
+            if before is None:
+                raise ForbiddenError(
+                    "a JSON Patch reads what it changes: that needs the scope “read”, too."
+                    " PATCH with plain JSON needs “write” alone"
+                )
             changed = changes(kind, patched(kind, before, read_json(JSON_PATCH, body)))
         else:
             changed = changes(kind, read_json(content_type, body))
@@ -199,11 +208,15 @@ class Work:
             raise RuntimeError(f"an id of our own that cannot be read: {found}")
         return parsed
 
-    async def _told(self, where: str) -> dict[str, Any]:
-        """Return an entity as a GET of its address answers it."""
+    async def _told(self, where: str) -> dict[str, Any] | None:
+        """Return an entity as a GET of it answers; None where its writer may not read it."""
         path = parse_path(where)
         options = parse_options([], path.target.entity_type, many=False)
-        return await self.answers.single(path, options)
+        async with self.writer.as_reader():
+            try:
+                return await self.answers.single(path, options)
+            except UnknownTargetError:
+                return None
 
     async def _create_observations(self, body: object) -> Written:
         """Store data arrays; answer for each row, in order, with its address or "error: why"."""

@@ -13,10 +13,15 @@ from storage.database import Connection, query
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Author:
-    """Whoever writes. councils: ids of those it may write for."""
+    """Whoever writes.
+
+    councils: ids of those it may write for. reads: of those whose restricted datastreams it may
+    read; a key that only writes is told nothing of them in answers either.
+    """
 
     actor: str
     councils: frozenset[int]
+    reads: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +72,40 @@ def check_council(author: Author, council_id: int, what: str) -> None:
     """
     if council_id not in author.councils:
         raise ForbiddenError(f"{what} is of a council that this key or session may not write for")
+
+
+async def check_urn(conn: Connection, urn: str, council_id: int) -> None:
+    """Return if what a council keeps by hand may have a URN.
+
+    Those that begin with urn:dev: are devices' (RFC 9039): a gateway could not describe what it is
+    if somebody had taken its name before. A part that names another council is that one's.
+
+    Raises:
+        ForbiddenError: it may not.
+        ConflictError: a gateway describes a Thing or Sensor of that name.
+    """
+    parts = urn.casefold().split(":")
+    if parts[1] == "dev":
+        raise ForbiddenError(
+            f"properties/urn: {urn!r} is a device's, which gateways describe themselves (RFC 9039):"
+            " leave it out to be given one, or name it otherwise, e.g. urn:x-survey:no2:7"
+        )
+    cursor = await conn.execute(query("councils_named"), {"parts": parts, "council_id": council_id})
+    row = await cursor.fetchone()
+    if row is not None:
+        raise ForbiddenError(
+            f"properties/urn: {urn!r} names another council, {row[0]!r}: name what is kept by hand"
+            " after its own council, or leave it out to be given one"
+        )
+    cursor = await conn.execute(
+        "SELECT urn FROM thing WHERE urn = %(urn)s AND gateway_id IS NOT NULL"
+        " UNION SELECT urn FROM sensor WHERE urn = %(urn)s AND gateway_id IS NOT NULL",
+        {"urn": urn},
+    )
+    if await cursor.fetchone() is not None:
+        raise ConflictError(
+            f"properties/urn: {urn!r} is what a gateway describes: leave it out to be given another"
+        )
 
 
 async def check_region(conn: Connection, author: Author) -> None:

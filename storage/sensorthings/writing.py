@@ -36,6 +36,7 @@ from storage.sensorthings.linking import LINK_COLUMNS, Links
 from storage.sensorthings.ownership import (
     Author,
     check_region,
+    check_urn,
     own,
     own_property,
     tenant_of,
@@ -77,6 +78,13 @@ class Writer:
         self._author = author
         self._now = now
         self._links = Links(conn, author, now, self.create)
+
+    @asynccontextmanager
+    async def as_reader(self) -> AsyncIterator[None]:
+        """See for the length of the block what the author may read, not all that it may write."""
+        await let_read(self._conn, self._author.reads)
+        yield
+        await let_read(self._conn, self._author.councils)
 
     @asynccontextmanager
     async def step(self) -> AsyncIterator[None]:
@@ -204,6 +212,7 @@ class Writer:
             columns["council_id"] = council_id
         if kind in ("Thing", "Sensor"):
             columns["urn"] = urn_of(draft.values)
+            await check_urn(self._conn, columns["urn"], council_id)
         for name, column in LINK_COLUMNS.items():
             if name in links and kind in ("Datastream", "HistoricalLocation"):
                 columns[column] = links[name]

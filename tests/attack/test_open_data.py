@@ -7,17 +7,24 @@ everybody else is answered.
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
+from api.sensorthings import answer as answering
 from api.sensorthings import batch
+from api.service import open_app
+from api.settings import ApiSettings, RateLimitSettings
 from standards_mapping.sensorthings import batch as batch_form
 from standards_mapping.sensorthings.geometry import relate
 from storage.access import set_access
+from storage.api_keys import add_key, draw_key
 from storage.sensorthings import geometry
 from tests.integration.conftest import DatabaseServer
 from tests.integration.sensorthings.writing import (
+    ROOT,
     SENSOR,
     Json,
     Writing,
@@ -195,3 +202,167 @@ async def test_send_a_batch_in_too_many_pieces(
     )
     assert refused.status_code == 413
     assert not taken_apart
+
+
+async def test_have_one_page_take_all_memory(
+    centre: Writing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One datastream is made once, and written in each of its observations with all of them."""
+    _, stream = await centre.survey("Many")
+    rows = [[f"2025-01-01T00:{minute:02}:00Z", minute] for minute in range(40)]
+    array = {
+        "Datastream": {"@iot.id": stream},
+        "components": ["phenomenonTime", "result"],
+        "dataArray": rows,
+    }
+    assert (await centre.camden.post("CreateObservations", json=[array])).status_code == 201
+    path = f"Datastreams({stream})/Observations"
+    asked = {"$expand": "Datastream($expand=Observations($expand=Datastream))", "$top": "40"}
+    whole = await centre.anybody.get(path, params=asked)
+    assert whole.status_code == 200, whole.text
+    alone = await centre.anybody.get(path, params={"$top": "40"})
+    for limit, params, status in (
+        (len(whole.content), asked, 200),
+        (len(whole.content) // 2, asked, 400),
+        (len(alone.content), {"$top": "40"}, 200),
+        (len(alone.content) // 2, {"$top": "40"}, 400),
+    ):
+        monkeypatch.setattr(answering, "LARGEST_ANSWER_BYTES", limit)
+        told = await centre.anybody.get(path, params=params)
+        assert told.status_code == status, (params, told.text[:300])
+        assert status == 200 or "$top" in told.json()["message"]
+
+
+async def key_of_camden(centre: Writing, *scopes: str) -> str:
+    key = draw_key()
+    await add_key(
+        centre.conn,
+        tenant="camden",
+        name="-".join(scopes),
+        scopes=scopes,
+        rate_class="standard",
+        key=key,
+        expires_at=datetime.now(UTC) + timedelta(days=1),
+        actor="test",
+    )
+    return key
+
+
+async def test_read_by_writing(centre: Writing) -> None:
+    """A key that may only write is told nothing restricted, in whatever it writes."""
+    thing = await hide(centre)
+    [(stream,)] = await centre.rows("SELECT id FROM datastream WHERE thing_id = %s", thing)
+    headers = {"X-API-Key": await key_of_camden(centre, "write")}
+    patch = headers | {"Content-Type": "application/json-patch+json"}
+    guess = [{"op": "test", "path": "/name", "value": HIDDEN}]
+    put = [{"op": "copy", "from": "/name", "path": "/description"}]
+    client = centre.anybody
+    for told, status in (
+        (await client.patch(f"Datastreams({stream})", json={}, headers=headers), 200),
+        (
+            await client.patch(
+                f"Datastreams({stream})", json={"description": "-"}, headers=headers
+            ),
+            200,
+        ),
+        (await client.patch(f"Datastreams({stream})", json=guess, headers=patch), 403),
+        (await client.patch(f"Datastreams({stream})", json=put, headers=patch), 403),
+        (
+            await client.post(
+                f"Datastreams({stream})/Observations", json={"result": 7}, headers=headers
+            ),
+            201,
+        ),
+        (await client.get(f"Datastreams({stream})", headers=headers), 404),
+        (
+            await client.post(
+                "$batch",
+                headers=headers,
+                json={
+                    "requests": [
+                        {
+                            "id": "a",
+                            "method": "patch",
+                            "url": f"Datastreams({stream})",
+                            "body": {"description": "again"},
+                        },
+                        {"id": "b", "method": "get", "url": f"Datastreams({stream})"},
+                    ]
+                },
+            ),
+            200,
+        ),
+    ):
+        assert told.status_code == status, told.text
+        assert HIDDEN not in told.text
+        assert 'result":7' not in told.text
+    both = {"X-API-Key": await key_of_camden(centre, "read", "write")}
+    told = await client.patch(f"Datastreams({stream})", json={"description": "-"}, headers=both)
+    assert HIDDEN in told.text
+
+
+async def test_take_a_name_that_is_somebody_elses(centre: Writing) -> None:
+    """Names of devices, and of other councils, are given to nobody who keeps things by hand."""
+    [(signed,)] = await centre.rows("SELECT urn FROM thing WHERE gateway_id IS NOT NULL LIMIT 1")
+    taken = [
+        signed,
+        "urn:dev:kerbstone:camden:lamp-0418",
+        "URN:DEV:kerbstone:camden:lamp-0418",
+        "urn:x-survey:westminster:7",
+        "urn:ngsi-ld:AirQualityObserved:E09000033:7",
+    ]
+    for urn in taken:
+        told = {"properties": {"urn": urn}}
+        nested = {**SENSOR, **told}
+        for path, body in (
+            ("Things", thing_body() | told),
+            ("Sensors", nested),
+            ("Things", thing_body() | {"Datastreams": [datastream_body() | {"Sensor": nested}]}),
+        ):
+            refused = await centre.camden.post(path, json=body)
+            assert refused.status_code in (400, 403, 409), (urn, refused.text)
+        batch_body = {
+            "requests": [
+                {"id": "a", "method": "post", "url": "Things", "body": thing_body() | told}
+            ]
+        }
+        [refused_part] = (await centre.camden.post("$batch", json=batch_body)).json()["responses"]
+        assert refused_part["status"] in (400, 403, 409)
+    thing, _ = await centre.survey()
+    [(own,)] = await centre.rows("SELECT urn FROM thing WHERE id = %s", thing)
+    told = {"properties": {"urn": taken[1], "council": "westminster"}}
+    patch = {"Content-Type": "application/json-patch+json"}
+    operation = [{"op": "add", "path": "/properties", "value": told["properties"]}]
+    await centre.camden.patch(f"Things({thing})", json=told)
+    await centre.camden.put(f"Things({thing})", json={"name": "-", "description": "-"} | told)
+    await centre.camden.patch(f"Things({thing})", json=operation, headers=patch)
+    assert await centre.rows(
+        "SELECT urn, tenant FROM thing JOIN council ON council.id = council_id WHERE thing.id = %s",
+        thing,
+    ) == [(own, "camden")]
+    assert await centre.rows("SELECT count(*) FROM thing WHERE urn = ANY (%s)", taken[1:]) == [(0,)]
+
+
+@asynccontextmanager
+async def stranger(centre: Writing, limits: RateLimitSettings) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve the city to an address beyond this machine."""
+    async with open_app(ApiSettings(dsn=centre.dsn, rate_limits=limits)) as app:
+        transport = httpx.ASGITransport(app, client=("198.51.100.9", 1))
+        async with httpx.AsyncClient(transport=transport, base_url=f"{ROOT}/") as client:
+            yield client
+
+
+async def test_guess_a_key(centre: Writing) -> None:
+    good = {"X-API-Key": centre.keys["camden"]}
+    async with stranger(centre, RateLimitSettings(bad_keys_per_minute=3)) as client:
+        assert (await client.get("Things", headers=good)).status_code == 200
+        for _ in range(3):
+            refused = await client.get("Things", headers={"X-API-Key": draw_key()})
+            assert refused.status_code == 401
+            assert "unknown" in refused.json()["message"]
+            assert "invalid_token" in refused.headers["www-authenticate"]
+        for guess in (draw_key(), "kbs_short", centre.keys["camden"]):
+            refused = await client.get("Things", headers={"X-API-Key": guess})
+            assert refused.status_code == 429, "not looked up, whether it counts or not"
+            assert 1 <= int(refused.headers["retry-after"]) <= 20
+        assert (await client.get("Things")).status_code == 200, "open data needs no key"

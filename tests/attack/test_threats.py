@@ -26,7 +26,8 @@ another council or device, pose as the certificate service, enrolment of a dupli
 administering council B, shut sensors out of a gateway, send a gateway what is no reading, write
 to an operator's terminal, tamper with a backup or an export, publish to readers as a stranger,
 listen beyond open data as a reader, exhaust the broker of readers, learn what is restricted,
-write to another council's entities, exhaust the pages by questions
+write to another council's entities, take the name of a device or of another council, read by
+writing, guess an API key, exhaust the pages by questions
 """
 """What a council's security officer asks about; every row of it stands in the table."""
 

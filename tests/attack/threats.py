@@ -483,14 +483,40 @@ THREATS: tuple[Threat, ...] = (
         ),
     ),
     Threat(
+        threat="take the name of a device or of another council",
+        stopped_by=(Where.PAGES,),
+        check="names that begin with urn:dev:, name another council, or are a gateway's, are given "
+        "to nothing that is kept by hand; a name is given once",
+        alarm="the status of the answer in api_requests_total",
+        tests=(_OPEN + "test_take_a_name_that_is_somebody_elses",),
+    ),
+    Threat(
+        threat="read by writing",
+        stopped_by=(Where.PAGES,),
+        check="answers to writes tell what a GET with the same key would; patches that read need "
+        "the right to read",
+        alarm="the status of the answer in api_requests_total",
+        tests=(_OPEN + "test_read_by_writing",),
+    ),
+    Threat(
+        threat="guess an API key",
+        stopped_by=(Where.PAGES,),
+        check="more random bits than can be guessed; beyond so many a minute from one address none "
+        "is looked up, not even one that counts",
+        alarm="api_refused_keys_total; api_rate_limited_total",
+        tests=(_OPEN + "test_guess_a_key",),
+    ),
+    Threat(
         threat="exhaust the pages by questions",
         stopped_by=(Where.PAGES,),
-        check="requests a minute; seconds for each statement; seconds, bytes and parts of a batch; "
+        check="requests a minute; seconds for each statement; bytes of an answer, counted while it "
+        "is put together; seconds, bytes and parts of a batch; "
         "geometries compared beside all else, one request at a time, for seconds",
         alarm="api_rate_limited_total",
         tests=(
             _OPEN + "test_keep_everybody_waiting_with_geometries",
             _OPEN + "test_have_geometries_compared_for_too_long",
+            _OPEN + "test_have_one_page_take_all_memory",
             _OPEN + "test_ask_for_everything_in_one_batch",
             _OPEN + "test_send_a_batch_in_too_many_pieces",
         ),

@@ -363,7 +363,7 @@ async def test_exports_and_backups_hold_what_is_kept_by_hand(
 
 
 async def test_a_gateway_does_not_take_over_what_is_kept_by_hand(centre: Writing) -> None:
-    urn = "urn:dev:ours"
+    urn = "urn:x-survey:ours"
     made = await centre.create(
         "Things", {"name": "Ours", "description": "-", "properties": {"urn": urn}}
     )
