@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, Final
 
 from api.presentation import SiteRow
+from api.times import Freshness
 from dashboard import BOUNDARIES
 
 ATTRIBUTION: Final = (
@@ -28,6 +29,7 @@ _SMALLEST_DEGREES: Final = 0.02
 
 _MARK_SIZE: Final = 10.0
 _LETTER_WIDTH: Final = 9.0
+_SAME_DECIMALS: Final = 5  # of a degree: about a metre, as in map.js
 
 Ring = Sequence[Sequence[float]]
 Box = tuple[float, float, float, float]  # west, south, east, north
@@ -56,14 +58,28 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A site's place on the still map, and where its name begins, ends or has its middle."""
+    """A place on the still map, and where its name begins, ends or has its middle.
 
-    site: SiteRow
+    sites: those at the place; they have one mark.
+    """
+
+    sites: Sequence[SiteRow]
     x: float
     y: float
     name_x: float
     name_y: float
     anchor: str
+
+    @property
+    def name(self) -> str:
+        """What stands beside the mark."""
+        return _name_of(self.sites)
+
+    @property
+    def status(self) -> Freshness:
+        """Fresh if all are, stale if none is better; late for anything between."""
+        kinds = {site.status for site in self.sites}
+        return kinds.pop() if len(kinds) == 1 else Freshness.LATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,18 +176,27 @@ def still_map(
         for boundary in all_boundaries()
         if _touch(boundary.box, projection.seen)
     ]
-    marks = [(site, *projection.place(east, north)) for site, east, north in placed]
-    return StillMap(sorted(shapes, key=lambda shape: shape.member), _name(marks))
+    together: dict[tuple[float, float], list[SiteRow]] = {}
+    for site, east, north in placed:
+        point = round(east, _SAME_DECIMALS), round(north, _SAME_DECIMALS)
+        together.setdefault(point, []).append(site)
+    marks = [(here, *projection.place(*point)) for point, here in together.items()]
+    return StillMap(sorted(shapes, key=lambda shape: shape.member), _place_names(marks))
 
 
-def _name(marks: Sequence[tuple[SiteRow, float, float]]) -> list[Mark]:
+def _name_of(sites: Sequence[SiteRow]) -> str:
+    names = ", ".join(each.site.name for each in sites)
+    return names if len(sites) == 1 else f"{len(sites)} sites: {names}"
+
+
+def _place_names(marks: Sequence[tuple[Sequence[SiteRow], float, float]]) -> list[Mark]:
     """Put each name on the first side of its mark where it covers no mark and no other name."""
     taken: list[Box] = [
         (x - _MARK_SIZE, y - _MARK_SIZE, x + _MARK_SIZE, y + _MARK_SIZE) for _, x, y in marks
     ]
     named = []
-    for site, x, y in marks:
-        width = _LETTER_WIDTH * len(site.site.name)
+    for sites, x, y in marks:
+        width = _LETTER_WIDTH * len(_name_of(sites))
         sides = [
             (x + 14, y + 5, "start", x + 13),
             (x - 14, y + 5, "end", x - 13 - width),
@@ -183,7 +208,7 @@ def _name(marks: Sequence[tuple[SiteRow, float, float]]) -> list[Mark]:
         chosen = next(free, 0)
         taken.append(boxes[chosen])
         name_x, name_y, anchor, _ = sides[chosen]
-        named.append(Mark(site, x, y, name_x, name_y, anchor))
+        named.append(Mark(sites, x, y, name_x, name_y, anchor))
     return named
 
 

@@ -1,4 +1,4 @@
-"""CSV of exactly what charts show: units, UTC, what each value is, and under which licence.
+"""CSV of exactly what charts show: units, UTC, what each value is, its licence and who may read it.
 
 The licence stands in every row, because rows are cut and pasted; a first line that is no data
 would break the programs that read the file.
@@ -40,6 +40,7 @@ COLUMNS: Final = (
     "replay",
     "source",
     "licence",
+    "access",
 )
 
 
@@ -110,4 +111,5 @@ def export_rows(site: Site, value: CurrentValue, series: Series) -> Iterator[Seq
             safe(replay),
             safe(source),
             safe(licence),
+            "open" if value.is_open else "restricted",
         )

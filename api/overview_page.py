@@ -3,20 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Final
 
 import orjson
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import Response
 
+from api.air_quality import air_by_site, pollutants
 from api.boundaries import ATTRIBUTION, nearby, still_map
 from api.presentation import SiteRow, ValueRow, count_text, site_rows, watermark
 from api.state import Service, service
 from api.templating import page
 from api.times import Freshness, iso_text, time_text
+from standards_mapping.air_quality_index import Index, NoIndex
+from storage.air_quality import Pollutant, indices_now
 from storage.overview import Council, bounded_read, councils, current_values, server_time, sites
 
 router = APIRouter(include_in_schema=False)
+
+INDICES_TIMEOUT_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,7 @@ async def overview(
     names = {row.property_key: row.measured for site in everything for row in site.values}
     if observed and observed not in names:
         raise HTTPException(404, f"Nothing called “{observed}” is measured there.")
+    indices = await centre.indices.indices(partial(_read, centre, now), pollutants(values), now)
     described = _only(everything, observed)
     shown = [reported(site) for site in described]
     rows = [row for site in shown for row in site.values]
@@ -65,6 +72,8 @@ async def overview(
     context = {
         "active": "overview",
         "sites": shown,
+        "restricted": sorted({site.site.council for site in shown if not site.is_open}),
+        "air": air_by_site(everything, indices, now),
         "councils": _choices({one.tenant: one.name for one in network}, council, "All councils"),
         "properties": _choices(names, observed, "Everything measured"),
         "council": next((one.name for one in network if one.tenant == council), ""),
@@ -93,6 +102,14 @@ async def boundaries(centre: Annotated[Service, Depends(service)]) -> Response:
     body = orjson.dumps(nearby({one.gss for one in network}))
     headers = {"Cache-Control": "public, max-age=3600"}
     return Response(body, media_type="application/geo+json", headers=headers)
+
+
+async def _read(
+    centre: Service, now: datetime, asked: Sequence[Pollutant]
+) -> dict[int, Index | NoIndex]:
+    """Read indices apart from the page, which is there without them if that takes too long."""
+    async with centre.reading() as conn, bounded_read(conn, INDICES_TIMEOUT_SECONDS):
+        return await indices_now(conn, asked, now)
 
 
 def reported(site: SiteRow) -> SiteRow:

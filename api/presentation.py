@@ -47,6 +47,7 @@ class ValueRow:
     measured: what is measured, as everywhere. name: the same, and which of a site's sensors does
     it where several do. what: instant, or mean or total over how long. age: in words at the time
     the page was made.
+    is_open: whether everybody may read it.
     late_after, stale_after: ages in seconds; the browser goes on judging by them.
     """
 
@@ -65,6 +66,7 @@ class ValueRow:
     quality: str
     flagged: bool
     status: Freshness
+    is_open: bool
     late_after: int
     stale_after: int
 
@@ -96,6 +98,11 @@ class SiteRow:
     def status_text(self) -> str:
         """How many values are in which state, e.g. "7 fresh, 1 stale"."""
         return count_text(self.values)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may read all that is shown."""
+        return all(row.is_open for row in self.values)
 
     @property
     def headline(self) -> ValueRow | None:
@@ -151,6 +158,7 @@ def value_row(current: CurrentValue, now: datetime) -> ValueRow:
         quality=quality_text(current.quality) if time else "",
         flagged=is_flagged(current.quality),
         status=freshness(time, current.period_seconds, now),
+        is_open=current.is_open,
         late_after=late_after_seconds(current.period_seconds),
         stale_after=stale_after_seconds(current.period_seconds),
     )

@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 from fastapi import Request
 from jinja2 import Environment
 
+from api.air_quality_now import IndexCache
 from api.live import LiveFeed
 from api.reads import Reads
 from api.settings import ApiSettings
@@ -26,6 +27,7 @@ class Service:
     signed_in: whether the request comes with a session, good or not: then it reads, like all that
         writes, from the primary.
     councils: ids of those whose restricted datastreams the request may read (`api.principal`).
+    indices: air quality indices of a moment ago.
     """
 
     settings: ApiSettings
@@ -35,6 +37,7 @@ class Service:
     reads: Reads
     signed_in: bool = False
     councils: frozenset[int] = frozenset()
+    indices: IndexCache = field(default_factory=IndexCache)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

@@ -92,6 +92,12 @@ def time_text(time: datetime) -> str:
     return f"{time.day} {time:%B %Y}, {clock} UTC"
 
 
+def date_text(time: datetime) -> str:
+    """Return the day, in UTC, e.g. "22 November 2026"."""
+    time = time.astimezone(UTC)
+    return f"{time.day} {time:%B %Y}"
+
+
 def short_time_text(time: datetime, now: datetime) -> str:
     """Return e.g. "22 Nov, 03:12:05 UTC", with the year where it is not the present one."""
     time = time.astimezone(UTC)

@@ -51,29 +51,28 @@ _NO_UNIT: Final = "it is not measured in mass per volume"
 async def indices_now(
     conn: Connection, pollutants: Sequence[Pollutant], now: datetime
 ) -> dict[int, Index | NoIndex]:
-    """Return the index of each datastream that there is one for, or why it has none, by id."""
-    found: dict[int, Index | NoIndex] = {}
-    for key, rule in RULES.items():
-        own = [pollutant for pollutant in pollutants if pollutant.property_key == key]
-        if not own:
-            continue
-        cursor = await conn.execute(
-            query("air_quality_parts"),
-            {
-                "ids": [pollutant.datastream_id for pollutant in own],
-                "seconds": int(rule.part.total_seconds()),
-                "start": first_start(rule, now),
-                "end": latest_end(now),
-            },
-        )
-        rows: dict[int, list[tuple[datetime, int, float]]] = {}
-        for datastream_id, ended, results, mean in await cursor.fetchall():
-            rows.setdefault(datastream_id, []).append((ended, results, mean))
-        for pollutant in own:
-            found[pollutant.datastream_id] = _index(
-                pollutant, rows.get(pollutant.datastream_id, []), now
-            )
-    return found
+    """Return the index of each datastream that there is one for, or why it has none, by id.
+
+    One statement, however many they are.
+    """
+    asked = [(one, RULES[one.property_key]) for one in pollutants if one.is_indexed]
+    if not asked:
+        return {}
+    cursor = await conn.execute(
+        query("air_quality_parts"),
+        {
+            "ids": [one.datastream_id for one, _ in asked],
+            "seconds": [int(rule.part.total_seconds()) for _, rule in asked],
+            "starts": [first_start(rule, now) for _, rule in asked],
+            "end": latest_end(now),
+        },
+    )
+    rows: dict[int, list[tuple[datetime, int, float]]] = {}
+    for datastream_id, ended, results, mean in await cursor.fetchall():
+        rows.setdefault(datastream_id, []).append((ended, results, mean))
+    return {
+        one.datastream_id: _index(one, rows.get(one.datastream_id, []), now) for one, _ in asked
+    }
 
 
 def _index(

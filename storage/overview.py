@@ -58,10 +58,12 @@ class CurrentValue:
     unit: key of the unit table. period_seconds: how often a result is expected, None when
     irregular. averaging_seconds: 0 for an instant, else what the mean ending at `time` covers.
     result: a non-numeric result. quality: bit mask, 0 where nothing is flagged.
+    is_open: whether everybody may read it.
     """
 
     datastream_id: int
     datastream_name: str
+    is_open: bool
     unit: str
     period_seconds: int | None
     averaging_seconds: int

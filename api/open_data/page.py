@@ -11,7 +11,7 @@ from api.open_data.answers import reading
 from api.open_data.files import FORMS, METADATA
 from api.state import Service, service
 from api.templating import page
-from api.times import duration_text, plural, time_text
+from api.times import date_text, duration_text, plural
 from api.words import QUALITY_FLAGS, QUALITY_MEANINGS, property_name, unit_symbol
 from standards_mapping.datasets import Dataset, datasets
 from standards_mapping.open_columns import MEANINGS
@@ -59,11 +59,13 @@ async def open_data(*, centre: Annotated[Service, Depends(service)]) -> Response
     """Show what everybody may download, in words, and what the files hold."""
     async with reading(centre) as conn:
         things = await published_things(conn)
-        found = [each for each in await published_datastreams(conn, things) if each.is_open]
+        readable = await published_datastreams(conn, things)
+        found = [each for each in readable if each.is_open]
         known = await coverages(conn, [each.id for each in found])
     context = {
         "active": "open-data",
         "publishers": publishers(datasets(found, known)),
+        "kept": [each for each in readable if not each.is_open],
         "columns": MEANINGS.items(),
         "quality_flags": [(text, QUALITY_MEANINGS[bit]) for bit, text in QUALITY_FLAGS.items()],
         "longest": {
@@ -105,7 +107,7 @@ def _offer(found: Dataset) -> Offer:
         units=", ".join(units),
         sites=plural(len({each.thing.id for each in found.datastreams}), "site"),
         how_often=_how_often(found),
-        since="" if found.coverage is None else time_text(found.coverage.first),
+        since="" if found.coverage is None else date_text(found.coverage.first),
         licences=[
             (licence_name(each), each if each.startswith(("https://", "http://")) else "")
             for each in licences_of(found.datastreams)

@@ -14,6 +14,7 @@ from api.openapi.document import GROUPS, document, operations
 from api.openapi.model import Answer, Operation
 from api.state import Service, service
 from api.templating import page
+from api.times import plural
 
 router = APIRouter(include_in_schema=False)
 
@@ -42,6 +43,11 @@ class Group:
     id: str
     text: str
     shown: Sequence[Shown]
+
+    @property
+    def count(self) -> str:
+        """How many operations there are, in words."""
+        return plural(len(self.shown), "operation")
 
 
 def root_of(request: Request) -> str:

@@ -7,6 +7,7 @@ import { setText } from "./age.js";
 const MEMBER = { color: "#3d7f84", weight: 2, fillColor: "#d8ebe9", fillOpacity: 1 };
 const SIDES = ["right", "left", "above", "below", "above-left", "above-right", "below-left", "below-right"];
 const TRIES = 4;
+const SAME_DECIMALS = 5; // of a degree: about a metre, as in api/boundaries.py
 const MOST_LABELS = 60; // beyond, a label shows when its mark is pointed at or has the focus
 const NEIGHBOUR = { color: "#b5c2c5", weight: 1, fillColor: "#f8faf9", fillOpacity: 1 };
 
@@ -28,22 +29,53 @@ function headlineOf(site) {
   return { label: site.dataset.headlineLabel, text: `${value} ${unit}`.trim() };
 }
 
-function popupOf(site) {
+/** The index that the table tells of a site, e.g. "Index 2, Low"; "" where it tells none. */
+function indexOf(site) {
+  return site.querySelector("[data-air]")?.dataset.air ?? "";
+}
+
+function stateOf(site) {
+  return site.querySelector("[data-site-status]").textContent;
+}
+
+function linkTo(site) {
+  const link = document.createElement("a");
+  link.href = `/sites/${site.dataset.site}`;
+  link.textContent = `${site.dataset.name} over time`;
+  return link;
+}
+
+/** What is told of sites at one point: all of one, or a list of several. */
+function popupOf(sites) {
+  if (sites.length === 1) {
+    return popupOfOne(sites[0]);
+  }
+  const heading = document.createElement("h3");
+  heading.textContent = `${sites.length} sites at this place`;
+  const list = document.createElement("ul");
+  for (const site of sites) {
+    const { label, text } = headlineOf(site);
+    const told = [`${label} ${text}`, indexOf(site), stateOf(site)].filter(Boolean).join(". ");
+    const entry = document.createElement("li");
+    entry.append(linkTo(site), element("p", "", told));
+    list.append(entry);
+  }
+  return element("div", "kb-popup", heading, list);
+}
+
+function popupOfOne(site) {
   const list = document.createElement("dl");
   for (const row of site.querySelectorAll("tr[data-datastream]")) {
     const unit = row.querySelector(".kb-unit:not([hidden])")?.textContent ?? "";
     list.append(
-      element("dt", "", row.querySelector("th").textContent),
+      element("dt", "", row.querySelector("th").textContent.trim()),
       element("dd", "", `${row.querySelector("[data-value]").textContent} ${unit}`.trim()),
     );
   }
-  const link = document.createElement("a");
-  link.href = `/sites/${site.dataset.site}`;
-  link.textContent = `${site.dataset.name} over time`;
   const heading = document.createElement("h3");
   heading.textContent = site.dataset.name;
-  const status = element("p", "", site.querySelector("[data-site-status]").textContent);
-  return element("div", "kb-popup", heading, list, status, link);
+  const index = site.querySelector("[data-air]")?.textContent ?? "";
+  return element("div", "kb-popup", heading, list, element("p", "", index), element("p", "", stateOf(site)), linkTo(site));
 }
 
 /** Turns the still map in `box` into one that moves; returns what keeps it in step with the table. */
@@ -67,39 +99,58 @@ export function makeMap(box) {
     return places.length ? L.latLngBounds(places).pad(0.02) : L.latLngBounds([[51.3, -0.5], [51.7, 0.3]]);
   }
 
-  function add(site) {
+  /** Adds the mark of one place; sites at the same point would cover each other and share one. */
+  function add(place, sites) {
     const mark = element("span", "kb-mark");
+    const count = element("span", "kb-site-mark__count", `${sites.length}`);
+    const name = sites.length === 1 ? sites[0].dataset.name : `${sites.length} sites`;
     const value = element("b", "");
-    const label = element("span", "kb-site-mark__label", `${site.dataset.name} `, value);
+    const index = element("span", "kb-site-mark__index");
+    const label = element("span", "kb-site-mark__label", `${name} `, value, index);
     const icon = L.divIcon({ className: "kb-site-mark", html: element("span", ""), iconSize: [24, 24] });
-    const marker = L.marker([+site.dataset.latitude, +site.dataset.longitude], { icon, keyboard: true, riseOnHover: true });
-    marker.bindPopup(() => popupOf(findSite(site.dataset.site)), { maxWidth: 300, minWidth: 200 });
+    const [first] = sites;
+    const marker = L.marker([+first.dataset.latitude, +first.dataset.longitude], { icon, keyboard: true, riseOnHover: true });
+    const ids = sites.map((site) => site.dataset.site);
+    marker.bindPopup(() => popupOf(ids.map(findSite)), { maxWidth: 300, minWidth: 200 });
     marker.addTo(map);
     const own = marker.getElement();
-    own.replaceChildren(mark, label);
+    own.replaceChildren(mark, ...(sites.length > 1 ? [count] : []), label);
     own.setAttribute("role", "button");
     marker.on("popupopen", (event) => {
       const popup = event.popup.getElement();
       popup.querySelector("a[href^='/']")?.focus();
-      popup.onkeydown = (key) => key.key === "Escape" && marker.closePopup();
+      popup.onkeydown = (key) => { // returns nothing: false would take Tab and Enter away
+        if (key.key === "Escape") {
+          marker.closePopup();
+        }
+      };
     });
     // What had the focus is gone with the popup, unless it was left for something else before.
     marker.on("popupclose", () => [null, document.body].includes(document.activeElement) && own.focus());
-    markers.set(site.dataset.site, { marker, own, mark, value, label });
+    markers.set(place, { marker, own, mark, value, index, label, ids });
   }
 
   function findSite(id) {
     return document.getElementById(`site-${id}`);
   }
 
+  function describe(site) {
+    const { label, text } = headlineOf(site);
+    return [`${site.dataset.name}: ${label} ${text}`, indexOf(site), stateOf(site)].filter(Boolean).join(". ");
+  }
+
   function update() {
-    for (const [id, { own, mark, value }] of markers) {
-      const site = findSite(id);
-      const { label, text } = headlineOf(site);
-      const status = site.dataset.state ?? "fresh";
-      const state = site.querySelector("[data-site-status]").textContent;
-      setText(value, `${label} ${text}`);
-      const name = `${site.dataset.name}: ${label} ${text}. ${state}`;
+    for (const { own, mark, value, index, ids } of markers.values()) {
+      const sites = ids.map(findSite);
+      const states = new Set(sites.map((site) => site.dataset.state ?? "fresh"));
+      const status = states.size === 1 ? [...states][0] : "late";
+      if (sites.length === 1) {
+        const { label, text } = headlineOf(sites[0]);
+        setText(value, `${label} ${text}`);
+        setText(index, indexOf(sites[0]));
+      }
+      const told = sites.map(describe).join("; ");
+      const name = sites.length === 1 ? told : `${sites.length} sites at one place. ${told}`;
       if (own.getAttribute("aria-label") !== name) {
         own.setAttribute("aria-label", name);
       }
@@ -149,7 +200,12 @@ export function makeMap(box) {
       marker.remove();
     }
     markers.clear();
-    siteRows().forEach(add);
+    const places = new Map();
+    for (const site of siteRows()) {
+      const place = [site.dataset.latitude, site.dataset.longitude].map((degrees) => (+degrees).toFixed(SAME_DECIMALS)).join();
+      places.set(place, [...(places.get(place) ?? []), site]);
+    }
+    places.forEach((sites, place) => add(place, sites));
     update();
     look();
   }

@@ -1,16 +1,19 @@
 // The overview: values as they come, in the table and on the map.
 
-import { countText, setText, statusOf } from "./age.js";
+import { countText, now, setText, statusOf } from "./age.js";
 import { follow, showValue } from "./live.js";
 import { makeMap } from "./map.js";
 import { fetchPage, swap } from "./swap.js";
 
 const REFETCH_SECONDS = 5;
+const HOUR_SECONDS = 3600;
+const INDEX_SECONDS = 60 + 180 * Math.random(); // after the full hour, each page at a time of its own
 
 const overview = document.querySelector("[data-live-url]");
 const map = makeMap(document.getElementById("map"));
 let unknown = false;
 let fetchedAt = 0;
+let indexHour = Math.floor((now() - INDEX_SECONDS) / HOUR_SECONDS);
 
 function siteStatus(rows) {
   const kinds = new Set(rows.map(statusOf));
@@ -36,6 +39,11 @@ function refresh() {
   }
   setText(document.querySelector("[data-counts]"), countText(everything));
   map.update();
+  const hour = Math.floor((now() - INDEX_SECONDS) / HOUR_SECONDS);
+  if (hour > indexHour && document.querySelector("[data-air]")) {
+    unknown = true; // there are new air quality indices
+  }
+  indexHour = hour;
   if (unknown && performance.now() - fetchedAt > REFETCH_SECONDS * 1000) {
     unknown = false;
     fetchedAt = performance.now();

@@ -5,3 +5,19 @@ import { createAll, ServiceNavigation, SkipLink } from "./vendor/govuk-frontend/
 document.body.classList.add("js-enabled", "govuk-frontend-supported");
 createAll(ServiceNavigation);
 createAll(SkipLink);
+
+/** Opens what the address points at, where the browser does not do so by itself. */
+function openTarget() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  for (let at = target; at; at = at.parentElement) {
+    if (at instanceof HTMLDetailsElement) {
+      at.open = true;
+    }
+  }
+  target?.scrollIntoView();
+}
+
+if (location.hash.length > 1) {
+  openTarget();
+}
+window.addEventListener("hashchange", openTarget);

@@ -2,6 +2,7 @@
 SELECT
     datastream.id           AS datastream_id,
     datastream.name         AS datastream_name,
+    datastream.access = 'open' AS is_open,
     datastream.unit         AS unit,
     datastream.period_seconds AS period_seconds,
     datastream.averaging_seconds AS averaging_seconds,

@@ -132,6 +132,23 @@ async def test_nothing_runs_over_the_edge_at_widths_between(
 
 
 @pytest.mark.parametrize("width", [769, 800, 900, 1088, 1100, 1280])
+async def test_no_cell_reaches_into_the_next(open_page: Opener, centre: Centre, width: int) -> None:
+    """Times are never broken, so that their column must be wide enough."""
+    async with open_page(width=width) as watched:
+        await settled(watched.page, centre.url)
+        into = await watched.page.evaluate(
+            """() => [...document.querySelectorAll("[data-when]")].filter((when) => {
+                when.textContent = "22 Nov, 20:28:38 UTC";
+                const text = document.createRange();
+                text.selectNodeContents(when);
+                return text.getBoundingClientRect().right
+                    > when.closest("td").nextElementSibling.getBoundingClientRect().left;
+            }).length"""
+        )
+        assert into == 0
+
+
+@pytest.mark.parametrize("width", [769, 800, 900, 1088, 1100, 1280])
 async def test_no_tag_reaches_past_its_table(open_page: Opener, centre: Centre, width: int) -> None:
     async with open_page(width=width) as watched:
         await settled(watched.page, centre.url)
@@ -222,6 +239,50 @@ async def test_every_page_can_be_read_without_javascript(
             await watched.page.get_by_role("button", name="Show").click()
             heading = watched.page.get_by_role("heading", level=1)
             await expect(heading).to_have_text("Readings now in Camden")
+
+
+@pytest.mark.parametrize("width", [1280, 320])
+async def test_an_operation_is_found_quickly_in_the_documentation_without_javascript(
+    open_page: Opener, centre: Centre, width: int
+) -> None:
+    async with open_page(width=width, javascript=False) as watched:
+        page = watched.page
+        await page.goto(f"{centre.url}/docs")
+        height = await page.locator("main").evaluate("e => e.getBoundingClientRect().height")
+        assert height < (3500 if width == 1280 else 5000), "folded, it is a few screens high"
+        contents = page.get_by_role("navigation", name="What there is")
+        await contents.get_by_role("link", name="SensorThings", exact=True).press("Enter")
+        assert page.url.endswith("#sensorthings")
+        operation = page.locator("summary", has_text="Datastreams of a Thing")
+        await expect(operation).to_be_hidden()
+        await page.locator("#sensorthings-operations > summary").press("Enter")
+        await operation.press("Enter")
+        answer = operation.locator("xpath=..").get_by_text("For example")
+        await expect(answer.first).to_be_visible()
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+async def test_an_address_within_the_documentation_opens_what_is_folded(
+    open_page: Opener,
+    centre: Centre,
+    javascript: bool,  # noqa: FBT001
+) -> None:
+    async with open_page(javascript=javascript) as watched:
+        page = watched.page
+        await page.goto(f"{centre.url}/docs#database-unavailable")
+        await expect(page.locator("#database-unavailable")).to_be_in_viewport()
+
+
+async def test_the_list_of_a_mark_is_no_keyboard_trap(page: Page, centre: Centre) -> None:
+    await settled(page, centre.url)
+    await page.locator(".kb-site-mark", has_text="Bloomsbury").press("Enter")
+    link = page.get_by_role("link", name="Bloomsbury over time")
+    await expect(link).to_be_focused()
+    await page.keyboard.press("Tab")
+    await expect(link).not_to_be_focused()
+    await link.press("Enter")
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("Bloomsbury")
+    assert page.url == centre.site("Bloomsbury")
 
 
 @pytest.mark.parametrize("name", ["overview", "site", "status"])

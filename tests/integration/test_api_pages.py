@@ -120,6 +120,37 @@ async def test_a_replay_is_said_plainly_and_names_its_sites(centre: Centre) -> N
     assert REPLAY not in text_of(await centre.page(centre.site("This computer")))
 
 
+def site_head(html: str, thing_id: int) -> str:
+    match = re.search(rf'<tbody[^>]*id="site-{thing_id}".*?</tr>', html, re.DOTALL)
+    assert match
+    return text_of(match.group())
+
+
+async def test_the_overview_tells_the_index_of_each_site_as_its_own_page_does(
+    centre: Centre,
+) -> None:
+    page = await centre.page("/")
+    things = centre.street.things
+    for name in ("Bloomsbury", "Marylebone Road", "North Kensington"):
+        own = re.search(r'id="air-index">(.*?)</p>', await centre.page(centre.site(name)))
+        assert own
+        told = re.search(r"(\d+) of 10, (.+?): .*here, (.*)\.$", text_of(own.group(1)))
+        assert told, name
+        index, band, pollutant = told.groups()
+        line = site_head(page, things[name])
+        assert re.search(
+            rf"Air quality index {index}, {band.strip()} ?: {re.escape(pollutant)}, .*mean to", line
+        ), line
+        assert f"Index {index}, {band.strip()}" in page
+    assert "Air quality index" not in site_head(page, things["This computer"])
+
+
+async def test_a_site_that_has_been_silent_for_hours_has_no_index(centre: Centre) -> None:
+    page = await centre.page("/")
+    line = site_head(page, centre.street.things["Cromwell Road 2"])
+    assert "No air quality index: too little was measured lately" in line
+
+
 async def test_a_filter_shows_one_council_or_one_property(centre: Centre) -> None:
     page = await centre.page("/?council=westminster")
     assert "Marylebone Road" in page

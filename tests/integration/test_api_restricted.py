@@ -4,7 +4,9 @@ A crawler follows every link that pages and documents give, from where strangers
 for the name and the value of a restricted datastream and for a site all of whose are restricted.
 """
 
+import csv
 import html
+import io
 import re
 from collections import deque
 from collections.abc import AsyncIterator
@@ -166,6 +168,51 @@ async def test_a_surface_hides_it_from_all_but_its_readers(hidden: Hidden, surfa
         assert told(answer.text) != []
 
 
+@pytest.mark.parametrize("surface", ["overview", "site page"])
+async def test_what_is_restricted_is_marked_and_said_who_sees_it(
+    hidden: Hidden, surface: str
+) -> None:
+    url = SURFACES[surface].format(site=hidden.street.things["Bloomsbury"])
+    accept = {"Accept": "text/html"}
+    for key in ("", hidden.westminster):
+        async with hidden.client(key) as client:
+            page = await client.get(url, headers=accept)
+        assert "Restricted" not in page.text
+        assert "restricted" not in page.text
+    async with hidden.client(hidden.camden) as client:
+        page = await client.get(url, headers=accept)
+        row = re.search(rf'<tr[^>]*id="v{hidden.datastream}".*?</tr>', page.text, re.DOTALL)
+        assert row
+        assert "Restricted</span>" in row.group()
+        open_row = rf'<tr[^>]*id="v{hidden.street.streams["Bloomsbury", "no2"]}".*?</tr>'
+        found = re.search(open_row, page.text, re.DOTALL)
+        assert found
+        assert "Restricted" not in found.group()
+        assert "Only people signed in for Camden or for the whole network see it" in page.text
+
+
+async def test_a_file_of_values_says_which_are_restricted(hidden: Hidden) -> None:
+    url = f"/sites/{hidden.street.things['Bloomsbury']}/values.csv"
+    async with hidden.client(hidden.camden) as client:
+        rows = list(csv.DictReader(io.StringIO((await client.get(url)).text, newline="")))
+    assert {row["access"] for row in rows if row["datastream"] == NAME} == {"restricted"}
+    assert {row["access"] for row in rows if row["datastream"] != NAME} == {"open"}
+
+
+async def test_open_data_tells_its_readers_what_is_kept_out_of_it(hidden: Hidden) -> None:
+    accept = {"Accept": "text/html"}
+    for key in ("", hidden.westminster):
+        async with hidden.client(key) as client:
+            assert "estricted" not in (await client.get("/open-data", headers=accept)).text
+    async with hidden.client(hidden.camden) as client:
+        page = (await client.get("/open-data", headers=accept)).text
+    kept = page[page.index('id="restricted"') :]
+    assert NAME in kept
+    assert f'href="/sites/{hidden.street.things["Bloomsbury"]}"' in kept
+    assert "Only people signed in for Camden" in kept
+    assert NAME not in page[: page.index('id="restricted"')]
+
+
 async def test_a_crawler_finds_it_nowhere(hidden: Hidden) -> None:
     starts = ["/", "/open-data", "/catalogue", "/data.json", "/sensorthings/v1.1"]
     starts += [
@@ -230,6 +277,7 @@ async def test_staff_see_their_own_councils_data(hidden: Hidden) -> None:
             cookie = {"Cookie": f'kerbstone-session="{secret}"'}
             page = await client.get("/", headers={"Accept": "text/html", **cookie})
         assert (NAME in page.text or SITE in page.text) is sees
+        assert ("Restricted" in page.text) is sees
 
 
 async def test_the_live_stream_knows_what_is_not_for_everybody(hidden: Hidden) -> None:

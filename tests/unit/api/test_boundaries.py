@@ -72,7 +72,15 @@ def test_names_of_near_sites_do_not_cover_each_other() -> None:
 def test_a_site_without_a_place_is_only_in_the_table() -> None:
     homeless = site("Van", None, None)
     assert still_map([homeless], {CAMDEN}, set()).shapes == []
-    assert [mark.site for mark in still_map([homeless, BLOOMSBURY], set(), set()).marks] == [
-        BLOOMSBURY
-    ]
+    [mark] = still_map([homeless, BLOOMSBURY], set(), set()).marks
+    assert mark.sites == [BLOOMSBURY]
     assert replace(homeless.site, name="x").longitude is None
+
+
+def test_sites_at_one_point_have_one_mark_that_names_them_all() -> None:
+    same = site("Roof", -0.1259, 51.5223)
+    apart = site("Kerb", -0.1259, 51.5224)
+    roof, kerb = still_map([BLOOMSBURY, same, apart], {CAMDEN}, {CAMDEN}).marks
+    assert roof.sites == [BLOOMSBURY, same]
+    assert roof.name == "2 sites: Bloomsbury, Roof"
+    assert kerb.name == "Kerb"

@@ -25,7 +25,7 @@ def test_a_single_reading_is_exact_and_says_what_it_is() -> None:
     assert row["time_utc"] == "2026-06-01T00:00:00Z"
     assert (row["until_utc"], row["minimum"], row["maximum"]) == ("", "", "")
     assert (row["unit"], row["what"], row["quality"]) == ("ug/m3", "Mean over 1 hour", "Replayed")
-    assert (row["licence"], row["source"]) == ("OGL", "UK-AIR")
+    assert (row["licence"], row["source"], row["access"]) == ("OGL", "UK-AIR", "open")
     assert (row["council"], row["site"], row["observed_property"]) == (
         "Camden",
         "Gower Street",

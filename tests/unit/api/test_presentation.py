@@ -35,6 +35,7 @@ SITE = Site(
 NO2 = CurrentValue(
     datastream_id=1,
     datastream_name="Nitrogen dioxide at the kerb",
+    is_open=True,
     unit="ug/m3",
     period_seconds=60,
     averaging_seconds=3600,

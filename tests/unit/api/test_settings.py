@@ -30,5 +30,19 @@ def test_settings_that_cannot_work_are_refused(tmp_path: Path, text: str) -> Non
         load(ApiSettings, write(tmp_path, text))
 
 
+@pytest.mark.parametrize("host", ["::", "192.0.2.7", "air.example.org"])
+def test_links_never_begin_with_what_a_stranger_says(tmp_path: Path, host: str) -> None:
+    text = f'dsn = "a"\nhost = "{host}"\n'
+    with pytest.raises(SettingsError, match="base_url = "):
+        load(ApiSettings, write(tmp_path, text))
+    named = load(ApiSettings, write(tmp_path, text + 'base_url = "https://air.example.org"'))
+    assert named.host == host
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_on_loopback_no_name_is_needed(tmp_path: Path, host: str) -> None:
+    assert load(ApiSettings, write(tmp_path, f'dsn = "a"\nhost = "{host}"\n')).base_url == ""
+
+
 def test_every_setting_says_what_it_means() -> None:
     assert all(row.doc for row in describe(ApiSettings))

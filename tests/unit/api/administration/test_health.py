@@ -29,6 +29,7 @@ def told(
     return CurrentValue(
         datastream_id=1,
         datastream_name=key,
+        is_open=True,
         unit=unit,
         period_seconds=period,
         averaging_seconds=0,
