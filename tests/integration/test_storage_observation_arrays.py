@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from psycopg import sql
 
 from standards_mapping.open_columns import unix_microseconds
-from storage.database import Connection
+from storage.database import Connection, query
 from storage.observation_arrays import observation_arrays
 from tests.simulators.registry import START, seed_city
 
@@ -44,6 +45,11 @@ async def test_rows_stored_in_any_order_come_by_datastream_and_time(
         await cursor.execute("ANALYZE observation")
         for setting in settings:
             await cursor.execute(setting)
+        bounds = {"datastream_ids": [first, second], "start": SINCE, "end": UNTIL}
+        asked = sql.SQL("EXPLAIN ") + sql.SQL(query("exported_observations"))
+        await cursor.execute(asked, bounds)
+        plan = "\n".join(line for (line,) in await cursor.fetchall())
+        assert ("Gather" in plan) == bool(settings), plan
     found = await observation_arrays(connection, [second, first], SINCE, UNTIL)
     wanted = sorted(
         (number, unix_microseconds(time), value)
