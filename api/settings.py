@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from api.security import is_loopback
 from runtime.metrics import MetricsSettings
 from runtime.settings import setting
 from runtime.toml_lines import KeyPath
@@ -84,7 +85,8 @@ class ApiSettings(DatabaseSettings):
     host: str = setting("Address to listen on.", default="127.0.0.1")
     port: int = setting("TCP port; 0 takes a free one.", default=8080, minimum=0, maximum=65535)
     base_url: str = setting(
-        "How people reach it, without a slash at the end; empty: as each request says.",
+        "How people reach it, without a slash at the end; links begin with it. Empty, where only "
+        "this machine reaches it: as each request says.",
         default="",
         pattern=r"|https?://[^\s/]+",
     )
@@ -114,8 +116,15 @@ class ApiSettings(DatabaseSettings):
     rate_limits: RateLimitSettings = RateLimitSettings()
 
     def contradictions(self) -> Iterator[tuple[KeyPath, str]]:
-        """Refuse two ways to the replica."""
+        """Refuse two ways to the replica, and links that begin with what a stranger says."""
         yield from DatabaseSettings.contradictions(self)
+        if not self.base_url and not is_loopback(self.host):
+            text = (
+                f"missing, but host = {self.host!r} listens to other machines, and every link would"
+                " begin with whatever name a request gives: say how people reach the service, e.g."
+                ' base_url = "https://data.example.org", or listen on 127.0.0.1'
+            )
+            yield ("base_url",), text
         if self.replica_dsn and self.replica_dsn_file is not None:
             yield ("replica_dsn",), "give either replica_dsn or replica_dsn_file"
 
