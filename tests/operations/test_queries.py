@@ -24,13 +24,14 @@ from tests.simulators.centre_processes import CentreProcesses, get
 from tests.simulators.gateway import Message, reading
 
 SELECTOR: Final = re.compile(
-    r"\b(up|(?:ingest|analytics|api|enrolment|edge|process)_[a-z0-9_]+)(\{[^}]*\})?"
+    r"\b(up|(?:ingest|analytics|api|enrolment|edge|process|publish)_[a-z0-9_]+)(\{[^}]*\})?"
 )
 LABEL: Final = re.compile(r"([a-z_]+)\s*[=!]~?")
 
 NOT_RUNNING: Final = {
     "enrolment_": "no certificate service runs here",
     "edge_": "gateways are simulated here",
+    "publish_": "nothing is published here",
 }
 """Metrics of processes that do not run, held against the code that makes them instead."""
 
@@ -54,7 +55,12 @@ def panels() -> Iterator[tuple[str, str]]:
 def served_elsewhere() -> dict[str, set[str]]:
     """Return the labels of each metric that is made elsewhere or later, by its name."""
     found: dict[str, set[str]] = {}
-    for module in ("api.metrics", "enrolment.metrics", "ingest.metrics"):
+    for module in (
+        "api.metrics",
+        "api.publishing.publisher",
+        "enrolment.metrics",
+        "ingest.metrics",
+    ):
         for value in vars(importlib.import_module(module)).values():
             if isinstance(value, MetricWrapperBase):
                 for family in value.describe():
