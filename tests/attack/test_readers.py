@@ -7,6 +7,7 @@ is that what came later arrives first.
 import asyncio
 import contextlib
 import secrets
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 
@@ -14,7 +15,7 @@ import aiomqtt
 import pytest
 
 from api.publishing.publisher import send
-from broker_config.readers import MAX_MESSAGE_BYTES, PUBLISHER, READER
+from broker_config.readers import MARK, MAX_MESSAGE_BYTES, PUBLISHER, READER
 from runtime.mqtt import MqttConnection
 from tests.integration.fix_brokers import City
 from tests.integration.fix_readers import CONNECTIONS, Readers, run_readers
@@ -81,7 +82,22 @@ async def test_come_as_the_publisher_by_name(
 
 
 @pytest.mark.parametrize(
-    "topic", ["snaas/#", "snaas/1/camden/+/d/#", "$SYS/#", "$MQTT/#", "$JS/#", "_INBOX/#", "#"]
+    "topic",
+    [
+        "snaas/#",
+        "snaas/1/camden/+/d/#",
+        "$SYS/#",
+        "$MQTT/#",
+        "$JS/#",
+        "_INBOX/#",
+        "#",
+        "+/#",
+        "+/1/camden/+/d/#",
+        "$share/crowd/#",
+        "$share/crowd/snaas/#",
+        MARK,
+        "+",
+    ],
 )
 async def test_listen_beyond_open_data(readers: Readers, topic: str) -> None:
     async with honest(readers) as (publisher, _), readers.client() as stranger:
@@ -177,3 +193,89 @@ async def test_stay_away_and_have_messages_kept(readers: Readers) -> None:
             await stranger.subscribe(OTHER, qos=0, timeout=SECONDS)
             await send(publisher, [(OTHER, b"now")])
             assert await heard(stranger) == (OTHER, b"now")
+
+
+async def test_have_observations_sent_to_one_of_many(readers: Readers) -> None:
+    """A shared subscription takes messages from nobody but those who joined it themselves."""
+    async with honest(readers) as (publisher, reader), readers.client() as stranger:
+        with contextlib.suppress(aiomqtt.MqttError):  # one broker knows none, and says so
+            await stranger.subscribe(f"$share/crowd/{OPEN}", qos=0, timeout=SECONDS)
+        bodies = [str(number).encode() for number in range(20)]
+        await send(publisher, [(OPEN, body) for body in bodies])
+        assert [(await heard(reader))[1] for _ in bodies] == bodies
+
+
+async def test_subscribe_thousands_of_times(readers: Readers) -> None:
+    async with honest(readers) as (publisher, reader), contextlib.AsyncExitStack() as stack:
+        stranger = await stack.enter_async_context(readers.client())
+        with contextlib.suppress(aiomqtt.MqttError):  # one broker refuses, or puts it out
+            for first in range(0, 3000, 100):
+                many = [(f"v1.1/Datastreams({n})/+", 0) for n in range(first, first + 100)]
+                await stranger.subscribe(many, timeout=SECONDS)
+        await publisher.publish(OPEN, b"genuine", qos=1, timeout=SECONDS)
+        assert await heard(reader) == (OPEN, b"genuine")
+        stack.pop_all()
+
+
+async def test_read_as_slowly_as_can_be(readers: Readers) -> None:
+    """Whoever takes nothing of what was sent holds up nobody, nor is it kept without end."""
+    context = ssl.create_default_context(cafile=str(readers.root))
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    await asyncio.to_thread(raw.connect, ("127.0.0.1", readers.broker.broker.port))
+    with context.wrap_socket(raw, server_hostname="localhost") as slow:
+        slow.settimeout(SECONDS)
+        name = secrets.token_hex(4).encode()
+        await asyncio.to_thread(slow.sendall, CONNECT + bytes((0, len(name))) + name)
+        assert await asyncio.to_thread(slow.recv, len(LET_IN)) == LET_IN
+        everything = b"v1.1/#"
+        body = b"\x00\x01" + bytes((0, len(everything))) + everything + b"\x00"
+        await asyncio.to_thread(slow.sendall, b"\x82" + bytes((len(body),)) + body)
+        assert (await asyncio.to_thread(slow.recv, 5))[0] == 0x90, "subscribed"
+        async with honest(readers) as (publisher, reader):
+            filler = bytes(32_000)
+            for page in range(25):  # 8 MB, of which the slow one takes nothing
+                bodies = [f"{page}-{number}".encode() for number in range(10)]
+                await send(publisher, [(OPEN, body + filler) for body in bodies])
+                told = [(await heard(reader))[1] for _ in bodies]
+                assert [one[: -len(filler)] for one in told] == bodies
+
+
+async def test_take_over_the_session_of_a_reader(readers: Readers) -> None:
+    """Its client id is all that a stranger needs to end a reader's session; it gets nothing by it,
+    and the publisher's id cannot be guessed."""
+    async with readers.publisher() as publisher:
+        async with contextlib.AsyncExitStack() as stack:
+            victim = await stack.enter_async_context(readers.client(identifier="victim"))
+            await victim.subscribe("v1.1/#", qos=0, timeout=SECONDS)
+            thief = await stack.enter_async_context(readers.client(identifier="victim"))
+            with pytest.raises(aiomqtt.MqttError):
+                await heard(victim)
+            await thief.subscribe(OTHER, qos=0, timeout=SECONDS)
+            await send(publisher, [(OPEN, b"what it did not ask for"), (OTHER, b"its own")])
+            assert await heard(thief) == (OTHER, b"its own")
+            stack.pop_all()
+        for guess in (PUBLISHER, "publish", "kerbstone"):
+            async with readers.client(identifier=guess), readers.client() as reader:
+                await reader.subscribe(OPEN, qos=0, timeout=SECONDS)
+                await publisher.publish(OPEN, b"still there", qos=1, timeout=SECONDS)
+                assert await heard(reader) == (OPEN, b"still there")
+
+
+@pytest.mark.parametrize("topic", ["v1.1/#", "v1.1/+/Observations", OPEN])
+async def test_wait_for_what_is_kept(readers: Readers, topic: str) -> None:
+    """Nothing is retained: who subscribes later is told nothing of what was open before."""
+    async with readers.publisher() as publisher, readers.client() as late:
+        await send(publisher, [(OPEN, b"before it was restricted")])
+        await late.subscribe(topic, qos=0, timeout=SECONDS)
+        await send(publisher, [(OPEN, b"later")])
+        assert await heard(late) == (OPEN, b"later")
+
+
+@pytest.mark.parametrize("password", ["kbs_" + "a" * 43, "kbs_"])
+async def test_show_an_api_key_to_read_more(readers: Readers, password: str) -> None:
+    """No key counts here, so that there is none whose end would have to be noticed."""
+    for name in ("key", "camden"):
+        with pytest.raises(aiomqtt.MqttError):
+            async with readers.client(username=name, password=password):
+                pass

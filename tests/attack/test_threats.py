@@ -25,7 +25,8 @@ client id, TLS 1.2 on MQTT, oversized CSR, malformed CSR, token reuse, token gue
 another council or device, pose as the certificate service, enrolment of a duplicate key, council A
 administering council B, shut sensors out of a gateway, send a gateway what is no reading, write
 to an operator's terminal, tamper with a backup or an export, publish to readers as a stranger,
-listen beyond open data as a reader, exhaust the broker of readers, learn what is restricted,
+listen beyond open data as a reader, take from other readers what is theirs, exhaust the broker of
+readers, learn what is restricted,
 write to another council's entities, take the name of a device or of another council, read by
 writing, guess an API key, exhaust the pages by questions
 """

@@ -449,6 +449,19 @@ THREATS: tuple[Threat, ...] = (
         tests=(
             _READERS + "test_listen_beyond_open_data",
             _READERS + "test_come_to_the_councils_broker_without_a_certificate",
+            _READERS + "test_wait_for_what_is_kept",
+            _READERS + "test_show_an_api_key_to_read_more",
+        ),
+    ),
+    Threat(
+        threat="take from other readers what is theirs",
+        stopped_by=(Where.BROKER,),
+        check="a session tells only what it subscribed to itself, and ends with its connection; "
+        "the publisher comes under an id drawn at random",
+        alarm=BROKERS,
+        tests=(
+            _READERS + "test_take_over_the_session_of_a_reader",
+            _READERS + "test_have_observations_sent_to_one_of_many",
         ),
     ),
     Threat(
@@ -461,6 +474,8 @@ THREATS: tuple[Threat, ...] = (
             _READERS + "test_take_every_connection_of_readers",
             _READERS + "test_send_readers_broker_a_huge_message",
             _READERS + "test_stay_away_and_have_messages_kept",
+            _READERS + "test_subscribe_thousands_of_times",
+            _READERS + "test_read_as_slowly_as_can_be",
         ),
     ),
     # Over HTTP, where everybody may read open data and a council's key may write for it
