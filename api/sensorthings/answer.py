@@ -10,12 +10,22 @@ from urllib.parse import quote
 
 import orjson
 
-from standards_mapping.sensorthings.entity import EntityWriter, Json, Row, address, property_value
+from standards_mapping.sensorthings.entity import (
+    EntityWriter,
+    Json,
+    Row,
+    address,
+    instant,
+    period,
+    property_value,
+    result_quality,
+)
 from standards_mapping.sensorthings.errors import QueryError, UnknownTargetError
 from standards_mapping.sensorthings.model import (
     ENTITY_TYPES,
     EntityType,
     Key,
+    ObservationId,
 )
 from standards_mapping.sensorthings.observation_text import observations_text
 from standards_mapping.sensorthings.options import AFTER, Expand, Options
@@ -131,6 +141,18 @@ class Answers:
             return self._reference(wanted.entity_type, row)
         (found,), _ = await self._entities(wanted.entity_type, [row], options)
         return found
+
+    async def versions(self, path: ResourcePath) -> Json:
+        """Return what the one observation addressed said, version by version, oldest first.
+
+        Raises:
+            UnknownTargetError: it does not exist, or may not be read.
+        """
+        row = await self._row(path, Wanted(entity_type=path.target.entity_type, properties=()))
+        if not isinstance(row.key, ObservationId):
+            raise UnknownTargetError("only Observations have versions")
+        found = await self._reader.versions(row.key, LARGEST_PAGE)
+        return {"value": [_version(row.key, each) for each in found]}
 
     async def property(self, path: ResourcePath) -> Any:
         """Return the value of the property addressed, None if it is null.
@@ -323,6 +345,21 @@ def _written_path(path: ResourcePath) -> str:
                 address(step.entity_type, step.key).replace(step.entity_type.set_name, name)
             )
     return "/".join([*parts, "$ref"] if path.references else parts)
+
+
+def _version(key: ObservationId, row: Sequence[Any]) -> Json:
+    """Return a version of an observation; the first is as it came, and of it no reason is told."""
+    number, value, result, quality, started, parameters, since, reason = row
+    told: Json = {
+        "version": number,
+        "phenomenonTime": period(started or key.time, key.time) if started else None,
+        "result": result if value is None else value,
+        "resultQuality": result_quality(quality),
+        "parameters": parameters or None,
+        "at": instant(since),
+        "reason": reason or None,
+    }
+    return {name: said for name, said in told.items() if said is not None or name == "result"}
 
 
 def _member(value: Any, name: str) -> Any:

@@ -16,6 +16,9 @@ from standards_mapping.sensorthings.options import Options, Written, parse_optio
 from standards_mapping.sensorthings.path import ResourcePath, parse_path
 from storage.sensorthings.reader import reading
 
+VERSIONS: Final = "/versions"
+"""What follows an Observation's address where its history is asked for."""
+
 _LONGEST_QUERY: Final = 16_384
 _KEPT: Final = 256  # paths and queries that were parsed; most are asked for over and over
 
@@ -30,6 +33,10 @@ async def read(request: Request, root: str, where: str, query: bytes) -> Respons
         SlowError: it took too long.
         storage.database.OUTAGES: the database cannot be reached.
     """
+    if where.endswith(VERSIONS):
+        of = _parsed_path(where.removesuffix(VERSIONS))
+        if of.target.entity_type.name == "Observation" and not (of.target.many or of.names):
+            return await _versions(request, root, of, query)
     path = _parsed_path(where)
     many = path.target.many and not path.names
     options = _parsed_options(query, path.target.entity_type.name, many)
@@ -47,6 +54,15 @@ async def read(request: Request, root: str, where: str, query: bytes) -> Respons
         if many:
             return _json(await answers.collection(path, options, as_text=True))
         return _json(await answers.single(path, options))
+
+
+async def _versions(request: Request, root: str, path: ResourcePath, query: bytes) -> Response:
+    """Answer with what an observation said before, to whoever may read it (not in the standard)."""
+    if query:
+        raise QueryError("the versions of an Observation take no options")
+    councils = (await principal(request)).councils
+    async with reading(request.app.state.pool, councils) as reader:
+        return _json(await Answers(reader, root).versions(path))
 
 
 @lru_cache(maxsize=_KEPT)

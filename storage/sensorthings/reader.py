@@ -15,10 +15,10 @@ from psycopg import sql
 
 from standards_mapping.sensorthings.entity import Row
 from standards_mapping.sensorthings.errors import QueryError
-from standards_mapping.sensorthings.model import Key
+from standards_mapping.sensorthings.model import Key, ObservationId
 from standards_mapping.sensorthings.skiptoken import Place
 from storage.access import let_read
-from storage.database import Connection, Pool, open_pool
+from storage.database import Connection, Pool, open_pool, query
 from storage.sensorthings.compiled import Compiled, compiled, is_geospatial, parameters
 from storage.sensorthings.geometry import kinds_used, load_geometries, work_out
 from storage.sensorthings.select import Wanted
@@ -209,6 +209,18 @@ class Reader:
         statement = await self._compiled(asked)
         rows = await self._fetch(statement, parameters(statement, asked))
         return {row.key: row for row in map(statement.reader.row, rows)}
+
+    async def versions(self, key: ObservationId, most: int) -> Sequence[tuple[Any, ...]]:
+        """Return what an observation said, oldest first.
+
+        Of each version: its number, value, other result, quality, start of an interval of its own,
+        parameters, since when, and why. Whether it may be read is asked before, by `by_key`.
+        """
+        cursor = await self._conn.execute(
+            query("observation_versions"),
+            {"datastream_id": key.datastream, "time": key.time, "most": most},
+        )
+        return await cursor.fetchall()
 
     async def _compiled(self, wanted: Wanted, *, counts: bool = False) -> Compiled:
         """Return a statement, which knows the geometries that it is about."""

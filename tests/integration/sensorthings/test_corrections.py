@@ -67,6 +67,53 @@ async def test_sensorthings_tells_both(centre: Writing, seen: Seen) -> None:
     assert found["parameters"]["corrected"]["result"] == CORRECTED
 
 
+async def test_every_correction_can_be_read(centre: Writing, seen: Seen) -> None:
+    told = await centre.anybody.get(f"Observations('{seen.id}')/versions")
+    assert told.status_code == 200, told.text
+    first, *later = told.json()["value"]
+    assert (first["version"], first["result"]) == (1, seen.result)
+    assert "reason" not in first
+    assert [(one["version"], one["result"], one["reason"]) for one in later] == [
+        (2, 1.0, "zero drift"),
+        (3, CORRECTED, "zero drift"),
+    ]
+    assert "actor" not in told.text
+    other = min(centre.city.of("Bloomsbury no2"), key=lambda one: one.time)
+    assert await centre.get(f"Observations('{other.id}')/versions") == {"value": []}
+    refused = {
+        "Things(1)/versions": 404,
+        "Observations/versions": 404,
+        "Observations('1-1')/versions": 404,
+        f"Observations('{seen.id}')/versions?$top=1": 400,
+    }
+    for path, status in refused.items():
+        assert (await centre.anybody.get(path)).status_code == status, path
+
+
+async def test_a_member_may_be_called_versions(centre: Writing) -> None:
+    body = {"name": "Told twice", "description": "-", "properties": {"versions": [1, 2]}}
+    made = await centre.create("Things", body)
+    path = f"Things({made['@iot.id']})/properties/versions"
+    assert await centre.get(path) == {"versions": [1, 2]}
+
+
+async def test_versions_of_restricted_observations_are_their_readers(
+    centre: Writing, seen: Seen
+) -> None:
+    path = f"Observations('{seen.id}')/versions"
+    try:
+        await centre.conn.execute(
+            "UPDATE datastream SET access = 'restricted' WHERE id = %s", (seen.datastream_id,)
+        )
+        assert (await centre.anybody.get(path)).status_code == 404
+        assert (await centre.westminster.get(path)).status_code == 404
+        assert len((await centre.get(path))["value"]) == 3
+    finally:
+        await centre.conn.execute(
+            "UPDATE datastream SET access = 'open' WHERE id = %s", (seen.datastream_id,)
+        )
+
+
 async def test_open_files_tell_both(centre: Writing, seen: Seen, tmp_path: Path) -> None:
     told = (seen.result, FLAG, CORRECTED, None)
     names = ("value", "quality", "corrected_value", "corrected_result")
