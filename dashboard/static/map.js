@@ -159,39 +159,61 @@ export function makeMap(box) {
     }
   }
 
-  /** Puts one label on the first side where it covers nothing in `taken` and stays on the map; false if there is none. */
-  function placeOne({ own, mark, label }, taken, frame) {
+  /** Whether a label covers no other mark and nothing in `taken`, and stays on the map. */
+  function isFree({ mark, label }, taken, frame) {
     const self = mark.getBoundingClientRect();
-    const free = (rect) =>
-      rect.left >= frame.left && rect.right <= frame.right && rect.top >= frame.top && rect.bottom <= frame.bottom &&
+    const rect = label.getBoundingClientRect();
+    return rect.left >= frame.left && rect.right <= frame.right && rect.top >= frame.top && rect.bottom <= frame.bottom &&
       !taken.some((other) =>
         (other.left !== self.left || other.top !== self.top) &&
         rect.left < other.right && other.left < rect.right && rect.top < other.bottom && other.top < rect.bottom);
+  }
+
+  /** Puts one label on the first side where it is free; false if there is none. */
+  function placeOne(one, taken, frame) {
+    const { own, label } = one;
     own.classList.remove("kb-site-mark--crowded");
     const found = SIDES.some((side) => {
       SIDES.forEach((other) => own.classList.toggle(`kb-site-mark--${other}`, other === side));
-      const rect = label.getBoundingClientRect();
-      return free(rect) && taken.push(rect);
+      return isFree(one, taken, frame) && taken.push(label.getBoundingClientRect());
     });
     own.classList.toggle("kb-site-mark--crowded", !found);
     return found;
   }
 
   /** Finds a side for each label; those without one go first in the next try, in the last they are hidden. */
-  function place() {
-    if (markers.size > MOST_LABELS) {
-      markers.forEach(({ own }) => own.classList.add("kb-site-mark--crowded"));
-      return;
-    }
-    const frame = box.getBoundingClientRect();
-    let order = [...markers.values()];
+  function placeAll(all, frame) {
+    let order = all;
     for (let tries = 0; tries < TRIES; tries += 1) {
       const taken = order.map(({ mark }) => mark.getBoundingClientRect());
       const placed = order.map((one) => placeOne(one, taken, frame));
       if (placed.every(Boolean)) {
-        return;
+        return true;
       }
       order = [...order.filter((_, i) => !placed[i]), ...order.filter((_, i) => placed[i])];
+    }
+    return false;
+  }
+
+  /** Places labels with their index; where they have no room, without, but for those where it then has. */
+  function place() {
+    const all = [...markers.values()];
+    if (all.length > MOST_LABELS) {
+      all.forEach(({ own }) => own.classList.add("kb-site-mark--crowded"));
+      return;
+    }
+    const frame = box.getBoundingClientRect();
+    const brief = (one, yes) => one.own.classList.toggle("kb-site-mark--brief", yes);
+    all.forEach((one) => brief(one, false));
+    if (placeAll(all, frame)) {
+      return;
+    }
+    all.forEach((one) => brief(one, true));
+    placeAll(all, frame);
+    for (const one of all) {
+      brief(one, false);
+      const taken = all.flatMap((other) => [other.mark, ...(other === one ? [] : [other.label])]).map((part) => part.getBoundingClientRect());
+      brief(one, !isFree(one, taken, frame));
     }
   }
 

@@ -103,6 +103,13 @@ async def test_axe_finds_nothing_and_nothing_runs_over_the_edge(
         assert results.violations_count == 0, results.generate_report()
 
 
+async def test_a_sensor_with_a_long_name_widens_no_form(open_page: Opener, centre: Centre) -> None:
+    async with shown(open_page, centre, "settings", width=320) as watched:
+        label = watched.page.locator("label.govuk-label").first
+        await label.evaluate("e => { e.textContent = 'urn:dev:' + 'analyser'.repeat(12); }")
+        assert not await watched.page.evaluate(SCROLLS)
+
+
 @pytest.mark.parametrize("name", PAGES)
 async def test_without_javascript_all_is_there_at_320_pixels(
     open_page: Opener, centre: Centre, name: str

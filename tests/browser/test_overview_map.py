@@ -79,6 +79,17 @@ async def test_the_list_of_both_is_accessible(
         assert results.violations_count == 0, results.generate_report()
 
 
+async def test_each_site_of_a_small_map_has_its_name_beside_it(
+    open_page: Opener, centre: Centre
+) -> None:
+    """Where five labels with indices have no room, some are shorter rather than one missing."""
+    async with open_page(width=1200) as watched:
+        page = watched.page
+        await page.goto(centre.url)
+        await expect(page.locator(".kb-site-mark")).to_have_count(5)
+        await expect(page.locator(".kb-site-mark--crowded")).to_have_count(0)
+
+
 async def test_the_map_tells_the_same_index_as_the_table_in_words(
     page: Page, centre: Centre
 ) -> None:
