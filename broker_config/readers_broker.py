@@ -17,6 +17,8 @@ from typing import Final, Self
 from broker_config.broker_log import BrokerLog
 from broker_config.embedded import BrokerError, find_mosquitto, find_nats
 from broker_config.files import FILE_MODE, BrokerKind
+from broker_config.keeper import hang_up
+from broker_config.network import PID_FILE
 from broker_config.readers import MAIN_FILES, ReadersBroker, render
 from runtime.atomic_files import write_atomically
 
@@ -30,6 +32,7 @@ _OTHER_FILES: Final = 16
 
 _CERTIFICATE: Final = "server.pem"
 _KEY: Final = "server.key"
+_RENEWING: Final = "renewing"
 
 
 def write(kind: BrokerKind, broker: ReadersBroker) -> Path:
@@ -49,6 +52,29 @@ def write(kind: BrokerKind, broker: ReadersBroker) -> Path:
     for name, content in (files | {main: texts[main]}).items():  # the main one comes last
         write_atomically(below / name, content, FILE_MODE)
     return below / main
+
+
+def renew(kind: BrokerKind, broker: ReadersBroker) -> bool:
+    """Bring the copies of certificate and key up to date where they are not; return whether so.
+
+    A broker that runs takes them then, without ending a connection.
+
+    Raises:
+        OSError: certificate or key cannot be read, or a copy not be written.
+        BrokerError: there is no broker that runs over these files.
+    """
+    copies = {_CERTIFICATE: broker.certificate.read_bytes(), _KEY: broker.key.read_bytes()}
+    begun = broker.configuration / _RENEWING
+    paths = {broker.configuration / name: content for name, content in copies.items()}
+    stale = [path for path, new in paths.items() if not path.exists() or path.read_bytes() != new]
+    if not stale and not begun.exists():
+        return False
+    begun.touch()  # what ends before the broker has been told is done again
+    for path in stale:
+        write_atomically(path, paths[path], FILE_MODE)
+    hang_up(kind, broker.data / PID_FILE)()
+    begun.unlink()
+    return True
 
 
 class EmbeddedReadersBroker:
