@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api.ngsi_ld import answer
 from tests.simulators.registry import HOUR, START, City
 
 ROOT = "/ngsi-ld/v1"
@@ -300,3 +301,15 @@ async def test_a_query_may_be_posted(city_client: httpx.AsyncClient) -> None:
     assert set(found) == {"id", "type", "no2"}
     text = await city_client.post(url, content="x", headers={"Content-Type": "text/plain"})
     assert text.status_code == 415
+
+
+async def test_histories_together_are_bounded(
+    city_client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {**ALL_TIME, "type": "AirQualityObserved"}
+    assert await get(city_client, "temporal/entities", **asked)
+    monkeypatch.setattr(answer, "MOST_INSTANCES_TOGETHER", 20)
+    refused = await get(city_client, "temporal/entities", **asked, status=403)
+    assert refused["type"] == f"{ERRORS}TooComplexQuery"
+    assert "lastN" in refused["detail"]
+    assert await get(city_client, "temporal/entities", **asked, attrs="no2", lastN="1")
