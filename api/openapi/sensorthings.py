@@ -21,6 +21,7 @@ GROUP: Final = "SensorThings"
 ERROR: Final = "SensorThingsError"
 WRITING: Final = "Writing with SensorThings"
 
+_VERSIONS: Final = "ObservationVersions"
 _ID_EXAMPLES: Final = {"Observation": "'1-1767225600000000'"}
 _CSV: Final = "text/csv"
 _GEOJSON: Final = "application/geo+json"
@@ -69,6 +70,20 @@ def operations() -> Iterator[Operation]:
     )
     for entity_type in ENTITY_SETS.values():
         yield from _of_set(entity_type)
+    observation = ENTITY_TYPES["Observation"]
+    yield Operation(
+        path=f"{SENSORTHINGS}/{observation.set_name}({{id}})/versions",
+        title="The versions of an Observation",
+        text="All that an Observation said, oldest first, where it was corrected; not of the"
+        " standard.",
+        group=GROUP,
+        parameters=(_key(observation),),
+        answers={
+            200: _json("The versions; none where it was never changed.", component(_VERSIONS)),
+            304: UNCHANGED,
+            **errors(400, 404, 501, schema=ERROR),
+        },
+    )
 
 
 def writes() -> Iterator[Operation]:
@@ -196,7 +211,28 @@ def schemas() -> dict[str, Json]:
     }
     for entity_type in ENTITY_TYPES.values():
         found[entity_type.name] = _entity(entity_type)
-    return found
+    return found | {_VERSIONS: _versions()}
+
+
+def _versions() -> Json:
+    version: Json = {
+        "type": "object",
+        "required": ["version", "result", "at"],
+        "properties": {
+            "version": {"type": "integer", "minimum": 1},
+            "phenomenonTime": {"type": "string", "description": "Of an interval of its own."},
+            "result": {},
+            "resultQuality": {},
+            "parameters": {"type": "object"},
+            "at": {"type": "string", "description": "ISO 8601: since when it says this."},
+            "reason": {"type": "string", "description": "Why it was corrected."},
+        },
+    }
+    return {
+        "type": "object",
+        "required": ["value"],
+        "properties": {"value": {"type": "array", "items": version}},
+    }
 
 
 def _entity(entity_type: EntityType) -> Json:
