@@ -30,6 +30,7 @@ from standards_mapping.sensorthings.batch import (
     write_multipart,
 )
 from standards_mapping.sensorthings.batch import Request as Part
+from standards_mapping.sensorthings.conformance import landing_page
 from standards_mapping.sensorthings.errors import SensorThingsError, TooLargeError
 from storage.sensorthings.reader import Reader, SlowError
 from storage.sensorthings.writing import writing
@@ -136,6 +137,10 @@ class Batch:
             error = TooLargeError(f"this batch asks for too much, limit {limit}: ask in several")
             return self._failure(error, part.name)
         where, _, query = with_references(part, self._known).url.partition("?")
+        if not where:
+            endpoints = getattr(self._request.app.state, "mqtt_endpoints", ())
+            landing = orjson.dumps(landing_page(self._root, endpoints))
+            return Answer(name=part.name, status=200, body=landing)
         # As a browser does it: what is beyond ASCII may come unescaped inside of a batch.
         escaped = quote(query, safe=printable).encode()
         try:

@@ -27,7 +27,7 @@ JSON: Final = "application/json"
 
 _MULTIPART: Final = "multipart/mixed"
 _REQUEST_LINE: Final = re.compile(r"([A-Z]+) +(\S+)(?: +HTTP/\d(?:\.\d)?)? *")
-_ROOT: Final = re.compile(r"(?:https?://[^/]+)?(?:/[^?]*?)?/v1\.[01]/")
+_ROOT: Final = re.compile(r"(?:https?://[^/?]+)?(?:/[^?]*?)?/v1\.[01](?:/|(?=\?)|$)")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.~:@-]{1,100}")
 
 
@@ -108,6 +108,7 @@ def parse_json(body: bytes) -> list[Item]:
     written = found.get("requests") if isinstance(found, dict) else None
     if not isinstance(written, list):
         raise QueryError('a batch is of the form {"requests": […]}')
+    _check_number(len(written))
     items: list[Item] = []
     groups: list[tuple[str, list[Request]]] = []
     for one in written:
@@ -255,6 +256,8 @@ def _json_request(one: object) -> tuple[str, Request]:
     """Return the atomicityGroup of a request, "" for none, and the request."""
     if not isinstance(one, dict):
         raise QueryError("a request of a batch must be a JSON object")
+    if "url" not in one:  # "" is the root of the service: what was left out must not mean it
+        raise QueryError("a request of a batch needs a url")
     texts = {key: one.get(key, "") for key in ("id", "method", "url", "atomicityGroup")}
     if isinstance(texts["id"], int) and not isinstance(texts["id"], bool):
         texts["id"] = str(texts["id"])
@@ -285,7 +288,7 @@ def _method(text: str) -> str:
 
 
 def _below_root(url: str) -> str:
-    """Return a URL, absolute or not, as it is below the root of the service."""
+    """Return a URL, absolute or not, as it is below the root of the service; "" is the root."""
     match = _ROOT.match(url)
     return (url[match.end() :] if match else url).lstrip("/")
 
@@ -298,9 +301,13 @@ def _change_set(requests: Sequence[Request], name: str = "") -> ChangeSet:
 
 def _checked(items: list[Item]) -> list[Item]:
     number = sum(len(item.requests) if isinstance(item, ChangeSet) else 1 for item in items)
+    _check_number(number)
+    return items
+
+
+def _check_number(number: int) -> None:
     if number > MOST_REQUESTS:
         raise TooLargeError(f"{number} requests in one batch, limit {MOST_REQUESTS}")
-    return items
 
 
 def _http_part(answer: Answer) -> bytes:

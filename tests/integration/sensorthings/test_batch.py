@@ -244,3 +244,21 @@ async def test_a_get_answers_in_a_batch_what_it_answers_alone(centre: Writing) -
         assert f"Content-Type: {kind}".encode() in head
         assert told["body"] == (alone.json() if "json" in kind else alone.text)
         assert told.get("headers", {"content-type": "application/json"}) == {"content-type": kind}
+
+
+async def test_the_root_is_read_in_a_batch_however_it_is_written(centre: Writing) -> None:
+    alone = (await centre.camden.get("")).json()
+    root = alone["value"][0]["url"].rpartition("/")[0]
+    urls = ["", "/", root, f"{root}/", "/sensorthings/v1.1"]
+    requests = [{"id": str(at), "method": "get", "url": url} for at, url in enumerate(urls)]
+    answer = await centre.camden.post("$batch", json={"requests": requests})
+    found = answer.json()["responses"]
+    assert [(one["status"], one["body"]) for one in found] == [(200, alone)] * len(urls)
+
+
+async def test_a_request_of_a_batch_without_a_url_is_not_taken_for_the_root(
+    centre: Writing,
+) -> None:
+    answer = await centre.camden.post("$batch", json={"requests": [{"id": "1", "method": "get"}]})
+    assert answer.status_code == 400
+    assert "url" in answer.json()["message"]

@@ -34,6 +34,11 @@ def part(line: str, body: str = "", name: str = "") -> str:
         ("/sensorthings/v1.1/Things", "Things"),
         ("https://city.example/sensorthings/v1.1/Things", "Things"),
         ("$1/Datastreams", "$1/Datastreams"),
+        ("/", ""),
+        ("/sensorthings/v1.1", ""),
+        ("https://city.example/sensorthings/v1.1", ""),
+        ("https://city.example/sensorthings/v1.1?$top=1", "?$top=1"),
+        ("/sensorthings/v1.10/Things", "sensorthings/v1.10/Things"),
     ],
 )
 def test_urls_are_told_from_the_root_on(url: str, below: str) -> None:
