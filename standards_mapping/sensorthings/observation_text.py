@@ -4,8 +4,8 @@ What is written means the same as what `entity.EntityWriter` makes, key by key i
 only made without a dictionary for each observation. What is expanded or selected is left to that.
 """
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
@@ -16,7 +16,7 @@ COLUMNS: Final = ("phenomenonTime", "result", "resultTime", "resultQuality")
 """The properties that are written; what a row holds of them says `observations_text`."""
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - what it is taken from has no zone, either
-_DAY_SECONDS: Final = 86_400
+_MICROSECOND: Final = timedelta(microseconds=1)
 _NOTHING: Final = "null"
 _IN_UTC: Final = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 
@@ -31,32 +31,59 @@ def observations_text(
     quality; then the JSON values of the properties `others`; what follows is passed over.
     root: URL of the service, without a slash at its end.
     """
-    dumps = orjson.dumps
-    prefix = dumps(f"{root}/Observations(").decode()[1:-1]
-    # A call for each column, not for each cell: that halves the time of the whole.
-    ends = _cells([row[1] for row in rows])
-    starts = _cells([row[2] for row in rows])
-    numbers = _cells([row[3] for row in rows])
-    written = []
-    for row, end, start, number in zip(rows, ends, starts, numbers, strict=False):
-        stream, time, _, _, result, quality, *rest = row
-        since = time - _EPOCH
-        seconds = since.days * _DAY_SECONDS + since.seconds
-        key = f"{stream}-{seconds * 1_000_000 + since.microseconds}"
-        link = f"{prefix}'{key}')"
-        phenomenon = end if start == _NOTHING else f"{start[:-1]}/{end[1:]}"
-        value = number if row[3] is not None else dumps(result).decode()
-        more = f',"resultQuality":{dumps(result_quality(quality)).decode()}' if quality else ""
-        for name, other in zip(others, rest, strict=False):
-            if other is not None and other != {}:
-                more += f',"{name}":{dumps(other).decode()}'
-        written.append(
-            f'{{"@iot.id":"{key}","@iot.selfLink":"{link}","phenomenonTime":{phenomenon}'
-            f',"result":{value},"resultTime":{end}{more}'
-            f',"Datastream@iot.navigationLink":"{link}/Datastream"'
-            f',"FeatureOfInterest@iot.navigationLink":"{link}/FeatureOfInterest"}}'
+    if not rows:
+        return b"[]"
+    # A call for each column, not for each cell, and cells that nobody has cost nothing: together
+    # that takes a third of the time.
+    streams, times, starts, numbers, results, qualities, *more = zip(*rows, strict=False)
+    ends = _cells(times)
+    keys = [
+        f"{stream}-{(time - _EPOCH) // _MICROSECOND}"
+        for stream, time in zip(streams, times, strict=True)
+    ]
+    phenomena = [
+        end if start == _NOTHING else f"{start[:-1]}/{end[1:]}"
+        for start, end in zip(_cells(starts), ends, strict=True)
+    ]
+    values = _cells(numbers)
+    if None in numbers:
+        values = [
+            _json(result) if number is None else value
+            for number, value, result in zip(numbers, values, results, strict=True)
+        ]
+    told = _told(qualities, dict(zip(others, more, strict=False)))
+    link = f"{_json(root)[1:-1]}/Observations('"
+    written = [
+        f'{{"@iot.id":"{key}","@iot.selfLink":"{link}{key}\')","phenomenonTime":{phenomenon}'
+        f',"result":{value},"resultTime":{end}{also}'
+        f',"Datastream@iot.navigationLink":"{link}{key}\')/Datastream"'
+        f',"FeatureOfInterest@iot.navigationLink":"{link}{key}\')/FeatureOfInterest"}}'
+        for key, phenomenon, value, end, also in zip(
+            keys, phenomena, values, ends, told, strict=True
         )
+    ]
     return f"[{','.join(written)}]".encode()
+
+
+def _told(qualities: Sequence[int], others: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Return what is told of each observation beside its times and its result, as members."""
+    told = [""] * len(qualities)
+    if any(qualities):
+        told = [
+            f',"resultQuality":{_json(result_quality(quality))}' if quality else ""
+            for quality in qualities
+        ]
+    for name, column in others.items():
+        if column.count(None) < len(column):
+            told = [
+                text if other is None or other == {} else f'{text},"{name}":{_json(other)}'
+                for text, other in zip(told, column, strict=True)
+            ]
+    return told
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
 
 
 def _cells(values: Sequence[datetime | float | None]) -> list[str]:

@@ -38,5 +38,21 @@ def test_an_id_counts_microseconds_from_1970_and_before_it() -> None:
     assert second["@iot.selfLink"] == f"{ROOT}/Observations('7-1772366400000000')"
 
 
+def test_what_only_some_have_is_told_of_those_alone() -> None:
+    rows = [
+        (1, NOON, None, 1.5, None, 0, None, None),
+        (1, NOON, None, 1.5, None, 1, "2026-03-01T12:00:00Z", {}),
+        (1, NOON, None, 1.5, None, 0, None, []),
+    ]
+    plain, flagged, listed = orjson.loads(
+        observations_text(rows, ROOT, ("validTime", "parameters"))
+    )
+    assert not {"resultQuality", "validTime", "parameters"} & set(plain)
+    assert flagged["resultQuality"]["code"] == 1
+    assert flagged["validTime"] == "2026-03-01T12:00:00Z"
+    assert "parameters" not in flagged
+    assert listed["parameters"] == []
+
+
 def test_no_observations_are_an_empty_array() -> None:
     assert observations_text([], ROOT) == b"[]"
