@@ -1,14 +1,17 @@
 """How fast the open standards are read over HTTP from a seeded database, beside what is possible.
 
 A real web process answers; who asks runs on the same machine, as the database does. Beside the
-pages of observations stand two ceilings of the same run: the same rows fetched by psycopg into
+pages of observations stand three ceilings of the same run: the same rows fetched by psycopg into
 one Python process and turned into nothing, over as many connections and on the same event loop as
-the web process has, and a bare application that answers as many bytes ready made. The lower of the
-two is what a page can be had at, at most. What one connection gets alone is told, too.
+the web process has; a bare application that answers as many bytes ready made; and, since one
+process has to do both, a bare application that fetches the rows and writes them as they are.
+`ratio` is of the lower of the first two, `ratio_of_bare_page` of the third. What one connection
+gets alone is told, too.
 """
 
 import asyncio
 import io
+import os
 import random
 import signal
 import socket
@@ -22,7 +25,7 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, LiteralString
+from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
@@ -36,12 +39,11 @@ from bench.live import serve
 from bench.seed import Seeded, Tell
 from standards_mapping.sensorthings.model import ENTITY_TYPES, ObservationId
 from standards_mapping.sensorthings.skiptoken import Place, write_place
-from storage.database import Connection, connect
+from storage.database import Connection
 
 SECONDS: Final = 5.0
 """How long each rate is measured."""
 
-_CONNECTIONS: Final = 4
 _DATASTREAMS: Final = 200  # asked for in turn
 _PAGE: Final = 100
 _DEPTH: Final = 1_000_000
@@ -55,12 +57,6 @@ _POINTS: Final = 10_000
 _UNLIMITED: Final = "[rate_limits]\npages_per_minute = 0\nanonymous_per_minute = 0\n"
 _START_SECONDS: Final = 60.0
 
-_ROWS: Final[LiteralString] = (
-    "SELECT o.time, o.value, x.result, x.quality FROM observation o"
-    " LEFT JOIN observation_extra x USING (datastream_id, time)"
-    " WHERE o.datastream_id = %s ORDER BY o.time LIMIT 100"
-)
-
 
 async def measure_standards(
     dsn: str, seeded: Seeded, tell: Tell, *, seconds: float = SECONDS
@@ -73,7 +69,7 @@ async def measure_standards(
     some = _some_datastreams(seeded)
     raw, alone = [
         await asyncio.to_thread(_raw_rate, dsn, some, seconds, connections)
-        for connections in (_CONNECTIONS, 1)
+        for connections in (bare_web.CONNECTIONS, 1)
     ]
     with tempfile.TemporaryDirectory(prefix="kerbstone-bench-") as directory:
         found = await asyncio.to_thread(_measure, dsn, Path(directory), seeded, tell, seconds)
@@ -81,7 +77,13 @@ async def measure_standards(
     page["raw_sql_per_second"] = raw
     page["raw_sql_one_connection_per_second"] = alone
     page["ratio"] = round(page["per_second"] / min(raw, page["bare_starlette_per_second"]), 3)
-    tell(f"pages of observations: {page['per_second']} a second, {page['ratio']} of the ceiling")
+    both = page["bare_starlette_with_sql_per_second"]
+    page["ratio_of_bare_page"] = round(page["per_second"] / both, 3)
+    tell(
+        f"pages of observations: {page['per_second']} a second; raw SQL {raw}, bare Starlette"
+        f" {page['bare_starlette_per_second']}, {page['ratio']} of the lower; both in one process"
+        f" {both}, {page['ratio_of_bare_page']} of that"
+    )
     return found
 
 
@@ -92,8 +94,10 @@ def _measure(
         pages = [
             f"{_SERVICE}/Datastreams({number})/Observations" for number in _some_datastreams(seeded)
         ]
-        load(serving.port, pages, seconds=min(seconds, 1.0), connections=_CONNECTIONS)  # warms up
-        page = load(serving.port, pages, seconds=seconds, connections=_CONNECTIONS)
+        load(
+            serving.port, pages, seconds=min(seconds, 1.0), connections=bare_web.CONNECTIONS
+        )  # warms up
+        page = load(serving.port, pages, seconds=seconds, connections=bare_web.CONNECTIONS)
         _check_page(fetch(serving.port, pages[0]))
         requests = {**requests_of(seeded), **_aggregation(serving.port, seeded)}
         found = {name: _time(serving.port, path) for name, path in requests.items()}
@@ -101,11 +105,16 @@ def _measure(
             tell(f"{name}: {milliseconds} ms")
         files = _time_files(serving.port, seeded)
         tell(f"{files['rows']:,} rows as Parquet: {files['seconds']} s")
-    with _bare(page.answer_bytes) as port:
-        bare = load(port, [bare_web.PATH], seconds=seconds, connections=_CONNECTIONS)
+    rows = [f"{bare_web.ROWS_PATH}/{number}" for number in _some_datastreams(seeded)]
+    with _bare(dsn, page.answer_bytes) as port:
+        bare = load(port, [bare_web.PATH], seconds=seconds, connections=bare_web.CONNECTIONS)
+        load(port, rows, seconds=min(seconds, 1.0), connections=bare_web.CONNECTIONS)  # warms up
+        both = load(port, rows, seconds=seconds, connections=bare_web.CONNECTIONS)
+        _check_page(fetch(port, rows[0]))
     rate = asdict(page) | {
-        "connections": _CONNECTIONS,
+        "connections": bare_web.CONNECTIONS,
         "bare_starlette_per_second": bare.per_second,
+        "bare_starlette_with_sql_per_second": both.per_second,
     }
     return {"page_of_observations": rate, "requests_ms": found, "parquet": files}
 
@@ -131,15 +140,12 @@ def _raw_rate(dsn: str, datastreams: list[int], seconds: float, connections: int
 async def _fetch_rows(dsn: str, datastreams: list[int], seconds: float, connections: int) -> float:
     async with AsyncExitStack() as opened:
         lent = [
-            await opened.enter_async_context(
-                await connect(dsn, autocommit=True, application_name="kerbstone bench")
-            )
+            await opened.enter_async_context(await bare_web.open_connection(dsn))
             for _ in range(connections)
         ]
         for conn in lent:
-            await conn.execute("SET enable_sort = off")
             for number in datastreams:
-                await _rows(conn, number)
+                await bare_web.fetch_rows(conn, number)
         began = time.perf_counter()
         counts = await asyncio.gather(
             *(_fetch_until(conn, datastreams, began + seconds) for conn in lent)
@@ -151,13 +157,9 @@ async def _fetch_until(conn: Connection, datastreams: list[int], end: float) -> 
     """Return how many pages' rows one connection got until then, one statement after the other."""
     count = 0
     while time.perf_counter() < end:
-        await _rows(conn, datastreams[count % len(datastreams)])
+        await bare_web.fetch_rows(conn, datastreams[count % len(datastreams)])
         count += 1
     return count
-
-
-async def _rows(conn: Connection, datastream: int) -> None:
-    await (await conn.execute(_ROWS, (datastream,), binary=True)).fetchall()
 
 
 # Single requests
@@ -270,12 +272,14 @@ def _time_files(port: int, seeded: Seeded) -> dict[str, Any]:
 
 
 @contextmanager
-def _bare(size: int) -> Iterator[int]:
+def _bare(dsn: str, size: int) -> Iterator[int]:
     """Run a bare application for the length of the block, and give its port."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with subprocess.Popen(  # noqa: S603 - our own module
-        [sys.executable, "-m", "bench.bare_web", str(port), str(size)], cwd=_ROOT
+        [sys.executable, "-m", "bench.bare_web", str(port), str(size)],
+        cwd=_ROOT,
+        env={**os.environ, bare_web.DSN: dsn},
     ) as process:
         try:
             _await_port(process, port)

@@ -54,6 +54,9 @@ async def test_a_seeded_region_is_whole_and_every_question_of_it_is_answered(
     assert page["per_second"] > 0
     assert page["raw_sql_one_connection_per_second"] > 0
     assert page["ratio"] == pytest.approx(page["per_second"] / ceiling, abs=0.001)
+    both = page["bare_starlette_with_sql_per_second"]
+    assert both > 0
+    assert page["ratio_of_bare_page"] == pytest.approx(page["per_second"] / both, abs=0.001)
     assert all(took > 0 for took in standards["requests_ms"].values())
     assert any("after row" in name for name in standards["requests_ms"])
     assert standards["parquet"]["rows"] == await count(
