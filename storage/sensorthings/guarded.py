@@ -21,7 +21,7 @@ from standards_mapping.sensorthings.expression import (
     Path,
 )
 from standards_mapping.sensorthings.geometry import GEOSPATIAL
-from storage.sensorthings.schema import FEATURE_PERIODS, SOURCES, Source
+from storage.sensorthings.schema import FEATURE_PERIODS, OBSERVED_WITHIN, SOURCES, Source
 
 _COMPARISONS: Final = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
 _NEVER_FAIL: Final = frozenset(
@@ -55,9 +55,17 @@ _OBSERVATION: Final = sql.SQL("""(
            LEFT JOIN observation_extra x
              ON x.datastream_id = observation.datastream_id AND x.time = observation.time
           WHERE observation.datastream_id = d.id
-            AND observation.time >= p.started AND observation.time < p.ended
+            AND {within}
          OFFSET 0) AS o
-)""").format(datastream=_VISIBLE, periods=FEATURE_PERIODS.format(datastream=sql.Identifier("d")))
+)""").format(
+    datastream=_VISIBLE,
+    periods=FEATURE_PERIODS.format(datastream=sql.Identifier("d")),
+    within=OBSERVED_WITHIN.format(
+        row=sql.Identifier("observation"),
+        period=sql.Identifier("p"),
+        datastream=sql.Identifier("d"),
+    ),
+)
 
 
 def may_fail(expression: Expression) -> bool:

@@ -3,7 +3,7 @@
 Everything here is text of our own. Only what the reader may see is in a source: `storage.access`
 says who reads more than what is open; a Thing awaiting approval is not there, nor what hangs on
 it alone. An observation is about the place its Thing was at
-then, told by the Thing's historical locations (`FEATURE_PERIODS`).
+as its interval began, told by the Thing's historical locations (`FEATURE_PERIODS`).
 """
 
 from collections.abc import Callable, Mapping
@@ -18,25 +18,53 @@ Source: TypeAlias = sql.SQL | sql.Composed
 FEATURE_PERIODS: Final = sql.SQL("""(
     SELECT COALESCE(h.feature_id, {datastream}.feature_of_interest_id) AS feature_of_interest_id,
            COALESCE(h.started, '-infinity') AS started,
-           COALESCE(h.ended, 'infinity') AS ended
+           COALESCE(h.ended, 'infinity') AS ended,
+           COALESCE(h.started + h.length, '-infinity') AS earliest,
+           CASE WHEN h.by_hand THEN 'infinity' ELSE COALESCE(h.ended + h.length, 'infinity') END
+               AS latest,
+           h.by_hand AND (h.started IS NOT NULL OR h.ended IS NOT NULL) AS told_by_each
       FROM (SELECT) AS always
       LEFT JOIN LATERAL (
-          SELECT CASE WHEN row_number() OVER moves > 1 THEN h.time + mean.length END AS started,
-                 lead(h.time) OVER moves + mean.length AS ended,
+          SELECT CASE WHEN row_number() OVER moves > 1 THEN h.time END AS started,
+                 lead(h.time) OVER moves AS ended,
+                 CASE WHEN mean.by_hand THEN interval '0' ELSE mean.length END AS length,
+                 mean.by_hand,
                  (SELECT min(f.id)
                     FROM historical_location_location l
                     JOIN feature_of_interest f ON f.location_id = l.location_id
                    WHERE l.historical_location_id = h.id) AS feature_id
             FROM historical_location h,
-                 (SELECT {datastream}.averaging_seconds * interval '1 second' AS length) AS mean
+                 (SELECT {datastream}.averaging_seconds * interval '1 second' AS length,
+                         EXISTS (SELECT
+                                   FROM sensor
+                                  WHERE sensor.id = {datastream}.sensor_id
+                                    AND sensor.gateway_id IS NULL) AS by_hand) AS mean
            WHERE h.thing_id = {datastream}.thing_id
           WINDOW moves AS (ORDER BY h.time, h.id)
       ) AS h ON true
 )""")
-"""Which feature of interest a datastream's observations have from when to before when.
+"""Which feature of interest a datastream's observations have: those whose interval began from
+`started` to before `ended`.
 
-Without gaps: what was observed before the first known place counts as observed there. A mean is
-about the place where its interval began.
+Without gaps: what was observed before the first known place counts as observed there. Their `time`
+is from `earliest` to before `latest`, by which a walk finds them; where each tells when its own
+interval began, as what is kept by hand does (`told_by_each`), others are found there, too.
+"""
+
+OBSERVED_WITHIN: Final = sql.SQL("""(
+    {row}.time >= {period}.earliest AND {row}.time < {period}.latest
+    AND CASE WHEN {period}.told_by_each THEN (
+            SELECT began >= {period}.started AND began < {period}.ended
+              FROM COALESCE(
+                   (SELECT own.started
+                      FROM observation_extra own
+                     WHERE own.datastream_id = {row}.datastream_id AND own.time = {row}.time),
+                   {row}.time - {datastream}.averaging_seconds * interval '1 second') AS began)
+        ELSE true END
+)""")
+"""Whether an observation is of one of its datastream's periods.
+
+Nothing is looked up of what gateways report, which is nearly all there is.
 """
 
 _DATASTREAM: Final = sql.SQL("readable_datastream")
@@ -90,12 +118,14 @@ SOURCES: Final[Mapping[str, Source]] = {
                x.parameters, p.feature_of_interest_id
           FROM {datastream} AS d
          CROSS JOIN LATERAL {periods} AS p
-          JOIN observation o
-            ON o.datastream_id = d.id AND o.time >= p.started AND o.time < p.ended
+          JOIN observation o ON o.datastream_id = d.id AND {within}
           LEFT JOIN observation_extra x ON x.datastream_id = o.datastream_id AND x.time = o.time
     )""").format(
         datastream=_DATASTREAM,
         periods=FEATURE_PERIODS.format(datastream=sql.Identifier("d")),
+        within=OBSERVED_WITHIN.format(
+            row=sql.Identifier("o"), period=sql.Identifier("p"), datastream=sql.Identifier("d")
+        ),
     ),
     "FeatureOfInterest": sql.SQL("""(
         SELECT f.*
@@ -128,9 +158,12 @@ OBSERVATIONS_OF: Final = sql.SQL("""(
 FEATURE_AT: Final = sql.SQL("""(
     SELECT p.feature_of_interest_id
       FROM {periods} AS p
-     WHERE p.started <= {moment} AND {moment} < p.ended
+     WHERE p.started <= {began} AND {began} < p.ended
 )""")
-"""The feature of interest of one observation; evaluated only for what is on the page."""
+"""The feature of interest of an observation whose interval `began` then.
+
+Evaluated only for what is on the page.
+"""
 
 CANDIDATES: Final = sql.SQL("""(
     {datastream}.feature_of_interest_id = {feature}

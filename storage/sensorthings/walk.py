@@ -22,6 +22,7 @@ from storage.sensorthings.schema import (
     FEATURE_AT,
     FEATURE_PERIODS,
     OBSERVATIONS_OF,
+    OBSERVED_WITHIN,
 )
 from storage.sensorthings.select import (
     ENTITY,
@@ -37,6 +38,7 @@ from storage.sensorthings.select import (
 
 _STREAM: Final = sql.Identifier("s")
 _PERIOD: Final = sql.Identifier("p")
+_BEGAN: Final = sql.SQL("{}.started").format(ENTITY)
 
 _BY_TIME: Final = SortKey(
     sql.SQL("{}.time").format(ENTITY),
@@ -90,15 +92,17 @@ class Observations:
         if limit is not None and self._is_by_time() and not self._by_period:
             self._narrow(limit)
         read = read_columns(wanted)
-        walk.columns += [*named("c", read), *key_columns(walk.keys)]
+        looked_up = "FeatureOfInterest" in wanted.links and not self._by_period
+        told = [*read, _BEGAN] if looked_up else read
+        walk.columns += [*named("c", told), *key_columns(walk.keys)]
         streams = self._streams
         streams.tables.append(_lateral(walk.compose(limit=limit)))
         streams.keys += _merged(walk.keys)
         streams.columns += [sql.SQL("c.{}").format(name_of("c", at)) for at in range(len(read))]
-        if "FeatureOfInterest" in wanted.links and not self._by_period:
+        if looked_up:
             at = len(read) - len(wanted.links) + wanted.links.index("FeatureOfInterest")
-            moment = sql.SQL("c.{}").format(name_of("c", 1))
-            streams.columns[at] = FEATURE_AT.format(periods=self._periods, moment=moment)
+            began = sql.SQL("c.{}").format(name_of("c", len(read)))
+            streams.columns[at] = FEATURE_AT.format(periods=self._periods, began=began)
         names = [outer(number) for number in range(len(walk.keys))]
         streams.columns += place_columns(walk.keys, names)
         if wanted.has_parents:
@@ -146,7 +150,9 @@ class Observations:
                 sql.SQL("CROSS JOIN LATERAL {} AS {}").format(self._periods, _PERIOD)
             )
             feature = sql.SQL("{}.feature_of_interest_id").format(_PERIOD)
-            within = sql.SQL("o.time >= {0}.started AND o.time < {0}.ended").format(_PERIOD)
+            within = OBSERVED_WITHIN.format(
+                row=sql.Identifier("o"), period=_PERIOD, datastream=_STREAM
+            )
         if in_expressions:
             alias = self._bound.alias()
             self._streams.tables.append(
