@@ -46,6 +46,7 @@ from runtime.settings import SettingDescription, describe
 from standards_mapping.sensorthings.conformance import CONFORMANCE
 from standards_mapping.sensorthings.expression import FUNCTIONS
 from standards_mapping.sensorthings.model import ENTITY_TYPES
+from standards_mapping.units import UNITS
 from tests.attack.threats import THREATS
 
 CHECKOUT: Final = Path(__file__).parents[1]
@@ -464,6 +465,12 @@ def functions() -> Iterator[str]:
     yield ", ".join(map(code, sorted(FUNCTIONS)))
 
 
+def units() -> Iterator[str]:
+    """Write the units that results can be in."""
+    rows = ((code(key), code(unit.ucum), unit.label) for key, unit in UNITS.items())
+    yield from table(("Code", "UCUM", "Name"), rows)
+
+
 PARTS: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "commands": commands,
     "agent-settings": lambda: settings(AgentSettings, "agent"),
@@ -486,6 +493,7 @@ PARTS: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "conformance": conformance,
     "entities": entities,
     "functions": functions,
+    "units": units,
     **one_reading.PARTS,
 }
 """What can stand between the markers of a page, by name."""

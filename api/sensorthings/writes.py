@@ -27,13 +27,13 @@ from standards_mapping.sensorthings.errors import (
     ForbiddenError,
     MediaTypeError,
     MethodError,
-    QueryError,
     SensorThingsError,
     TooLargeError,
     UnknownTargetError,
     UnknownWriterError,
 )
-from standards_mapping.sensorthings.model import Key, ObservationId
+from standards_mapping.sensorthings.json_body import parse_json_body
+from standards_mapping.sensorthings.model import ENTITY_TYPES, EntityType, Key, ObservationId
 from standards_mapping.sensorthings.options import parse_options
 from standards_mapping.sensorthings.patch import patched
 from standards_mapping.sensorthings.path import ResourcePath, parse_path
@@ -187,8 +187,30 @@ class Work:
         if path.target.navigation is not None:
             owner = path.steps[-2].entity_type
             parent = ResourcePath(path.steps[:-1])
-            given[inverse(owner, path.target.navigation.name)] = await self._key(parent)
-        key = await self.writer.create(draft(kind, body, tuple(given)), given)
+            name = inverse(owner, path.target.navigation.name)
+            [*before, last] = parent.steps
+            if kind.name == "Observation" and name == "Datastream" and not before:
+                return await self._observe(parent, last.key, body)
+            given[name] = await self._key(parent)
+        return await self._made(
+            kind, await self.writer.create(draft(kind, body, tuple(given)), given)
+        )
+
+    async def _observe(self, parent: ResourcePath, stream: Key | None, body: object) -> Written:
+        """Create an Observation at the address of its Datastream, without reading that first.
+
+        Whoever is refused learns no more than if it had been.
+        """
+        kind = ENTITY_TYPES["Observation"]
+        try:
+            given = {"Datastream": await self._key(parent) if stream is None else stream}
+            made = await self.writer.create(draft(kind, body, tuple(given)), given)
+        except SensorThingsError:
+            await self._key(parent)
+            raise
+        return await self._made(kind, made)
+
+    async def _made(self, kind: EntityType, key: Key) -> Written:
         where = address(kind, key)
         return Written(201, f"{self.root}/{where}", await self._told(where), key)
 
@@ -242,15 +264,12 @@ def read_json(content_type: str, body: bytes) -> Any:
 
     Raises:
         MediaTypeError: it says it is something else.
-        QueryError: it is no JSON.
+        QueryError: it is no JSON, or has a number that would be rounded.
     """
     kind = _kind_of(content_type)
     if kind and kind != _JSON and not kind.endswith("+json"):
         raise MediaTypeError(f"{kind} is not read here: send {_JSON}")
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise QueryError(f"the body is not JSON: {error}") from error
+    return parse_json_body(body)
 
 
 def _kind_of(content_type: str) -> str:

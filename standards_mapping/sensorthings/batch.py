@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from standards_mapping.sensorthings.errors import MediaTypeError, QueryError, TooLargeError
+from standards_mapping.sensorthings.json_body import parse_json_body
 
 MOST_REQUESTS: Final = 1000
 """Requests in one batch, those in change sets included."""
@@ -101,10 +102,7 @@ def parse_json(body: bytes) -> list[Item]:
         QueryError: it cannot be read, or a group is not in one piece.
         TooLargeError: more than `MOST_REQUESTS`.
     """
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise QueryError(f"the body is not JSON: {error}") from error
+    found = parse_json_body(body)
     written = found.get("requests") if isinstance(found, dict) else None
     if not isinstance(written, list):
         raise QueryError('a batch is of the form {"requests": […]}')
@@ -169,8 +167,8 @@ def with_references(request: Request, known: Mapping[str, tuple[str, Any]]) -> R
     body = request.body
     if known and b"$" in body:
         try:
-            body = orjson.dumps(_resolved(orjson.loads(body), known, 0))
-        except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+            body = orjson.dumps(_resolved(parse_json_body(body), known, 0))
+        except (QueryError, orjson.JSONEncodeError):
             body = request.body  # refused as what it is when it is run
     return Request(
         name=request.name,
@@ -288,9 +286,13 @@ def _method(text: str) -> str:
 
 
 def _below_root(url: str) -> str:
-    """Return a URL, absolute or not, as it is below the root of the service; "" is the root."""
+    """Return a URL, absolute or not, as it is below the root of the service; "" is the root.
+
+    One without a slash in front is relative to the address of the batch (RFC 3986, section 5).
+    """
     match = _ROOT.match(url)
-    return (url[match.end() :] if match else url).lstrip("/")
+    below = (url[match.end() :] if match else url).lstrip("/")
+    return "" if below == "." else below.removeprefix("./")
 
 
 def _change_set(requests: Sequence[Request], name: str = "") -> ChangeSet:

@@ -3,6 +3,7 @@
 What belongs together in a whole body is checked in `creation`.
 """
 
+import difflib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -14,9 +15,9 @@ from shapely.errors import GEOSException
 from shapely.geometry import shape
 
 from device_protocol.reading import Quality
-from device_protocol.unit_table import nearest
 from standards_mapping.sensorthings.entity import period
 from standards_mapping.sensorthings.errors import QueryError
+from standards_mapping.sensorthings.json_body import ROUNDED
 from standards_mapping.sensorthings.model import EntityType, Kind
 from standards_mapping.units import UNITS
 
@@ -95,7 +96,7 @@ def parse_result(value: object) -> float | bool | str:
     """Return a result that can be kept: a number, true or false, or a text.
 
     Raises:
-        ValueError: it is none of these, or no finite number.
+        ValueError: it is none of these, no finite number, or a whole number that would be rounded.
     """
     if isinstance(value, bool):
         return value
@@ -106,6 +107,11 @@ def parse_result(value: object) -> float | bool | str:
             number = float(value)
         except OverflowError as error:
             raise ValueError("too large a number") from error
+        if isinstance(value, int) and number != value:
+            raise ValueError(
+                f"{_shown(value)} would be kept as {number:.0f}: {ROUNDED} in a Datastream that is"
+                " no measurement or count"
+            )
         if math.isfinite(number):
             return number
     raise ValueError(f"{_shown(value)} is not a number, true or false, or a text")
@@ -209,8 +215,28 @@ def _unit(value: object) -> str:
             return key
         if isinstance(name, str) and name and name.casefold() == unit.label.casefold():
             return key
-    hint = nearest(symbol, UNITS) if isinstance(symbol, str) else ""
-    raise ValueError(f"symbol {_shown(symbol)} is no unit of our table (UCUM){hint}")
+    told = next((part for part in ("symbol", "definition", "name") if value.get(part)), "symbol")
+    raise ValueError(
+        f"{told} {_shown(value.get(told))} is no unit that is known{_nearest_units(value)}; all of"
+        " them: docs/reference/sensorthings.md#units"
+    )
+
+
+def _nearest_units(unit: Mapping[str, object]) -> str:
+    """Return "; nearest: ug/m3" for the codes of what is spelled most like an unknown unit."""
+    spelled = {
+        spelling.casefold(): key
+        for key, known in UNITS.items()
+        for spelling in (known.label, known.qudt.rpartition("/")[2], known.ucum, key)
+    }
+    found: dict[str, None] = {}
+    for part in ("symbol", "definition", "name"):
+        word = unit.get(part)
+        if isinstance(word, str) and word:
+            word = word.rpartition("/")[2] if part == "definition" else word
+            near = difflib.get_close_matches(word[:100].casefold(), spelled, n=3)
+            found |= dict.fromkeys(spelled[match] for match in near)
+    return f"; nearest: {', '.join(found)}" if found else ""
 
 
 def _quality(value: object) -> int:

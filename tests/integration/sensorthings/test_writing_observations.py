@@ -203,6 +203,24 @@ async def test_results_suit_their_datastream(centre: Writing) -> None:
     assert "furlong" in answer.json()["message"]
 
 
+async def test_no_number_is_kept_as_another_one(centre: Writing) -> None:
+    _, stream = await centre.survey()
+    url = f"Datastreams({stream})/Observations"
+    for number in (2**53 + 1, 2**64):
+        for body in ({"result": number}, {"result": 1, "parameters": {"serial": 2**64 + number}}):
+            answer = await centre.camden.post(url, json=body)
+            assert answer.status_code == 400, answer.text
+            assert "send it less precise, or as a text" in answer.json()["message"]
+    batch = {"requests": [{"id": "1", "method": "POST", "url": url, "body": {"result": 2**53 + 1}}]}
+    answer = await centre.camden.post("$batch", json=batch)
+    assert answer.json()["responses"][0]["status"] == 400
+    assert (await centre.get(url))["value"] == []
+    kept = {"result": 2**60, "parameters": {"serial": 2**53 + 1, "other": 2**64 - 1}}
+    made = await centre.create(url, kept)
+    for found in (made, *(await centre.get(url))["value"]):
+        assert {name: found[name] for name in kept} == kept
+
+
 async def test_what_is_signed_is_never_altered_and_corrected_beside_it(centre: Writing) -> None:
     seen = centre.city.of("Bloomsbury no2")[2]
     url = f"Observations('{seen.id}')"

@@ -35,6 +35,12 @@ def part(line: str, body: str = "", name: str = "") -> str:
         ("https://city.example/sensorthings/v1.1/Things", "Things"),
         ("$1/Datastreams", "$1/Datastreams"),
         ("/", ""),
+        (".", ""),
+        ("./Things?$top=1", "Things?$top=1"),
+        (
+            "sensorthings/v1.1/Things",
+            "sensorthings/v1.1/Things",
+        ),  # below the root, as RFC 3986 says
         ("/sensorthings/v1.1", ""),
         ("https://city.example/sensorthings/v1.1", ""),
         ("https://city.example/sensorthings/v1.1?$top=1", "?$top=1"),

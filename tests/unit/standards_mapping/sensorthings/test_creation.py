@@ -90,6 +90,7 @@ def test_times_are_read_with_their_offsets(
         ("result", None, "not a number"),
         ("result", float("nan"), "not a number"),
         ("result", 10**400, "too large"),
+        ("result", 2**53 + 1, "9007199254740993 would be kept as 9007199254740992: send it less"),
         ("result", [1], "not a number"),
         ("result", "a\0b", "character"),
         ("resultQuality", {"flags": ["odd"]}, "there is no flag 'odd'"),
@@ -131,6 +132,28 @@ def test_geometries_are_valid_and_in_degrees(location: Any, said: str) -> None:
 def test_units_are_found_by_symbol_or_definition(unit: Any, key: str) -> None:
     made = changes(ENTITY_TYPES["Datastream"], {"unitOfMeasurement": unit})
     assert made.values["unitOfMeasurement"] == key
+
+
+@pytest.mark.parametrize(
+    ("unit", "said"),
+    [
+        ({"symbol": "µg/m³"}, r"symbol 'µg/m³' is no unit .* nearest: ug/m3, "),
+        ({"symbol": "PPM"}, "symbol 'PPM' .* nearest: ppm, ppb;"),
+        ({"symbol": "", "name": "degrees celsius"}, "name 'degrees celsius' .* nearest: Cel;"),
+        ({"definition": "http://qudt.org/vocab/unit/DEG_CC"}, "definition .* nearest: Cel"),
+        ({"symbol": "furlong"}, "'furlong' is no unit that is known; all of them: docs/reference/"),
+        ({"symbol": 5}, "symbol 5 is no unit"),
+    ],
+)
+def test_an_unknown_unit_is_told_the_nearest_and_where_all_are(unit: Any, said: str) -> None:
+    with pytest.raises(QueryError, match=said):
+        changes(ENTITY_TYPES["Datastream"], {"unitOfMeasurement": unit})
+
+
+@pytest.mark.parametrize("result", [0, -7, 2**53, 2**60, -(2**63), 10**22])
+def test_a_whole_number_that_is_kept_as_it_is_can_be_a_result(result: int) -> None:
+    body = {"result": result, "Datastream": {"@iot.id": 1}}
+    assert draft(ENTITY_TYPES["Observation"], body).values["result"] == result
 
 
 def test_a_patch_names_what_changes_and_links_only_by_id() -> None:
