@@ -9,7 +9,7 @@ lost, the replica goes on answering with what it has.
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -50,19 +50,21 @@ class Reads:
     @asynccontextmanager
     async def lend(self, primary: Pool, replica: Pool | None) -> AsyncIterator[Connection]:
         """Lend a connection of other pools to the same two servers."""
-        async with AsyncExitStack() as stack:
-            conn = None
-            if replica is not None and self.uses_replica:
-                try:
-                    conn = await stack.enter_async_context(
-                        replica.connection(timeout=_REPLICA_WAIT_SECONDS)
-                    )
-                except OUTAGES as error:
-                    self._note(uses=False, why=str(error))
-            _reads.labels("primary" if conn is None else "replica").inc()
-            if conn is None:
-                conn = await stack.enter_async_context(primary.connection(timeout=_WAIT_SECONDS))
-            yield conn
+        pool, conn = primary, None
+        if replica is not None and self.uses_replica:
+            try:
+                conn = await replica.getconn(timeout=_REPLICA_WAIT_SECONDS)
+                pool = replica
+            except OUTAGES as error:
+                self._note(uses=False, why=str(error))
+        _reads.labels("primary" if conn is None else "replica").inc()
+        if conn is None:
+            conn = await primary.getconn(timeout=_WAIT_SECONDS)
+        try:
+            async with conn:  # ends its transaction, where there is one
+                yield conn
+        finally:
+            await pool.putconn(conn)
 
     async def follow(self) -> NoReturn:
         """Watch how far the replica is behind, until cancelled."""

@@ -13,6 +13,8 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
+import orjson
+
 from standards_mapping.sensorthings.errors import QueryError
 from standards_mapping.sensorthings.model import EntityType, Key
 
@@ -36,7 +38,7 @@ class Place:
 def write_place(place: Place, entity_type: EntityType, order: str) -> str | None:
     """Return the token of a place in the order written `order`; None if it would be too long."""
     key = place.key if isinstance(place.key, int) else str(place.key)
-    held = json.dumps([key, *place.values], separators=(",", ":"), ensure_ascii=False).encode()
+    held = orjson.dumps([key, *place.values])
     token = base64.urlsafe_b64encode(_digest(held, entity_type, order) + held).rstrip(b"=")
     return token.decode() if len(token) <= LONGEST else None
 
