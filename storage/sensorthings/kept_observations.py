@@ -1,16 +1,15 @@
 """New observations that are kept by hand, and the datastreams that take them.
 
-Stored as ingest stores them: `storage.batches` writes the rows and logs their hours for the
-rollups. What becomes of an observation afterwards, by hand or beside a signature, is
-`corrections`.
+One statement stores them with all that ingest would do: their hours are logged for the rollups,
+and the latest value follows. What becomes of an observation afterwards, by hand or beside a
+signature, is `corrections`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
-import numpy as np
 from psycopg.types.json import Jsonb
 
 from standards_mapping.sensorthings.entity import instant, period
@@ -20,31 +19,32 @@ from standards_mapping.sensorthings.errors import (
     SensorThingsError,
     UnknownTargetError,
 )
-from standards_mapping.sensorthings.model import ENTITY_TYPES, ObservationId
+from standards_mapping.sensorthings.model import ObservationId
 from storage import audit
-from storage.batches import (
-    Extra,
-    Latest,
-    Observations,
-    make_room,
-    notify_latest,
-    store_observations,
-    upsert_latest,
-)
+from storage.batches import LATEST_CHANNEL
 from storage.database import Connection, query
-from storage.sensorthings.ownership import Author, check_council, owner_of, tenant_of
+from storage.partitions import ensure_months
+from storage.sensorthings.ownership import Author, check_council
 
+_ACTION: Final = "sensorthings.observe"
 _NUMERIC: Final = ("OM_Measurement", "OM_CountObservation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """A datastream that is kept by hand, as far as its observations need it."""
+    """A datastream that is kept by hand, as far as its observations need it.
+
+    tenant: short name of its council. has_feature: it is known what its observations are about.
+    is_readable: to whoever may write for its council.
+    """
 
     id: int
     council_id: int
     unit: str
     observation_type: str
+    tenant: str
+    has_feature: bool
+    is_readable: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,22 +66,26 @@ async def stream_by_hand(conn: Connection, author: Author, datastream: int) -> S
         ForbiddenError: it is another council's.
         ConflictError: a gateway reports it.
     """
-    owner = await owner_of(conn, ENTITY_TYPES["Datastream"], datastream)
-    if owner is None:
+    cursor = await conn.execute(query("kept_stream"), {"id": datastream})
+    row = await cursor.fetchone()
+    if row is None:
         raise UnknownTargetError(f"there is no Datastream with the id {datastream}")
-    check_council(author, owner.council_id, f"Datastream {datastream}")
-    if owner.device is not None:
+    council_id, device, unit, observation_type, tenant, has_feature, is_readable = row
+    check_council(author, council_id, f"Datastream {datastream}")
+    if device is not None:
         raise ConflictError(
-            f"Datastream {datastream} takes readings that gateway {owner.device} signs, and no"
+            f"Datastream {datastream} takes readings that gateway {device} signs, and no"
             ' others. To correct one send parameters with {"corrects": its id, "reason": …}; to'
             " keep results by hand create a Datastream with a Sensor of its own."
         )
-    cursor = await conn.execute(
-        "SELECT unit, observation_type FROM datastream WHERE id = %s", (datastream,)
-    )
-    [(unit, observation_type)] = await cursor.fetchall()
     return Stream(
-        id=datastream, council_id=owner.council_id, unit=unit, observation_type=observation_type
+        id=datastream,
+        council_id=council_id,
+        unit=unit,
+        observation_type=observation_type,
+        tenant=tenant,
+        has_feature=has_feature,
+        is_readable=is_readable,
     )
 
 
@@ -130,51 +134,72 @@ async def store(
         answers.append(key if earlier.result == row.result else _taken(key))
     if not fresh:
         return answers
-    contradicted = await _insert(conn, stream, fresh)
-    answers = [
+    contradicted = await _insert(conn, author, stream, fresh)
+    return [
         _taken(answer)
         if isinstance(answer, ObservationId) and answer.microseconds in contradicted
         else answer
         for answer in answers
     ]
+
+
+async def _insert(
+    conn: Connection, author: Author, stream: Stream, fresh: Mapping[int, Row]
+) -> set[int]:
+    """Store rows by time in microseconds; return the times at which another result stands."""
+    rows = [fresh[time] for time in sorted(fresh)]
+    await ensure_months(conn, {row.time.astimezone(UTC).date() for row in rows})
+    cursor = await conn.execute(
+        query("store_kept"),
+        {
+            "datastream_id": stream.id,
+            "times": [row.time for row in rows],
+            "values": [number_of(row.result) for row in rows],
+            "qualities": [row.quality for row in rows],
+            "results": [jsonb(other_of(row.result)) for row in rows],
+            "started": [row.started for row in rows],
+            "parameters": [jsonb(row.parameters) for row in rows],
+            "actor": author.actor,
+            "tenant": stream.tenant,
+            "action": _ACTION,
+            "subject": f"Datastreams({stream.id})",
+            "channel": LATEST_CHANNEL,
+        },
+    )
+    [(inserted, _)] = await cursor.fetchall()
+    if inserted == len(rows):
+        return set()
+    contradicted = await _contradicted(conn, stream, rows)
+    told = [(at, row) for at, row in fresh.items() if at not in contradicted]
+    await _tell(conn, stream.id, [(at, row) for at, row in told if row.started or row.parameters])
     await audit.record(
         conn,
         actor=author.actor,
-        tenant=await tenant_of(conn, stream.council_id),
-        action="sensorthings.observe",
+        tenant=stream.tenant,
+        action=_ACTION,
         subject=f"Datastreams({stream.id})",
-        detail={"observations": len(fresh) - len(contradicted)},
+        detail={"observations": len(told)},
     )
-    return answers
-
-
-async def _insert(conn: Connection, stream: Stream, fresh: Mapping[int, Row]) -> set[int]:
-    """Store rows by time in microseconds; return the times at which another result stands."""
-    times = sorted(fresh)
-    values = [number_of(fresh[time].result) for time in times]
-    observations = Observations(
-        np.full(len(times), stream.id, dtype=np.int32),
-        np.array(times, dtype=np.int64),
-        np.array([np.nan if value is None else value for value in values], dtype=np.float64),
-    )
-    told = [
-        (time, fresh[time])
-        for time, value in zip(times, values, strict=True)
-        if value is None or fresh[time].quality or fresh[time].started or fresh[time].parameters
-    ]
-    extras = [Extra(stream.id, time, row.quality, other_of(row.result)) for time, row in told]
-    await conn.execute(query("create_staging"))
-    await make_room(conn, observations)
-    conflicts = await store_observations(conn, observations, extras)
-    contradicted = {conflict.time for conflict in conflicts}
-    await _tell(conn, stream.id, [(at, row) for at, row in told if at not in contradicted])
-    stored = [time for time in times if time not in contradicted]
-    if stored:
-        row = fresh[stored[-1]]
-        newest = Latest(stored[-1], number_of(row.result), other_of(row.result), row.quality)
-        await upsert_latest(conn, {stream.id: newest})
-        await notify_latest(conn)
     return contradicted
+
+
+async def _contradicted(conn: Connection, stream: Stream, rows: Sequence[Row]) -> set[int]:
+    """Return the times, in microseconds, at which another result stands than these rows have."""
+    cursor = await conn.execute(
+        query("kept_results"),
+        {
+            "datastream_id": stream.id,
+            "times": [row.time for row in rows],
+            "first": rows[0].time,
+            "last": rows[-1].time,
+        },
+    )
+    stored = {time: (value, other) for time, value, other in await cursor.fetchall()}
+    return {
+        ObservationId.of(stream.id, row.time).microseconds
+        for row in rows
+        if stored.get(row.time) != (number_of(row.result), other_of(row.result))
+    }
 
 
 async def _tell(conn: Connection, datastream: int, told: Sequence[tuple[int, Row]]) -> None:

@@ -21,6 +21,7 @@ from standards_mapping.sensorthings.errors import (
     ConflictError,
     QueryError,
     SensorThingsError,
+    UnknownTargetError,
 )
 from standards_mapping.sensorthings.model import (
     ENTITY_TYPES,
@@ -31,6 +32,7 @@ from standards_mapping.sensorthings.model import (
 from storage import audit
 from storage.access import let_read
 from storage.database import Connection
+from storage.partitions import ensure_months
 from storage.sensorthings import corrections, kept_observations, placing, removal
 from storage.sensorthings.linking import LINK_COLUMNS, Links
 from storage.sensorthings.ownership import (
@@ -57,6 +59,8 @@ async def writing(conn: Connection, author: Author, now: datetime) -> AsyncItera
         storage.database.OUTAGES: the database cannot be reached.
     """
     try:
+        # Only what is asked outside a transaction is remembered: of one connection, asked once.
+        await ensure_months(conn, (now.date(),))
         async with conn.transaction():
             await conn.execute("SET LOCAL statement_timeout = '60s'")
             await let_read(conn, author.councils)
@@ -82,6 +86,9 @@ class Writer:
     @asynccontextmanager
     async def as_reader(self) -> AsyncIterator[None]:
         """See for the length of the block what the author may read, not all that it may write."""
+        if self._author.reads == self._author.councils:
+            yield
+            return
         await let_read(self._conn, self._author.reads)
         yield
         await let_read(self._conn, self._author.councils)
@@ -106,6 +113,8 @@ class Writer:
         """
         links = dict(given)
         kind = draft.entity_type
+        if kind.name == "Observation" and (stream := _stream_alone(draft, links)) is not None:
+            return await self._observe_in(draft, stream, addressed="Datastream" in given)
         for name, navigation in kind.navigations.items():
             if not navigation.many and name in draft.links:
                 links[name] = await self._links.target(navigation, draft.links[name][0], council_id)
@@ -287,6 +296,26 @@ class Writer:
         await placing.settle_feature(
             self._conn, stream.id, None if feature is None else int(str(feature))
         )
+        return await self._keep(draft, stream)
+
+    async def _observe_in(self, draft: Draft, datastream: int, *, addressed: bool) -> Key:
+        """Create an Observation that links to nothing but its Datastream.
+
+        addressed: it was sent to the Datastream's address, which must be one that can be read.
+        """
+        try:
+            stream = await kept_observations.stream_by_hand(self._conn, self._author, datastream)
+        except UnknownTargetError as error:
+            if addressed:
+                raise
+            raise QueryError(f"Datastream: {error}") from error
+        if addressed and not stream.is_readable:
+            raise UnknownTargetError("there is no such Datastream")
+        if not stream.has_feature:
+            await placing.settle_feature(self._conn, stream.id, None)
+        return await self._keep(draft, stream)
+
+    async def _keep(self, draft: Draft, stream: kept_observations.Stream) -> ObservationId:
         row = kept_observations.row_of(draft.values, stream, self._now)
         [stored] = await kept_observations.store(self._conn, self._author, stream, [row])
         if isinstance(stored, SensorThingsError):
@@ -323,6 +352,17 @@ class Writer:
             subject=address(entity_type, key),
             detail=detail,
         )
+
+
+def _stream_alone(draft: Draft, given: Mapping[str, Key]) -> int | None:
+    """Return the Datastream that an Observation links to by id, if it does nothing else."""
+    if (draft.values.get("parameters") or {}).get("corrects") is not None:
+        return None
+    if set(given) | set(draft.links) != {"Datastream"}:
+        return None
+    targets = draft.links.get("Datastream") or (given["Datastream"],)
+    [target] = targets
+    return target if isinstance(target, int) else None
 
 
 def _registered(said: object, definition: str) -> Any:
