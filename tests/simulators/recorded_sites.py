@@ -1,24 +1,35 @@
 """What recorded devices reported, as sites: values with their property and unit, no database.
 
-Of the recorded uplinks, the examples of makers' codecs, citizens' stations and London's year.
+Of the recorded uplinks, the examples of makers' codecs, radio packets, frames of particulate
+sensors, citizens' stations and London's year; each is decoded as a gateway does it.
 """
 
 import csv
 import gzip
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
 
+from device_protocol.description import Datastream
+from edge_agent.inputs.fields import FieldSettings, readings
 from edge_agent.inputs.payload import load_decoder
+from edge_agent.inputs.radio_packets import identifies_vehicle, read_packet
 from edge_agent.inputs.uplinks import read_uplink
+from edge_agent.sensors import pmsx003, sds011
+from edge_agent.sensors.http_push import HttpPushSettings, document_in, fields_of
 from standards_mapping.observation import Result
 from tests.unit.edge_agent.lorawan_recordings import DECODERS, RECORDINGS, codec_examples
+from tests.unit.edge_agent.particulate_recordings import hexdump
+
+F = TypeVar("F")
 
 _ROOT = Path(__file__).parents[2]
-_LONDON = _ROOT / "command_line/demo/data/london_2009_hourly.csv.gz"
+LONDON = _ROOT / "command_line/demo/data/london_2009_hourly.csv.gz"
 _COMMUNITY = _ROOT / "tests/data/sensor_community/nettigo"
-_OF_LONDON = {
+OF_LONDON = {
     "nox": "nox",
     "no2": "no2",
     "pm2.5": "pm25",
@@ -35,6 +46,25 @@ _OF_COMMUNITY = {
     "BME280_humidity": ("relative_humidity", "%RH"),
     "BME280_pressure": ("air_pressure", "Pa"),
     "signal": ("rssi", "dBm"),
+}
+_PACKETS = _ROOT / "tests/data/rtl_433/lines.jsonl"
+_OF_PACKETS = {  # the paths that the documentation of rtl_433 has, old names and new
+    "temperature_C|temperature_1_C": ("air_temperature", "Cel", ""),
+    "temperature_F": ("air_temperature", "Cel", "degF"),
+    "humidity": ("relative_humidity", "%RH", ""),
+    "wind_avg_m_s|wind_speed_ms": ("wind_speed", "m/s", ""),
+    "wind_avg_mi_h|wind_speed_mph": ("wind_speed", "m/s", "mi/h"),
+    "wind_max_m_s": ("wind_gust", "m/s", ""),
+    "wind_dir_deg": ("wind_direction", "deg", ""),
+    "rainfall_accumulation_inch": ("rainfall", "mm", "in"),
+    "moisture": ("soil_moisture", "%", ""),
+}
+_RECEIVED = datetime(2026, 3, 1, 7, 18, 30, tzinfo=UTC)
+_IDENTITY: Mapping[str, Any] = {
+    "urn": "urn:dev:example:recorded",
+    "thing": "urn:dev:example:site",
+    "name": "Recorded",
+    "description": "One that was recorded.",
 }
 
 
@@ -59,9 +89,8 @@ class Recorded:
 
 def recorded_sites() -> Iterator[Recorded]:
     """Yield every recording that says something."""
-    for one in (*_uplinks(), *_examples(), *_stations(), *_noons()):
-        if one.values:
-            yield one
+    kinds = (uplinks, examples, packets, particulates, stations, noons)
+    yield from (one for kind in kinds for one in kind() if one.values)
 
 
 def _of_table(table: str, name: str, values: Sequence[tuple[str, Result]]) -> Recorded:
@@ -74,7 +103,8 @@ def _of_table(table: str, name: str, values: Sequence[tuple[str, Result]]) -> Re
     return Recorded(table, name, tuple(told))
 
 
-def _uplinks() -> Iterator[Recorded]:
+def uplinks() -> Iterator[Recorded]:
+    """Yield what LoRaWAN devices sent, once for each network server."""
     for one in RECORDINGS:
         uplink = read_uplink(one.server, one.document())
         if uplink is not None and uplink.payload:
@@ -84,7 +114,8 @@ def _uplinks() -> Iterator[Recorded]:
             yield _of_table(table, name, [(each.name, each.result) for each in values])
 
 
-def _examples() -> Iterator[Recorded]:
+def examples() -> Iterator[Recorded]:
+    """Yield what makers' codecs give as examples; faulty ones are left out."""
     for table, examples in codec_examples().items():
         for number, one in enumerate(examples):
             if "errors" not in one:
@@ -94,24 +125,99 @@ def _examples() -> Iterator[Recorded]:
                 yield _of_table(table, name, [(each.name, each.result) for each in values])
 
 
-def _stations() -> Iterator[Recorded]:
+def packets() -> Iterator[Recorded]:
+    """Yield what rtl_433 printed, but for what vehicles sent."""
+    fields = [_field(path, *known) for path, known in _OF_PACKETS.items()]
+    for number, line in enumerate(_PACKETS.read_bytes().splitlines()):
+        packet = read_packet(line, _RECEIVED)
+        if packet is not None and not identifies_vehicle(packet.document):
+            yield _of_fields("rtl_433", f"{packet.transmitter} {number}", packet.document, fields)
+
+
+def particulates() -> Iterator[Recorded]:
+    """Yield every frame of an SDS011 and of two Plantower sensors."""
+    device = Path("/dev/ttyUSB0")
+    dust = sds011.datastreams(sds011.Sds011Settings(**_IDENTITY, device=device))
+    for number, frame in enumerate(_frames(hexdump("SDS01x"), sds011.take)):
+        if isinstance(frame, sds011.Report):
+            results = {"pm25": frame.pm25, "pm10": frame.pm10}
+            yield _of_streams("SDS01x", f"SDS01x {number}", dust, results)
+    counted = pmsx003.datastreams(
+        pmsx003.Pmsx003Settings(**_IDENTITY, device=device, model="PMS5003", particles=True)
+    )
+    for name in ("PMSx003", "PMS3003"):
+        for number, report in enumerate(_frames(hexdump(name), pmsx003.take)):
+            results = dict(report.results(particles=bool(report.numbers)))
+            yield _of_streams(name, f"{name} {number}", counted, results)
+
+
+def stations() -> Iterator[Recorded]:
+    """Yield what citizens' stations pushed."""
+    settings = HttpPushSettings(
+        **_IDENTITY,
+        push_path="/station",
+        form="sensor-community",
+        fields=MappingProxyType(
+            {name: _field(name, *known, "") for name, known in _OF_COMMUNITY.items()}
+        ),
+    )
     for file in ("sensor_community_data.json", "invalid_data.json"):
-        body = json.loads((_COMMUNITY / file).read_text(encoding="utf-8"))
-        told = tuple(
-            Value(each["value_type"], *_OF_COMMUNITY[each["value_type"]], float(each["value"]))
-            for each in body["sensordatavalues"]
-            if each["value_type"] in _OF_COMMUNITY and each["value"] is not None
-        )
-        yield Recorded("nettigo", file, told)
+        document = document_in((_COMMUNITY / file).read_bytes(), "sensor-community")
+        yield _of_fields("nettigo", file, document, fields_of(settings))
 
 
-def _noons() -> Iterator[Recorded]:
-    with gzip.open(_LONDON, "rt", encoding="utf-8", newline="") as text:
+def _field(path: str, key: str, unit: str, from_unit: str) -> FieldSettings:
+    return FieldSettings(
+        name=path.split("|", maxsplit=1)[0],
+        title=key,
+        description=key,
+        observed_property=key,
+        unit=unit,
+        path=path,
+        from_unit=from_unit,
+    )
+
+
+def _of_fields(
+    device: str, name: str, document: object, fields: Sequence[FieldSettings]
+) -> Recorded:
+    known = {one.name: (one.observed_property, one.unit) for one in fields}
+    found = readings(
+        document,
+        sensor=_IDENTITY["urn"],
+        fields=fields,
+        time=_RECEIVED,
+        on_fault=lambda _: None,  # a station may say that a value is missing, in words
+    )
+    told = tuple(Value(one.name, *known[one.name], one.result) for one in found)
+    return Recorded(device, name, told)
+
+
+def _frames(octets: bytes, take: Callable[[bytearray], F | None]) -> Iterator[F]:
+    buffer = bytearray(octets)
+    while (frame := take(buffer)) is not None:
+        yield frame
+
+
+def _of_streams(
+    device: str, name: str, streams: Sequence[Datastream], results: Mapping[str, float]
+) -> Recorded:
+    told = tuple(
+        Value(one.name, one.observed_property, one.unit, results[one.name])
+        for one in streams
+        if one.name in results
+    )
+    return Recorded(device, name, told)
+
+
+def noons() -> Iterator[Recorded]:
+    """Yield the first noon of each month at each site in London."""
+    with gzip.open(LONDON, "rt", encoding="utf-8", newline="") as text:
         for line in csv.DictReader(text):
             if line["date"].endswith("-01T12:00:00Z"):
                 told = tuple(
                     Value(column, key, "", float(line[column]))
-                    for column, key in _OF_LONDON.items()
+                    for column, key in OF_LONDON.items()
                     if line[column]
                 )
                 yield Recorded(line["site"], f"{line['site']} {line['date']}", told)

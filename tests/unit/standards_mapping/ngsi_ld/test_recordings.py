@@ -2,47 +2,29 @@
 
 import csv
 import gzip
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 
-from edge_agent.inputs.payload import load_decoder
-from edge_agent.inputs.uplinks import read_uplink
 from standards_mapping.ngsi_ld.entity import entities_of
 from standards_mapping.ngsi_ld.rules import value_of
-from standards_mapping.observation import Observation, Result
+from standards_mapping.observation import Observation
 from standards_mapping.registry import Datastream
-from tests.unit.edge_agent.lorawan_recordings import DECODERS, RECORDINGS, Recording, codec_examples
+from tests.simulators.recorded_sites import (
+    LONDON,
+    OF_LONDON,
+    Recorded,
+    examples,
+    packets,
+    particulates,
+    stations,
+    uplinks,
+)
 from tests.unit.standards_mapping.ngsi_ld.conftest import datastream, observation, thing
 from tests.unit.standards_mapping.ngsi_ld.test_entity import Expand, Validate, check
 
-ROOT = Path(__file__).parents[4]
-LONDON = ROOT / "command_line/demo/data/london_2009_hourly.csv.gz"
-COMMUNITY = ROOT / "tests/data/sensor_community/nettigo"
-OF_LONDON = {
-    "nox": "nox",
-    "no2": "no2",
-    "pm2.5": "pm25",
-    "pm10": "pm10",
-    "ws": "wind_speed",
-    "wd": "wind_direction",
-    "air_temp": "air_temperature",
-    "visibility": "visibility",
-}
-OF_COMMUNITY = {  # what a value is, and the unit it is in
-    "SDS_P1": ("pm10", "ug/m3"),
-    "SDS_P2": ("pm25", "ug/m3"),
-    "BME280_temperature": ("air_temperature", "Cel"),
-    "BME280_humidity": ("relative_humidity", "%RH"),
-    "BME280_pressure": ("air_pressure", "Pa"),
-    "signal": ("rssi", "dBm"),
-}
-
-UPLINKS = [one for one in RECORDINGS if one.folder == "ThingsStackCommunity"]  # as by others
 Seen = Sequence[tuple[Datastream, Observation]]
 
 
@@ -58,53 +40,36 @@ def hold(seen: Seen, validate: Validate, expand: Expand) -> set[str]:
     return told
 
 
-def of_table(name: str, values: Sequence[tuple[str, Result]]) -> Seen:
-    known = {one.name: one for one in load_decoder(Path(name)).table.datastream}
+def seen_of(recorded: Recorded) -> Seen:
     site = thing()
     found = []
-    for number, (stream, result) in enumerate(values, start=1):
-        one = known.get(stream)
-        if one is None:
-            continue
-        row = datastream(one.observed_property, number, at=site, unit=one.unit)
-        row = replace(row, short_name=stream)
-        found.append((row, observation(row, result)))
+    for number, value in enumerate(recorded.values, start=1):
+        row = datastream(value.key, number, at=site, unit=value.unit)
+        row = replace(row, short_name=value.name)
+        found.append((row, observation(row, value.result)))
     return found
 
 
 @pytest.mark.parametrize(
-    "recording", UPLINKS, ids=lambda one: f"{one.device}-{one.folder}-{one.name}"
+    ("kind", "least"),
+    [(uplinks, 9), (examples, 7), (packets, 6), (particulates, 30), (stations, 2)],
+    ids=lambda one: getattr(one, "__name__", ""),
 )
-def test_recorded_uplinks(recording: Recording, validate: Validate, expand: Expand) -> None:
-    uplink = read_uplink(recording.server, recording.document())
-    assert uplink is not None
-    table = DECODERS[recording.device]
-    values = load_decoder(Path(table)).decode(uplink.f_port, uplink.payload)
-    told = hold(of_table(table, [(one.name, one.result) for one in values]), validate, expand)
-    assert told > {"Device"}
+def test_recorded_devices(
+    kind: Callable[[], Iterator[Recorded]], least: int, validate: Validate, expand: Expand
+) -> None:
+    told = [one for one in kind() if one.values]
+    assert len(told) >= least
+    for one in told:
+        assert hold(seen_of(one), validate, expand) > {"Device"}, one.name
 
 
-@pytest.mark.parametrize("table", codec_examples())
-def test_makers_examples(table: str, validate: Validate, expand: Expand) -> None:
-    for example in codec_examples()[table]:
-        if "errors" not in example:
-            payload = bytes.fromhex(example["bytes"])
-            values = load_decoder(Path(table)).decode(example["fPort"], payload)
-            seen = of_table(table, [(one.name, one.result) for one in values])
-            assert hold(seen, validate, expand) > {"Device"} or not seen  # of settings alone
-
-
-@pytest.mark.parametrize("file", ["sensor_community_data.json", "invalid_data.json"])
-def test_stations_of_citizens(file: str, validate: Validate, expand: Expand) -> None:
-    body = json.loads((COMMUNITY / file).read_text(encoding="utf-8"))
-    site = thing()
-    seen = []
-    for number, each in enumerate(body["sensordatavalues"], start=1):
-        if each["value_type"] in OF_COMMUNITY and each["value"] is not None:
-            key, unit = OF_COMMUNITY[each["value_type"]]
-            row = datastream(key, number, at=site, unit=unit)
-            seen.append((row, observation(row, float(each["value"]))))
-    assert {"AirQualityObserved", "WeatherObserved"} < hold(seen, validate, expand)
+def test_particles_and_stations_tell_of_the_air(validate: Validate, expand: Expand) -> None:
+    for one in particulates():
+        assert "AirQualityObserved" in hold(seen_of(one), validate, expand), one.name
+    for one in stations():
+        told = hold(seen_of(one), validate, expand)
+        assert {"AirQualityObserved", "WeatherObserved"} < told, one.name
 
 
 def hours() -> Iterator[tuple[str, str, Seen]]:
