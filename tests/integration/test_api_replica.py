@@ -110,18 +110,20 @@ async def test_pages_follow_the_replica_and_fall_back_to_the_primary(twins: Twin
     before = reads("replica"), reads("primary")
     page = await twins.site()
     assert "Bloomsbury" in page
-    assert (reads("replica"), reads("primary")) == (before[0] + 1, before[1])
+    assert reads("replica") > before[0]  # a page may read more than once
+    assert reads("primary") == before[1]
 
     twins.kill_replica()
     assert "Bloomsbury" in await twins.site()  # at once, whoever notices first
-    assert reads("primary") == before[1] + 1
+    assert reads("primary") > before[1]
     await twins.used(replica=False)
     assert metric("api_replica_used") == 0
 
     twins.start_replica()
     await twins.used(replica=True)
+    again = reads("replica")
     await twins.site()
-    assert reads("replica") >= before[0] + 2
+    assert reads("replica") > again
 
 
 async def test_replica_that_lags_is_left_alone_until_it_has_caught_up(twins: Twins) -> None:
