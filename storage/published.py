@@ -53,7 +53,7 @@ async def published_things(
         },
     )
     rows = await cursor.fetchall()
-    stays = await _stays(conn, [row[0] for row in rows])
+    stays = await published_stays(conn, [row[0] for row in rows])
     councils = {council.tenant: council for council in await published_councils(conn)}
     return [
         Thing(
@@ -133,7 +133,8 @@ def _datastream(
     )
 
 
-async def _stays(conn: Connection, things: Sequence[int]) -> dict[int, tuple[Stay, ...]]:
+async def published_stays(conn: Connection, things: Collection[int]) -> dict[int, tuple[Stay, ...]]:
+    """Return where Things were, oldest first, by their ids; one without a place is absent."""
     cursor = await conn.execute(query("published_stays"), {"things": list(things)})
     names = ("id", "name", "description", "geometry", "longitude", "latitude")
     places: dict[int, Place] = {}

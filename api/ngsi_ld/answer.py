@@ -54,16 +54,14 @@ class Answers:
             TooComplexQueryError: too many would have to be looked into.
         """
         ids = await self.source.find(query.selectors)
-        examined: dict[str, Entity] = {}
         if query.condition is not None or query.geo is not None or query.output.attributes:
             for needed in _needed(query):
                 ids = await self.source.having(ids, needed)
             _check_number(len(ids), MOST_EXAMINED)
-            found = await self.source.load(ids)
-            examined = {one.id: one for one in found if _accepts(query, one)}
-            ids = list(examined)
+            found = await self.source.examine(ids, _looked_at(query))
+            ids = [one.id for one in found if _accepts(query, one)]
         page = ids[query.offset : query.offset + query.limit]
-        entities = [examined[one] for one in page] if examined else await self.source.load(page)
+        entities = await self.source.load(page)
         writer = self._writer(query.output)
         return Page(
             [self._write(writer, one, query.output, geojson=geojson) for one in entities],
@@ -216,6 +214,16 @@ def _needed(query: Query) -> list[frozenset[str]]:
     """Return sets of attributes of each of which an entity must have one to be accepted."""
     found = [query.output.attributes] if query.output.attributes else []
     return [*found, query.condition.needs()] if query.condition is not None else found
+
+
+def _looked_at(query: Query) -> frozenset[str]:
+    """Return the attributes that tell whether an entity is accepted."""
+    found = set(query.output.attributes or ())
+    if query.condition is not None:
+        found.update(query.condition.attributes())
+    if query.geo is not None:
+        found.update(query.geo.geoproperty)
+    return frozenset(found)
 
 
 def _accepts(query: Query, entity: Entity) -> bool:

@@ -37,6 +37,9 @@ class Source(Protocol):
     async def load(self, ids: Sequence[str]) -> Sequence[Entity]:
         """Return the entities of those ids that there are, in that order, as they are now."""
 
+    async def examine(self, ids: Sequence[str], attributes: frozenset[str]) -> Sequence[Entity]:
+        """Return what `load` does, of which no other attributes than these need be there."""
+
     async def observed(
         self, ids: Sequence[str], asked: TemporalQuery, attributes: Attributes
     ) -> Sequence[str]:

@@ -20,7 +20,6 @@ from standards_mapping.ngsi_ld import contexts, models
 from standards_mapping.ngsi_ld.aggregates import Series
 from standards_mapping.ngsi_ld.entity import (
     HEALTH,
-    STATED,
     Attribute,
     attribute_history,
     entities_of,
@@ -41,11 +40,11 @@ from standards_mapping.units import UNITS
 from storage.access import let_read
 from storage.database import Connection, query
 from storage.ngsi_ld.aggregate import aggregated, window_sql
+from storage.ngsi_ld.examined import LOCATION, Stream, examined, results_only
 from storage.open_data import correction, newest_observations
 from storage.overview import READ_TIMEOUT_SECONDS, bounded_read
 from storage.published import published_datastreams, published_things
 
-_LOCATION: Final = contexts.attribute_iri("location", None)
 _WHENEVER: Final = datetime(2000, 1, 1, tzinfo=UTC)  # where only the result matters
 _NO_TIMES: Final = (
     "timeproperty is {}: when a reading arrived is not kept of each; ask for observedAt"
@@ -118,6 +117,7 @@ class DatabaseSource:
         self._conn = conn
         self._tenant = tenant
         self._members: dict[str, _Member] = {}
+        self._streams: dict[int, Stream] = {}
 
     async def find(self, selectors: Sequence[EntitySelector]) -> Sequence[str]:
         """Return the ids, in order, of the entities that a selector accepts.
@@ -176,7 +176,7 @@ class DatabaseSource:
             self._note(row, chosen)
 
     def _note(self, row: Sequence[Any], chosen: set[str]) -> None:
-        number, thing, urn, gss, sensor, key, unit, placed, value, result, quality = row
+        number, thing, urn, gss, sensor, key, unit, placed, value, result, quality, *rest = row
         if unit not in UNITS:
             return
         device = models.entity_id(EntityKey(DEVICE, gss, sensor))
@@ -198,6 +198,7 @@ class DatabaseSource:
         member.known_by.add(number)
         if (number, key) not in member.streams:
             member.streams.append((number, key))
+            self._streams[number] = Stream(number, thing, gss, sensor, key, unit, *rest)
         if quality is not None and (placed or not MODELS[observed.model].placed):
             newest = _observation(stream, (_WHENEVER, value, result, quality, None))
             member.present = member.present or value_of(stream, newest) is not None
@@ -207,7 +208,7 @@ class DatabaseSource:
 
         What results become is told from their datastreams; all else every entity may have.
         """
-        if not attributes <= _measured_only():
+        if not results_only(attributes):
             return ids
         return [
             one
@@ -221,6 +222,31 @@ class DatabaseSource:
         newest = {one.datastream: one for one in await newest_observations(self._conn, datastreams)}
         found = {one.id: one for one in entities_of(things, datastreams, newest)}
         return [expand(found[one]) for one in ids if one in found]
+
+    async def examine(self, ids: Sequence[str], attributes: frozenset[str]) -> Sequence[Entity]:
+        """Return entities with no more than these attributes, as far as results and places tell.
+
+        Whatever else is registered, and where Devices are, only whole entities tell.
+        """
+        placed = LOCATION in attributes
+        if not results_only(attributes - {LOCATION}):
+            return await self.load(ids)
+        whole = [one for one in ids if placed and self._members[one].type == DEVICE]
+        parts = {
+            one: (
+                self._members[one].type,
+                [
+                    self._streams[number]
+                    for number, key in self._members[one].streams
+                    if placed or _asked_for(key, attributes)
+                ],
+            )
+            for one in ids
+            if not (placed and self._members[one].type == DEVICE)
+        }
+        found = {one.id: one for one in await self.load(whole)}
+        found |= await examined(self._conn, parts, placed=placed)
+        return [found[one] for one in ids if one in found]
 
     async def _registered(self, ids: Sequence[str]) -> tuple[list[Thing], list[Datastream]]:
         members = [self._members[one] for one in ids if one in self._members]
@@ -272,7 +298,7 @@ class DatabaseSource:
                     iri = contexts.attribute_iri(each.name, model)
                     instance = instance_of(each, model)
                     kept.setdefault(iri, []).append(replace(instance, dataset=dataset))
-            if attributes is None or _LOCATION in attributes:
+            if attributes is None or LOCATION in attributes:
                 places = [thing for thing in things if thing.id in member.things]
                 kept |= _places(places, asked.window)
             found.append(Entity(id=one, types=(contexts.type_iri(member.type),), attributes=kept))
@@ -366,13 +392,6 @@ def _iri_of(key: str) -> str:
     return contexts.attribute_iri(observed.attribute, MODELS[observed.model])
 
 
-@cache
-def _measured_only() -> frozenset[str]:
-    """Return the attributes that come from results alone, never from what is registered."""
-    stated = {contexts.attribute_iri(name, model) for name in STATED for model in MODELS.values()}
-    return frozenset(_iri_of(key) for key in PROPERTIES) - stated
-
-
 def _with_datasets(datastreams: Sequence[Datastream]) -> list[tuple[Datastream, str | None]]:
     """Return datastreams with the datasetId of each that is not the first of its attribute."""
     seen: set[str] = set()
@@ -393,7 +412,7 @@ def _places(things: Sequence[Thing], window: Window) -> dict[str, list[Instance]
         if (window.before is None or (each.observed_at or window.before) < window.before)
         and (window.after is None or following is None or following > window.after)
     ]
-    return {_LOCATION: found} if found else {}
+    return {LOCATION: found} if found else {}
 
 
 def _followed(places: Sequence[Attribute]) -> list[tuple[Attribute, Any]]:

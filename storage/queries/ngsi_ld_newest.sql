@@ -3,9 +3,12 @@
 SELECT
     datastream.id, datastream.thing_id, thing.urn, council.gss, sensor.urn,
     observed_property.key, datastream.unit,
-    EXISTS (SELECT FROM thing_location AS place WHERE place.thing_id = thing.id)
-        OR EXISTS (SELECT FROM historical_location AS stay WHERE stay.thing_id = thing.id),
-    latest.value, latest.result, latest.quality
+    CASE WHEN EXISTS (SELECT FROM historical_location AS stay WHERE stay.thing_id = thing.id)
+        THEN EXISTS (SELECT FROM historical_location AS stay
+                     JOIN historical_location_location AS place ON place.historical_location_id = stay.id
+                     WHERE stay.thing_id = thing.id)
+        ELSE EXISTS (SELECT FROM thing_location AS place WHERE place.thing_id = thing.id) END,
+    latest.value, latest.result, latest.quality, datastream.short_name, datastream.averaging_seconds
 FROM readable_datastream AS datastream
 JOIN readable_thing AS thing ON thing.id = datastream.thing_id
 JOIN council ON council.id = thing.council_id

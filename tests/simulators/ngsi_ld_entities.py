@@ -116,6 +116,13 @@ class EntitiesInMemory:
     async def load(self, ids: Sequence[str]) -> Sequence[Entity]:
         return [self.entities[one] for one in ids if one in self.entities]
 
+    async def examine(self, ids: Sequence[str], attributes: frozenset[str]) -> Sequence[Entity]:
+        return [
+            replace(one, attributes={iri: one.attributes[iri] for iri in kept})
+            for one in await self.load(ids)
+            for kept in [attributes & one.attributes.keys()]
+        ]
+
     async def observed(
         self, ids: Sequence[str], asked: TemporalQuery, attributes: Attributes
     ) -> Sequence[str]:
