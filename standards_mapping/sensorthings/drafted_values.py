@@ -10,15 +10,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from shapely import Geometry
-from shapely.errors import GEOSException
-from shapely.geometry import shape
-
 from device_protocol.reading import Quality
 from standards_mapping.sensorthings.entity import period
 from standards_mapping.sensorthings.errors import QueryError
 from standards_mapping.sensorthings.json_body import ROUNDED
 from standards_mapping.sensorthings.model import EntityType, Kind
+from standards_mapping.sensorthings.places import check_place
 from standards_mapping.units import UNITS
 
 EMPTY: Final = object()
@@ -29,14 +26,6 @@ LARGEST_JSON: Final = 100_000
 """Characters of one JSON property, such as `properties` or a geometry."""
 
 GEOJSON_TYPES: Final = ("application/geo+json", "application/vnd.geo+json")
-_GEOMETRIES: Final = (
-    "Point",
-    "MultiPoint",
-    "LineString",
-    "MultiLineString",
-    "Polygon",
-    "MultiPolygon",
-)
 _EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 _KNOWN_QUALITY: Final = sum(Quality)
@@ -117,17 +106,6 @@ def parse_result(value: object) -> float | bool | str:
     raise ValueError(f"{_shown(value)} is not a number, true or false, or a text")
 
 
-def geometry_of(kept: Mapping[str, Any]) -> Geometry:
-    """Return a geometry that `parse_value` has accepted."""
-    return shape(kept)
-
-
-def point_inside(kept: Mapping[str, Any]) -> tuple[float, float]:
-    """Return the longitude and latitude of a point inside a geometry that was accepted."""
-    point = geometry_of(kept).representative_point()
-    return point.x, point.y
-
-
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{_shown(value)} is not a text")  # noqa: TRY004
@@ -174,25 +152,9 @@ def _geojson_type(value: object) -> str:
     return GEOJSON_TYPES[0]
 
 
-def _geometry(value: object) -> dict[str, Any]:
+def _place(value: object) -> dict[str, Any]:
     found = _json_object(value)
-    if found.get("type") not in _GEOMETRIES:
-        raise ValueError(
-            f"type {_shown(found.get('type'))} is not one of {', '.join(_GEOMETRIES)}; of a"
-            " Feature send the geometry"
-        )
-    try:
-        geometry = shape(found)
-        bounds = geometry.bounds
-    except (GEOSException, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise ValueError("its coordinates cannot be read") from error
-    if geometry.is_empty or not all(map(math.isfinite, bounds)):
-        raise ValueError("has no coordinates")
-    west, south, east, north = bounds
-    if west < -180 or east > 180 or south < -90 or north > 90:  # noqa: PLR2004  # degrees
-        raise ValueError("its coordinates are not longitude and latitude in degrees (WGS 84)")
-    if not geometry.is_valid:
-        raise ValueError("is not a valid geometry: lines of it cross")
+    check_place(found)
     return found
 
 
@@ -292,8 +254,8 @@ _OWN: Final[Mapping[tuple[str, str], Callable[[object], Any]]] = {
     ("Datastream", "unitOfMeasurement"): _unit,
     ("Location", "encodingType"): _geojson_type,
     ("FeatureOfInterest", "encodingType"): _geojson_type,
-    ("Location", "location"): _geometry,
-    ("FeatureOfInterest", "feature"): _geometry,
+    ("Location", "location"): _place,
+    ("FeatureOfInterest", "feature"): _place,
     ("Observation", "result"): parse_result,
     ("Observation", "resultQuality"): _quality,
     ("Observation", "parameters"): _parameters,

@@ -1,7 +1,10 @@
 -- Since when each Thing was where, and where it is where its history says nothing. Of several places one is told.
 SELECT DISTINCT ON (stay.thing_id, stay.since, stay.number)
        stay.thing_id, stay.since,
-       location.id, location.name, location.description, location.location, location.longitude, location.latitude
+       location.id, location.name, location.description,
+       CASE WHEN location.location ->> 'type' = 'Feature' THEN location.location -> 'geometry'
+            ELSE location.location END,
+       location.longitude, location.latitude
   FROM (SELECT h.thing_id, h.time AS since, h.id AS number, l.location_id
           FROM historical_location h
           JOIN historical_location_location l ON l.historical_location_id = h.id

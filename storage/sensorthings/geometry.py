@@ -39,7 +39,7 @@ from standards_mapping.sensorthings.geometry import (
 from standards_mapping.sensorthings.model import ENTITY_TYPES, EntityType, resolve
 from storage.database import Connection
 from storage.sensorthings.operand import Bound, Operand, Sql, Type
-from storage.sensorthings.schema import OBSERVED_AREA
+from storage.sensorthings.schema import GEOMETRY_IN, OBSERVED_AREA
 
 MOST_GEOMETRIES: Final = 20_000
 """Of one table; a geospatial function over more is refused."""
@@ -68,8 +68,12 @@ _PLACES: Final[Mapping[tuple[str, str], tuple[str, LiteralString]]] = {
 """By type and property: which geometries those are, and by which key they are told apart."""
 
 _READ: Final[Mapping[str, sql.SQL | sql.Composed]] = {
-    "location": sql.SQL("SELECT id, location::text FROM location"),
-    "feature": sql.SQL("SELECT id, feature::text FROM feature_of_interest"),
+    "location": sql.SQL("SELECT id, {}::text FROM location").format(
+        sql.SQL(GEOMETRY_IN).format(place=sql.Identifier("location"))
+    ),
+    "feature": sql.SQL("SELECT id, {}::text FROM feature_of_interest").format(
+        sql.SQL(GEOMETRY_IN).format(place=sql.Identifier("feature"))
+    ),
     "area": sql.SQL(
         "SELECT id, area FROM (SELECT thing.id, ({}::text) AS area FROM thing) AS areas"
         " WHERE area IS NOT NULL"

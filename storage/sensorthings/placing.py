@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from standards_mapping.sensorthings.errors import ConflictError, QueryError
-from storage.database import Connection
+from storage.database import Connection, query
 
 
 async def place(conn: Connection, thing: int, locations: Sequence[int], now: datetime) -> None:
@@ -125,12 +125,6 @@ async def settle_feature(conn: Connection, datastream: int, wanted: int | None) 
 
 async def _feature(conn: Connection, location: int) -> int:
     """Return the FeatureOfInterest made from a Location, made if it is new."""
-    cursor = await conn.execute(
-        "INSERT INTO feature_of_interest (council_id, location_id, name, description, feature)"
-        " SELECT council_id, id, name, 'The surroundings of ' || name, location"
-        "   FROM location WHERE id = %s"
-        " ON CONFLICT (location_id) DO UPDATE SET location_id = excluded.location_id RETURNING id",
-        (location,),
-    )
+    cursor = await conn.execute(query("feature_of_location"), {"location_id": location})
     [(found,)] = await cursor.fetchall()
     return int(found)

@@ -11,8 +11,8 @@ from uuid import uuid4
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from standards_mapping.sensorthings.drafted_values import point_inside
 from standards_mapping.sensorthings.errors import QueryError
+from standards_mapping.sensorthings.places import geometry_in, point_inside
 from storage.database import Connection
 
 _COLUMNS: Final[Mapping[str, str]] = {
@@ -83,7 +83,7 @@ async def insert(conn: Connection, kind: str, columns: Mapping[str, Any]) -> int
 async def update(conn: Connection, kind: str, key: int, values: Mapping[str, Any]) -> None:
     """Set the columns that these values of a draft are kept in.
 
-    The feature that was made of a Location stays what the Location is.
+    The feature that was made of a Location stays where the Location is.
     """
     columns = columns_of(kind, values)
     if not columns:
@@ -101,7 +101,7 @@ async def update(conn: Connection, kind: str, key: int, values: Mapping[str, Any
     if kind == "Location" and "location" in columns:
         await conn.execute(
             "UPDATE feature_of_interest SET feature = %s WHERE location_id = %s",
-            (columns["location"], key),
+            (Jsonb(geometry_in(values["location"])), key),
         )
 
 

@@ -214,6 +214,10 @@ def _valid(number: Literal[1, 2]) -> LiteralString:
     )
 
 
+GEOMETRY_IN: Final = """(
+    CASE WHEN {place} ->> 'type' = 'Feature' THEN {place} -> 'geometry' ELSE {place} END)"""
+"""The geometry of a `location` or `feature`, which may be a Feature around one."""
+
 OBSERVED_AREA: Final = """(
     SELECT CASE WHEN west = east AND south = north THEN jsonb_build_object(
                     'type', 'Point', 'coordinates', jsonb_build_array(west, south))
@@ -235,11 +239,9 @@ OBSERVED_AREA: Final = """(
                       JOIN historical_location_location l ON l.historical_location_id = h.id
                      WHERE h.thing_id = {thing}) AS been
               JOIN location ON location.id = been.location_id
-             CROSS JOIN LATERAL jsonb_path_query(
-                   location.location, '$.**.coordinates') AS coordinates
-             CROSS JOIN LATERAL jsonb_path_query(coordinates,
+             CROSS JOIN LATERAL jsonb_path_query({geometry} -> 'coordinates',
                    'strict $.** ? (@.type() == "array" && @[0].type() == "number")') AS position
-           ) AS box)"""
+           ) AS box)""".replace("{geometry}", GEOMETRY_IN.replace("{place}", "location.location"))
 """The box around every place a Thing has been at; a box without extent is a point or a line.
 
 Those places are what its observations are about (clause 8.2.4).

@@ -57,12 +57,18 @@ async def remote(database_server: DatabaseServer) -> AsyncIterator[Remote]:
     await database_server.drop(dsn)
 
 
+POST = {
+    "type": "Feature",
+    "geometry": {"type": "Point", "coordinates": [-0.12, 51.52]},
+    "properties": {"post": 7},
+}
+
+
 def survey(remote: Remote) -> tuple[fsc.Thing, fsc.Datastream]:
     """Create by deep insert what a survey needs."""
     client = remote.client
-    point = {"type": "Point", "coordinates": [-0.12, 51.52]}
     place = fsc.Location(
-        name="Post", description="-", encoding_type="application/geo+json", location=point
+        name="Post", description="-", encoding_type="application/vnd.geo+json", location=POST
     )
     sensor = fsc.Sensor(
         name="Tube", description="-", encoding_type="text/html", metadata="https://example.org"
@@ -93,6 +99,8 @@ async def test_things_are_created_whole_updated_patched_and_deleted(remote: Remo
         client.update(found)
         assert client.things().find(thing.id).name == "Renamed"
         assert client.things().find(thing.id).properties["round"] == 1
+        [place] = client.locations().query().filter(f"Things/id eq {thing.id}").list().entities
+        assert place.location == POST
         client.patch(found, [{"op": "replace", "path": "/properties/round", "value": 2}])
         assert client.things().find(thing.id).properties["round"] == 2
         changed = client.datastreams().find(datastream.id)

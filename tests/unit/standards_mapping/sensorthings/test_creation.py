@@ -112,7 +112,10 @@ def test_values_that_cannot_be_kept_are_refused(name: str, value: Any, said: str
         ({"type": "Point", "coordinates": [529090, 179645]}, "degrees"),
         ({"type": "Point", "coordinates": []}, "coordinates"),
         ({"type": "Point", "coordinates": ["a", "b"]}, "coordinates"),
-        ({"type": "Feature", "geometry": POINT}, "send the geometry"),
+        ({"type": "Feature", "geometry": None}, "without a geometry"),
+        ({"type": "Feature", "geometry": POINT | {"coordinates": [0, 91]}}, "degrees"),
+        ({"type": "FeatureCollection", "features": []}, "send one Feature"),
+        ({"type": "GeometryCollection", "geometries": [POINT]}, "nor a Feature"),
         ({"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]]}, "cross"),
     ],
 )
