@@ -17,8 +17,9 @@ from storage.database import Connection, connect
 from storage.embedded import EmbeddedDatabase, remove
 from storage.migration import migrate
 from tests.integration.fix_network import kerbstone, newcomer, typed
+from tests.integration.fix_uplink import tasks
 
-__all__ = ["kerbstone", "newcomer", "typed"]
+__all__ = ["kerbstone", "newcomer", "tasks", "typed"]
 
 EXTERNAL = os.environ.get("KERBSTONE_TEST_DATABASE")
 SERVERS = ["external"] if EXTERNAL else ["plain", "timescaledb"]

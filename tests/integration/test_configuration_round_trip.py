@@ -16,11 +16,9 @@ from enrolment.files import read_certificate
 from storage import configurations, registry
 from storage.database import Connection
 from tests.integration.fix_brokers import City
+from tests.integration.fix_uplink import Gateway, Tasks
 from tests.integration.region import DEVICE, Region, make_region, now
-from tests.integration.test_edge_uplink import Gateway, Tasks, tasks
 from tests.simulators.centre import key_set_of
-
-__all__ = ["tasks"]  # the fixture
 
 pytestmark = pytest.mark.parametrize("database_server", ["plain"], indirect=True)
 

@@ -13,7 +13,7 @@ from device_protocol.reading import Quality
 from ingest.store import Store
 from storage.database import Connection
 from storage.thinning import RetentionClass, thin
-from tests.integration.test_ingest_store import KEYS, START, Centre
+from tests.integration.ingest_centre import KEYS, START, Centre
 from tests.simulators.gateway import (
     SimulatedGateway,
     datastream,

@@ -26,8 +26,8 @@ from edge_agent.remote_settings import State
 from edge_agent.settings import AgentSettings
 from edge_agent.spool.store import Spool
 from runtime.settings import load
+from tests.integration.edge_spool.spools import ALL, gap_record
 from tests.integration.test_edge_power_cut import Recording, cut_often, record
-from tests.integration.test_edge_spool import ALL, gap_record
 
 CUTS = 20
 LAST = 1_000_000

@@ -16,7 +16,7 @@ from device_protocol.senml import decode_cbor
 from edge_agent.clock import Clock
 from edge_agent.spool.rows import Priority, Span
 from edge_agent.spool.store import Spool
-from tests.integration.test_edge_spool import ALL, NOW, gap_record, reading
+from tests.integration.edge_spool.spools import ALL, NOW, gap_record, reading
 from tests.unit.edge_agent.conftest import FakeTime
 from tests.unit.edge_agent.delivery.test_sealer import Bench
 

@@ -9,7 +9,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiomqtt
@@ -17,8 +17,8 @@ import pytest
 
 from broker_config.free_ports import free_ports
 from tests.integration.fix_brokers import City
+from tests.integration.fix_uplink import DEVICE, Gateway, Tasks, centre_of, process
 from tests.integration.test_edge_agent_power_cut import push
-from tests.integration.test_edge_uplink import DEVICE, Gateway, Tasks, centre_of, process
 from tests.simulators.centre import Centre
 from tests.simulators.local_mosquitto import LocalMosquitto, local_mosquitto
 
@@ -59,13 +59,6 @@ def broker_kind() -> str:
 def yard(tmp_path: Path) -> Iterator[LocalMosquitto]:
     with local_mosquitto(tmp_path / "yard") as broker:
         yield broker
-
-
-@pytest.fixture
-async def tasks() -> AsyncIterator[Tasks]:
-    running = Tasks()
-    yield running
-    await running.stop_all()
 
 
 class Sensors:

@@ -7,7 +7,6 @@ broker while its own readings go on.
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -20,9 +19,9 @@ from edge_agent.clock import Clock
 from edge_agent.settings import SpoolSettings
 from edge_agent.spool.group_commit import open_spool
 from edge_agent.spool.rows import Priority
+from tests.integration.edge_spool.spools import scribble
 from tests.integration.fix_brokers import City
-from tests.integration.test_edge_spool import scribble
-from tests.integration.test_edge_uplink import DEVICE, HOST, Gateway, Tasks
+from tests.integration.fix_uplink import DEVICE, HOST, Gateway, Tasks
 from tests.simulators.centre import Centre, registered
 
 HOURS = 72
@@ -124,13 +123,6 @@ def gateway(own_city: City, tmp_path: Path) -> Gateway:
 @pytest.fixture
 def centre(own_city: City) -> TimedCentre:
     return TimedCentre(own_city)
-
-
-@pytest.fixture
-async def tasks() -> AsyncIterator[Tasks]:
-    running = Tasks()
-    yield running
-    await running.stop_all()
 
 
 def with_host_only(gateway: Gateway, *, drain_readings_per_second: int) -> None:

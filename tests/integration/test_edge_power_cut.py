@@ -19,7 +19,7 @@ import pytest
 
 from edge_agent.spool.rows import Priority
 from edge_agent.spool.store import Spool
-from tests.integration.test_edge_spool import (
+from tests.integration.edge_spool.spools import (
     ALL,
     NOW,
     everything,
@@ -40,7 +40,7 @@ WRITER = """
     from edge_agent.clock import Clock
     from edge_agent.spool.group_commit import open_spool
     from edge_agent.settings import SpoolSettings
-    from tests.integration.test_edge_spool import ALL, Priority, gap_record, reading
+    from tests.integration.edge_spool.spools import ALL, Priority, gap_record, reading
 
     import edge_agent.spool.store
     edge_agent.spool.store._CHECKPOINT_PAGES = 24  # so that the log is folded in often
@@ -89,7 +89,7 @@ WRITER = """
 
 OPENER = """
     import sys
-    from tests.integration.test_edge_spool import Path, open_at
+    from tests.integration.edge_spool.spools import Path, open_at
     import edge_agent.spool.store
     edge_agent.spool.store._SALVAGE_ROWS = 300
     open_at(Path(sys.argv[1])).close()

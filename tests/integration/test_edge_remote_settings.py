@@ -12,10 +12,8 @@ from edge_agent.agent import run
 from edge_agent.settings import AgentSettings
 from edge_agent.settings import RemoteSettings as Trial
 from tests.integration.fix_brokers import City
-from tests.integration.test_edge_uplink import HOST, Gateway, Tasks, centre_of, tasks
+from tests.integration.fix_uplink import HOST, Gateway, Tasks, centre_of
 from tests.simulators.centre import Centre, Heard, configuration_of
-
-__all__ = ["tasks"]  # the fixture
 
 DEVICE = "k7q2m9xd4t"
 HEALTH = f"urn:dev:kerbstone:{DEVICE}:health"

@@ -10,10 +10,8 @@ from device_protocol.announcement import decode
 from device_protocol.recipient_pem import generate
 from edge_agent.agent import run
 from tests.integration.fix_brokers import City
-from tests.integration.test_edge_uplink import DEVICE, Gateway, Tasks, tasks
+from tests.integration.fix_uplink import DEVICE, Gateway, Tasks
 from tests.simulators.centre import Centre, registered
-
-__all__ = ["tasks"]  # the fixture
 
 
 def of_suite_3(city: City, allowed: tuple[int, ...]) -> Centre:

@@ -31,23 +31,25 @@ from enrolment.settings import BrokerFilesSettings
 from enrolment.upkeep import Upkeep
 from storage import certificates, configurations, recipients, registry
 from storage.database import Connection, Pool, open_pool
-from tests.integration.fix_brokers import COUNCILS, City
-from tests.integration.region import metric
-from tests.integration.test_broker_revocation import (
+from tests.integration.broker_visits import (
+    MINE,
+    NEIGHBOUR,
+    NEWCOMER,
     connected,
     data,
-    free_port,
     next_payload,
+    on_mosquitto,
     send,
     until_ended,
     visit,
 )
+from tests.integration.fix_brokers import COUNCILS, City
+from tests.integration.region import metric
+from tests.simulators.local_mosquitto import free_port
 
-MINE, NEIGHBOUR, FOREIGN, NEWCOMER = "k7q2m9xd4t", "w3n8b5rc6h", "z9f4j2tv7p", "n3wc0m3rgw"
 ACTOR = "operator test"
 SECONDS = 15
 
-on_mosquitto = pytest.mark.parametrize("broker_kind", ["mosquitto"], scope="session")
 on_plain = pytest.mark.parametrize("database_server", ["plain"], indirect=True)
 
 
