@@ -12,9 +12,11 @@ from types import MappingProxyType
 from typing import Final, LiteralString, TypeAlias
 from weakref import WeakKeyDictionary
 
+import orjson
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
+from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
@@ -34,6 +36,10 @@ _CONNECTION_DEFAULTS: Final = {
     "keepalives_idle": "30",
     "tcp_user_timeout": "30000",  # milliseconds; a server that vanished is noticed
 }
+
+# A column of JSON writes 1e22 out, and Python would make of that a whole number, which no JSON of
+# ours can tell; orjson makes a double of it again, as it was sent.
+set_json_loads(orjson.loads)
 
 
 def lack(error: BaseException) -> str:

@@ -22,8 +22,14 @@ EMPTY: Final = object()
 """Stands for a value that was not given, where null is one."""
 
 LONGEST_TEXT: Final = 10_000
-LARGEST_JSON: Final = 100_000
-"""Characters of one JSON property, such as `properties` or a geometry."""
+LARGEST_JSON_BYTES: Final = 64 << 10
+"""Of one JSON property such as `properties`, written without spaces in UTF-8."""
+
+LARGEST_PLACE_BYTES: Final = 128 << 10
+"""Of a `location` or `feature`, counted in the same way."""
+
+DEEPEST_JSON: Final = 32
+"""Objects and lists in one another in one JSON property, itself included."""
 
 GEOJSON_TYPES: Final = ("application/geo+json", "application/vnd.geo+json")
 _EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
@@ -127,23 +133,35 @@ def _check_characters(text: str) -> None:
         raise ValueError("holds a character that no text has")
 
 
-def _json_object(value: object) -> dict[str, Any]:
+def _json_object(value: object, most_bytes: int = LARGEST_JSON_BYTES) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{_shown(value)} is not a JSON object")  # noqa: TRY004
-    _check_json(value)
-    return value
-
-
-def _check_json(value: object) -> None:
+    _check_depth(value)
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except (ValueError, RecursionError) as error:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError as error:
         raise ValueError("holds what JSON cannot say") from error
-    if len(text) > LARGEST_JSON:
-        raise ValueError(f"{len(text)} characters, limit {LARGEST_JSON}")
     _check_characters(text)
     if "\\u0000" in text:
         raise ValueError("holds a character that no text has")
+    if (size := len(text.encode())) > most_bytes:
+        raise ValueError(
+            f"{size:,} bytes of JSON, limit {most_bytes:,}: keep elsewhere what is long, and link"
+            " to it"
+        )
+    return value
+
+
+def _check_depth(value: object) -> None:
+    """Return if what is nested in a value can be read again, however it is expanded."""
+    depth, here = 0, [value]
+    while here := [one for one in here if isinstance(one, dict | list)]:
+        depth += 1
+        if depth > DEEPEST_JSON:
+            raise ValueError(
+                f"nested deeper than {DEEPEST_JSON} objects and lists in one another: flatten it"
+            )
+        here = [part for one in here for part in (one.values() if isinstance(one, dict) else one)]
 
 
 def _geojson_type(value: object) -> str:
@@ -153,7 +171,7 @@ def _geojson_type(value: object) -> str:
 
 
 def _place(value: object) -> dict[str, Any]:
-    found = _json_object(value)
+    found = _json_object(value, LARGEST_PLACE_BYTES)
     check_place(found)
     return found
 

@@ -4,22 +4,27 @@ Pure: the entity comes as the JSON that a GET answers; what comes out is what a 
 """
 
 import copy
+import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 import jsonpatch
-from jsonpointer import JsonPointerException
+from jsonpointer import JsonPointer, JsonPointerException
 
 from standards_mapping.sensorthings.errors import ConflictError, QueryError
 from standards_mapping.sensorthings.model import EntityType
 
 MOST_OPERATIONS: Final = 1000
 
+MOST_COPIED_BYTES: Final = 1 << 20
+"""Of JSON that the copy operations of one patch may copy: each can double what there is."""
+
 
 def patched(entity_type: EntityType, entity: dict[str, Any], patch: object) -> dict[str, Any]:
     """Return those members of an entity that a patch changes; null for what it removes.
 
     Raises:
-        QueryError: it is no JSON Patch.
+        QueryError: it is no JSON Patch, or too large a one.
         ConflictError: it cannot be applied to the entity as it is, e.g. a test fails.
     """
     if not isinstance(patch, list) or not all(isinstance(step, dict) for step in patch):
@@ -28,7 +33,7 @@ def patched(entity_type: EntityType, entity: dict[str, Any], patch: object) -> d
         raise QueryError(f"{len(patch)} operations, limit {MOST_OPERATIONS}")
     before = {name: entity[name] for name in entity_type.properties if name in entity}
     try:
-        after = jsonpatch.JsonPatch(patch).apply(copy.deepcopy(before))
+        after = _applied([jsonpatch.JsonPatch([step]) for step in patch], copy.deepcopy(before))
     except (jsonpatch.JsonPatchConflict, jsonpatch.JsonPatchTestFailed) as error:
         raise ConflictError(f"the patch does not fit the entity as it is: {error}") from error
     except (
@@ -51,6 +56,27 @@ def patched(entity_type: EntityType, entity: dict[str, Any], patch: object) -> d
         if name not in before or not _same(value, before[name])
     }
     return removed | changed
+
+
+def _applied(steps: Sequence[jsonpatch.JsonPatch], entity: Any) -> Any:
+    """Return what becomes of an entity by one step after the other.
+
+    Raises:
+        QueryError: they copy more than `MOST_COPIED_BYTES`.
+    """
+    copied = 0
+    for step in steps:
+        [operation] = step.patch
+        if operation["op"] == "copy":
+            source = JsonPointer(operation["from"]).resolve(entity, None)
+            copied += len(json.dumps(source, separators=(",", ":")))
+            if copied > MOST_COPIED_BYTES:
+                raise QueryError(
+                    f"a patch that copies more than {MOST_COPIED_BYTES:,} bytes of JSON: send"
+                    " what it should become"
+                )
+        entity = step.apply(entity, in_place=True)
+    return entity
 
 
 def _same(first: object, second: object) -> bool:

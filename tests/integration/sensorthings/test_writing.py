@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from standards_mapping.sensorthings.drafted_values import DEEPEST_JSON, LARGEST_JSON_BYTES
 from tests.integration.conftest import DatabaseServer
 from tests.integration.sensorthings.writing import (
     ROOT,
     SENSOR,
+    Json,
     Writing,
     datastream_body,
     location_body,
@@ -140,6 +142,51 @@ async def test_only_json_of_a_bounded_size_is_read(centre: Writing) -> None:
     assert form.status_code == 415
     large = await centre.camden.post("Things", content=b" " * (16 << 20) + b"{}")
     assert large.status_code == 413
+
+
+async def test_properties_are_bounded_and_what_is_kept_can_be_read(centre: Writing) -> None:
+    deep: Json = {}
+    for _ in range(DEEPEST_JSON - 1):
+        deep = {"a": deep}
+    largest = {"a": "x" * (LARGEST_JSON_BYTES - len('{"a":""}'))}
+    thing, stream = await centre.survey("Bounded")
+    url = f"Things({thing})"
+    for kept, more, said in (
+        (deep, {"a": deep}, "nested deeper than 32"),
+        (largest, {"a": largest["a"] + "x"}, "65,537 bytes of JSON, limit 65,536"),
+    ):
+        answer = await centre.camden.patch(url, json={"properties": kept})
+        assert answer.status_code == 200, answer.text
+        refused = [
+            await centre.camden.patch(url, json={"properties": more}),
+            await centre.camden.post("Things", json=thing_body() | {"properties": more}),
+        ]
+        for answer in refused:
+            assert answer.status_code == 400
+            assert f"properties of Thing: {said}" in answer.json()["message"]
+        page = await centre.get(
+            f"Datastreams({stream})?$expand=Thing($expand=Datastreams($expand=Thing))"
+        )
+        found = page["Thing"]["Datastreams"][0]["Thing"]["properties"]
+        assert found == kept | {name: found[name] for name in ("urn", "council")}
+
+
+async def test_numbers_in_json_come_back_as_they_were_sent(centre: Writing) -> None:
+    numbers = [1e22, -1e300, 1.5e-300, 2**64 - 1, -(2**63), 1.0, 0.1, 18446744073709551616.0]
+    thing, stream = await centre.survey("Numbers")
+    url = f"Things({thing})"
+    answer = await centre.camden.patch(url, json={"properties": {"numbers": numbers}})
+    assert answer.status_code == 200, answer.text
+    assert (await centre.get(url))["properties"]["numbers"] == numbers
+    array = {
+        "Datastream": {"@iot.id": stream},
+        "components": ["phenomenonTime", "result", "parameters"],
+        "dataArray": [["2024-01-01T00:00:00Z", 1, {"numbers": numbers}]],
+    }
+    answer = await centre.camden.post("CreateObservations", json=[array])
+    assert answer.status_code == 201, answer.text
+    page = await centre.get(f"Datastreams({stream})/Observations")
+    assert [one["parameters"] for one in page["value"]] == [{"numbers": numbers}]
 
 
 async def test_who_may_write_is_told(centre: Writing) -> None:

@@ -1,5 +1,6 @@
 """Bodies that create or change entities, made into drafts."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,11 @@ from standards_mapping.sensorthings.creation import (
     draft,
     inverse,
     replacement,
+)
+from standards_mapping.sensorthings.drafted_values import (
+    DEEPEST_JSON,
+    LARGEST_JSON_BYTES,
+    LARGEST_PLACE_BYTES,
 )
 from standards_mapping.sensorthings.errors import QueryError, SensorThingsError
 from standards_mapping.sensorthings.model import ENTITY_TYPES
@@ -122,6 +128,46 @@ def test_values_that_cannot_be_kept_are_refused(name: str, value: Any, said: str
 def test_geometries_are_valid_and_in_degrees(location: Any, said: str) -> None:
     with pytest.raises(QueryError, match=said):
         draft(ENTITY_TYPES["Location"], PLACE | {"location": location})
+
+
+def nested(depth: int) -> Any:
+    """Return an object, with lists and objects in turns in it, so many in one another."""
+    found: Any = {} if depth % 2 else []
+    for level in range(depth - 1, 0, -1):
+        found = {"a": found} if level % 2 else [found]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, "properties") for kind in ENTITY_TYPES if "properties" in ENTITY_TYPES[kind].properties]
+    + [("Observation", "parameters")],
+)
+def test_properties_are_bounded_in_size_and_depth(kind: str, name: str) -> None:
+    def change(value: Any) -> Any:
+        return changes(ENTITY_TYPES[kind], {name: value}).values[name]
+
+    empty = len('{"é":""}'.encode())
+    largest = {"é": "x" * (LARGEST_JSON_BYTES - empty)}
+    assert change(largest) == largest
+    said = rf"{name} of {kind}: 65,537 bytes of JSON, limit 65,536: keep elsewhere"
+    with pytest.raises(QueryError, match=said):
+        change({"é": largest["é"] + "x"})
+    assert change(nested(DEEPEST_JSON)) == nested(DEEPEST_JSON)
+    for depth in (DEEPEST_JSON + 1, 100_000):
+        with pytest.raises(QueryError, match=f"{name} of {kind}: nested deeper than 32"):
+            change(nested(depth))
+
+
+def test_a_place_may_be_larger() -> None:
+    location = ENTITY_TYPES["Location"]
+    feature = {"type": "Feature", "geometry": POINT, "properties": {"text": ""}}
+    room = LARGEST_PLACE_BYTES - len(json.dumps(feature, separators=(",", ":")))
+    feature["properties"] = {"text": "x" * room}
+    assert changes(location, {"location": feature}).values["location"] == feature
+    feature["properties"] = {"text": "x" * (room + 1)}
+    with pytest.raises(QueryError, match=r"location of Location: 131,073 bytes .* 131,072"):
+        changes(location, {"location": feature})
 
 
 @pytest.mark.parametrize(

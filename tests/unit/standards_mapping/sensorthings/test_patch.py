@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from standards_mapping.sensorthings.errors import ConflictError, QueryError, SensorThingsError
 from standards_mapping.sensorthings.model import ENTITY_TYPES
-from standards_mapping.sensorthings.patch import patched
+from standards_mapping.sensorthings.patch import MOST_OPERATIONS, patched
 
 THING = ENTITY_TYPES["Thing"]
 ENTITY = {"@iot.id": 1, "name": "Post", "description": "-", "properties": {"a": [1, 2]}}
@@ -43,6 +43,19 @@ def test_true_is_not_one() -> None:
 def test_a_patch_that_fails_is_refused(patch: Any, error: type[SensorThingsError]) -> None:
     with pytest.raises(error):
         patched(THING, ENTITY, patch)
+
+
+def test_copies_of_copies_are_bounded() -> None:
+    entity = ENTITY | {"properties": {"text": "x" * 1000}}
+    steps = [
+        {"op": "copy", "from": "/properties", "path": f"/properties/{number}"}
+        for number in range(MOST_OPERATIONS)
+    ]
+    with pytest.raises(QueryError, match="copies more than 1,048,576 bytes"):
+        patched(THING, entity, steps)
+    found = patched(THING, entity, steps[:2])["properties"]
+    assert found == {"text": "x" * 1000, "0": {"text": "x" * 1000}, "1": found["1"]}
+    assert found["1"] == {"text": "x" * 1000, "0": {"text": "x" * 1000}}
 
 
 POINTERS = st.sampled_from(["", "/", "/name", "/name/x", "/properties/a/-", "/properties/a/9", "x"])
