@@ -31,10 +31,10 @@ from standards_mapping.sensorthings.observation_text import observations_text
 from standards_mapping.sensorthings.options import AFTER, Expand, Options
 from standards_mapping.sensorthings.path import ResourcePath, Step
 from standards_mapping.sensorthings.skiptoken import Place, read_place, write_place
+from storage.sensorthings.columns import TextPage
 from storage.sensorthings.compiled import is_geospatial
-from storage.sensorthings.reader import Page, Reader, TextPage
+from storage.sensorthings.reader import Page, Reader
 from storage.sensorthings.select import Wanted
-from storage.sensorthings.select import others as kept_others
 
 PAGE: Final = 100
 """Entities on a page where the request does not say."""
@@ -92,8 +92,7 @@ class Answers:
             answer["@iot.count"] = await self._reader.count(wanted)
         if as_text and is_plain(path, options):
             text = await self._reader.text_page(wanted, limit_of(options))
-            others = kept_others(wanted.entity_type)
-            written = observations_text(text.rows, self._root, others)
+            written = observations_text(text.rows, self._root)
             _check_size(len(written))
             answer["value"] = orjson.Fragment(written)
             page: Page | TextPage = text

@@ -5,87 +5,134 @@ only made without a dictionary for each observation. What is expanded or selecte
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 
 from standards_mapping.sensorthings.entity import result_quality
 
 COLUMNS: Final = ("phenomenonTime", "result", "resultTime", "resultQuality")
-"""The properties that are written; what a row holds of them says `observations_text`."""
+"""The properties that are written of every page; `ObservationColumns` says what of the others."""
 
-_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - what it is taken from has no zone, either
-_MICROSECOND: Final = timedelta(microseconds=1)
-_NOTHING: Final = "null"
-_IN_UTC: Final = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
+_ARRAYS: Final = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
+_NULL: Final = b"null"
 
 
-def observations_text(
-    rows: Sequence[Sequence[Any]], root: str, others: Sequence[str] = ()
-) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservationColumns:
+    """Observations, a column at a time; all columns are equally long.
+
+    streams: ids of their datastreams. times: Unix microseconds, as `starts`: where an interval
+    began, the time itself for an instant. values: NaN where the result is no number. qualities:
+    masks of flags. results: results that are no numbers, None where they are; () for none at all.
+    others: by property, JSON values of those that have some, None or {} where one has not.
+    """
+
+    streams: npt.NDArray[np.int64]
+    times: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+    qualities: npt.NDArray[np.int64]
+    results: Sequence[Any] = ()
+    others: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return how many observations there are."""
+        return len(self.times)
+
+
+def observations_text(found: ObservationColumns, root: str) -> bytes:
     """Return a JSON array of observations.
 
-    rows: the datastream's id; the time in UTC, without a zone; so the start of the interval, None
-    for an instant; the number, None where the result is none; another result; the mask of its
-    quality; then the JSON values of the properties `others`; what follows is passed over.
     root: URL of the service, without a slash at its end.
     """
-    if not rows:
+    if not len(found):
         return b"[]"
-    # A call for each column, not for each cell, and cells that nobody has cost nothing: together
-    # that takes a third of the time.
-    streams, times, starts, numbers, results, qualities, *more = zip(*rows, strict=False)
-    ends = _cells(times)
-    keys = [
-        f"{stream}-{(time - _EPOCH) // _MICROSECOND}"
-        for stream, time in zip(streams, times, strict=True)
-    ]
-    phenomena = [
-        end if start == _NOTHING else f"{start[:-1]}/{end[1:]}"
-        for start, end in zip(_cells(starts), ends, strict=True)
-    ]
-    values = _cells(numbers)
-    if None in numbers:
-        values = [
-            _json(result) if number is None else value
-            for number, value, result in zip(numbers, values, results, strict=True)
-        ]
-    told = _told(qualities, dict(zip(others, more, strict=False)))
-    link = f"{_json(root)[1:-1]}/Observations('"
-    written = [
-        f'{{"@iot.id":"{key}","@iot.selfLink":"{link}{key}\')","phenomenonTime":{phenomenon}'
-        f',"result":{value},"resultTime":{end}{also}'
-        f',"Datastream@iot.navigationLink":"{link}{key}\')/Datastream"'
-        f',"FeatureOfInterest@iot.navigationLink":"{link}{key}\')/FeatureOfInterest"}}'
-        for key, phenomenon, value, end, also in zip(
-            keys, phenomena, values, ends, told, strict=True
-        )
-    ]
-    return f"[{','.join(written)}]".encode()
+    # What is the same in all and what differs are put in turns into one list, a column at a time:
+    # that takes a third of what a template filled for each observation does.
+    streams, times = _numbers(found.streams), _numbers(found.times)
+    key: tuple[_Part, ...] = (streams, b"-", times)
+    link = b"".join((orjson.dumps(root)[1:-1], b"/Observations('"))
+    ends = _moments(found.times)
+    parts: tuple[_Part, ...] = (
+        *(b'{"@iot.id":"', *key, b'","@iot.selfLink":"' + link, *key),
+        *(b'\')","phenomenonTime":"', _openings(found), ends, b'","result":', _results(found)),
+        *(b',"resultTime":"', ends, b'"', *_told(found)),
+        *(b',"Datastream@iot.navigationLink":"' + link, *key),
+        *(b'\')/Datastream","FeatureOfInterest@iot.navigationLink":"' + link, *key),
+        b"')/FeatureOfInterest\"},",
+    )
+    return b"[%b]" % _interleaved(parts, len(found))[:-1]
 
 
-def _told(qualities: Sequence[int], others: Mapping[str, Sequence[Any]]) -> list[str]:
-    """Return what is told of each observation beside its times and its result, as members."""
-    told = [""] * len(qualities)
-    if any(qualities):
-        told = [
-            f',"resultQuality":{_json(result_quality(quality))}' if quality else ""
-            for quality in qualities
-        ]
-    for name, column in others.items():
-        if column.count(None) < len(column):
-            told = [
-                text if other is None or other == {} else f'{text},"{name}":{_json(other)}'
-                for text, other in zip(told, column, strict=True)
+_Part = bytes | list[bytes]
+"""What stands in each observation: the same text in all, or one for each."""
+
+
+def _interleaved(parts: Sequence[_Part], count: int) -> bytes:
+    """Return the parts of the first observation, then those of the second, and so on."""
+    pieces = [part if isinstance(part, bytes) else b"" for part in parts] * count
+    for number, part in enumerate(parts):
+        if isinstance(part, list):
+            pieces[number :: len(parts)] = part
+    return b"".join(pieces)
+
+
+def _numbers(column: npt.NDArray[Any]) -> list[bytes]:
+    """Return each number as JSON, null for NaN."""
+    return orjson.dumps(column, option=_ARRAYS)[1:-1].split(b",")
+
+
+def _moments(microseconds: npt.NDArray[np.int64], after: bytes = b"") -> list[bytes]:
+    """Return each time as in ISO 8601, without quotes; `after` follows each."""
+    written = orjson.dumps(microseconds.view("datetime64[us]"), option=_ARRAYS)
+    return written.replace(b'Z"', b'Z%b"' % after).split(b'"')[1::2]
+
+
+def _openings(found: ObservationColumns) -> _Part:
+    """Return what stands before each end in phenomenonTime: its interval's start, or nothing."""
+    lasting = found.starts != found.times
+    if not lasting.any():
+        return b""
+    openings = _moments(found.starts, b"/")
+    if lasting.all():
+        return openings
+    return [
+        opening if is_interval else b""
+        for opening, is_interval in zip(openings, lasting.tolist(), strict=True)
+    ]
+
+
+def _results(found: ObservationColumns) -> _Part:
+    values = _numbers(found.values)
+    if not found.results:
+        return values
+    return [
+        orjson.dumps(result) if value == _NULL else value
+        for value, result in zip(values, found.results, strict=True)
+    ]
+
+
+def _told(found: ObservationColumns) -> list[_Part]:
+    """Return what is told of some observations beside their times and their results, as members."""
+    told: list[_Part] = []
+    if found.qualities.any():
+        told.append(
+            [
+                b',"resultQuality":%b' % orjson.dumps(result_quality(quality)) if quality else b""
+                for quality in found.qualities.tolist()
             ]
+        )
+    for name, column in found.others.items():
+        told.append(
+            [
+                b""
+                if one is None or one == {}
+                else b',"%b":%b' % (name.encode(), orjson.dumps(one))
+                for one in column
+            ]
+        )
     return told
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()
-
-
-def _cells(values: Sequence[datetime | float | None]) -> list[str]:
-    """Return each value as JSON; times have no zone, and none of them has a comma when written."""
-    return orjson.dumps(values, option=_IN_UTC).decode()[1:-1].split(",")

@@ -5,6 +5,7 @@ Nothing is run here. How observations are read is `walk`.
 
 from psycopg import sql
 
+from storage.sensorthings.columns import in_one_row
 from storage.sensorthings.filter import Scope, SortKey, compile_condition, sort_keys, where
 from storage.sensorthings.guarded import source_of
 from storage.sensorthings.keyset import comes_after
@@ -16,6 +17,7 @@ from storage.sensorthings.select import (
     Select,
     Wanted,
     key_columns,
+    name_of,
     outer,
     place_columns,
     read_columns,
@@ -24,7 +26,7 @@ from storage.sensorthings.walk import Observations
 
 
 def page_statement(wanted: Wanted, bound: Bound) -> sql.Composed:
-    """Return the statement for a page, whose rows a `RowReader` reads.
+    """Return the statement for a page, whose rows a `RowReader` reads, or `columns.text_page`.
 
     The parameter `parent` is the id of the owner. Without one, `parents` holds the ids of parents,
     each of which has a page of its own; the rows begin with the parent's id.
@@ -34,12 +36,19 @@ def page_statement(wanted: Wanted, bound: Bound) -> sql.Composed:
     """
     page = _reading(wanted, bound).page()
     if not wanted.has_parents:
-        return page.compose(limit=wanted.limit, skip=wanted.skip)
+        rows = page.compose(limit=wanted.limit, skip=wanted.skip)
+        return _as_columns(rows, wanted, bound) if wanted.as_text else rows
     keys = [SortKey(PARENT, descending=False, nullable=False)]
     for number, key in enumerate(page.keys):
         keys.append(SortKey(outer(number), key.descending, key.nullable))
     inner = page.compose(limit=wanted.limit, skip=wanted.skip)
     return Select([PARENT, sql.SQL("c.*")], [_for_each_parent(inner)], keys=keys).compose()
+
+
+def _as_columns(rows: sql.Composed, wanted: Wanted, bound: Bound) -> sql.Composed:
+    read = [name_of("c", number) for number in range(len(read_columns(wanted)))]
+    places = [name_of("t", at) for at in range(places_of(wanted, Bound(bound.geometries)))]
+    return in_one_row(rows, read, places)
 
 
 def places_of(wanted: Wanted, bound: Bound) -> int:

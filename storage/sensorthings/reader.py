@@ -19,6 +19,7 @@ from standards_mapping.sensorthings.model import Key, ObservationId
 from standards_mapping.sensorthings.skiptoken import Place
 from storage.access import let_read
 from storage.database import Connection, Pool, open_pool, query
+from storage.sensorthings.columns import TextPage, text_page
 from storage.sensorthings.compiled import Compiled, compiled, is_geospatial, parameters
 from storage.sensorthings.geometry import kinds_used, load_geometries, work_out
 from storage.sensorthings.select import Wanted
@@ -56,14 +57,6 @@ class Page:
     """Entities in their order, and where the next page begins, None where this is the last."""
 
     rows: tuple[Row, ...]
-    rest: Place | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TextPage:
-    """Observations as `observation_text` writes them; rest: as of a `Page`."""
-
-    rows: Sequence[Sequence[Any]]
     rest: Place | None = None
 
 
@@ -139,8 +132,11 @@ class Reader:
         Raises:
             QueryError: the filter or the order makes no sense.
         """
-        rows, statement, rest = await self._page(wanted, limit)
-        return Page(tuple(map(statement.reader.row, rows)), rest)
+        asked = replace(wanted, limit=limit + 1)
+        statement = await self._compiled(asked)
+        rows = await self._fetch(statement, parameters(statement, asked))
+        found = tuple(map(statement.reader.row, rows[:limit]))
+        return Page(found, _rest(rows, limit, statement))
 
     async def text_page(self, wanted: Wanted, limit: int) -> TextPage:
         """Return the first observations wanted, at most `limit`, for `observation_text`.
@@ -148,16 +144,10 @@ class Reader:
         Raises:
             QueryError: the filter or the order makes no sense.
         """
-        rows, _, rest = await self._page(replace(wanted, as_text=True), limit)
-        return TextPage(rows, rest)
-
-    async def _page(
-        self, wanted: Wanted, limit: int
-    ) -> tuple[Sequence[tuple[Any, ...]], Compiled, Place | None]:
-        asked = replace(wanted, limit=limit + 1)
+        asked = replace(wanted, limit=limit + 1, as_text=True)
         statement = await self._compiled(asked)
-        rows = await self._fetch(statement, parameters(statement, asked))
-        return rows[:limit], statement, _rest(rows, limit, statement)
+        [row] = await self._fetch(statement, parameters(statement, asked))
+        return text_page(row, limit)
 
     async def pages(self, wanted: Wanted, parents: Iterable[Key], limit: int) -> Mapping[Key, Page]:
         """Return for each parent the first of the entities it links to, at most `limit` each.

@@ -5,19 +5,18 @@ Which tables it reads is decided in `page` and `walk`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC
-from typing import Any, Final, LiteralString, cast
+from typing import Any, Final, cast
 
 from psycopg import sql
 
 from standards_mapping.sensorthings.entity import Row
 from standards_mapping.sensorthings.expression import Expression, Order
 from standards_mapping.sensorthings.model import EntityType, Key, ObservationId
-from standards_mapping.sensorthings.observation_text import COLUMNS as WRITTEN
 from standards_mapping.sensorthings.skiptoken import Place
+from storage.sensorthings.columns import columns_read
 from storage.sensorthings.filter import SortKey
 from storage.sensorthings.operand import Sql
-from storage.sensorthings.schema import COLUMNS, TO_ONE, VALID_TIME, Column
+from storage.sensorthings.schema import COLUMNS, TO_ONE, Column
 
 ENTITY: Final = sql.Identifier("e")
 """The alias of the entities wanted."""
@@ -37,7 +36,7 @@ class Wanted:
     owner: the one entity whose link that is; None where there are several.
     keys: only these entities. after: only what comes after this place in the order.
     limit: None for no limit. properties, links: what of each entity; links are those to one
-    entity. as_text: of observations, the columns that `observation_text` writes, and no others.
+    entity. as_text: of observations, what `columns` reads, and nothing else.
     """
 
     entity_type: EntityType
@@ -106,15 +105,11 @@ class RowReader:
             position += width
         self._links = [(name, position + at) for at, name in enumerate(wanted.links)]
         self._keys = position + len(wanted.links)
-        self._text = wanted.as_text
-        if wanted.as_text:
-            self._keys = self._key + len(_TEXT_COLUMNS) + len(others(wanted.entity_type))
 
     def key(self, values: Sequence[Any]) -> Key:
         """Return the key of the entity."""
         if self._observations:
-            stream, moment = values[self._key], values[self._key + 1]
-            return ObservationId.of(stream, moment.replace(tzinfo=UTC) if self._text else moment)
+            return ObservationId.of(values[self._key], values[self._key + 1])
         return cast("Key", values[self._key])
 
     def place(self, values: Sequence[Any]) -> Place:
@@ -138,30 +133,11 @@ def read_columns(wanted: Wanted) -> list[Sql]:
     name = wanted.entity_type.name
     observations = name == "Observation"
     if wanted.as_text:
-        more = [
-            VALID_TIME if other == "validTime" else COLUMNS[name][other].read[0]
-            for other in others(wanted.entity_type)
-        ]
-        return [sql.SQL(text).format(e=ENTITY) for text in [*_TEXT_COLUMNS, *more]]
+        return columns_read(ENTITY)
     texts = ["{e}.datastream_id", "{e}.time"] if observations else ["{e}.id"]
     texts += [text for _, column in _columns(wanted) for text in column.read]
     texts += [TO_ONE[name, link] for link in wanted.links]
     return [sql.SQL(text).format(e=ENTITY) for text in texts]
-
-
-_TEXT_COLUMNS: Final[tuple[LiteralString, ...]] = (
-    "{e}.datastream_id",
-    "{e}.time AT TIME ZONE 'UTC'",  # without a zone they are read and written in half the time
-    "NULLIF({e}.started, {e}.time) AT TIME ZONE 'UTC'",
-    "{e}.value",
-    "{e}.result",
-    "{e}.quality",
-)
-
-
-def others(entity_type: EntityType) -> tuple[str, ...]:
-    """Return the properties kept beside those that `observation_text` always writes."""
-    return tuple(name for name in COLUMNS[entity_type.name] if name not in WRITTEN)
 
 
 def place_columns(keys: Sequence[SortKey], names: Sequence[Sql]) -> list[Sql]:
