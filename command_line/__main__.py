@@ -6,9 +6,10 @@ alone can run `kerbstone agent`, and so that `--help` answers at once.
 
 import argparse
 import importlib
-import os
 import sys
 from typing import Final, NamedTuple
+
+from command_line.output import ending_with_its_reader
 
 
 class Command(NamedTuple):
@@ -62,8 +63,16 @@ COMMANDS: Final[dict[str, Command]] = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; return its exit status: 0 done, 1 failed, 2 misused, 130 interrupted."""
-    words = sys.argv[1:] if argv is None else argv
+    """Run one command; return its exit status: 0 done, 1 failed, 2 misused, 130 interrupted.
+
+    Raises:
+        SystemExit: the words are wrong or ask for help; or, with 141, nobody reads what it prints.
+    """
+    with ending_with_its_reader():
+        return _run(sys.argv[1:] if argv is None else argv)
+
+
+def _run(words: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="kerbstone",
         description="Street sensors to open data: a secure network that many councils share.",
@@ -78,14 +87,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     module = importlib.import_module(COMMANDS[arguments.command].module)
     try:
-        status = int(module.run(arguments))
-        sys.stdout.flush()
+        return int(module.run(arguments))
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    return status
 
 
 if __name__ == "__main__":

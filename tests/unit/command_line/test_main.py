@@ -44,7 +44,7 @@ def test_asking_for_help_loads_no_command() -> None:
     told = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert told.stdout.splitlines()[-1] == "['command_line.__main__']"
+    assert told.stdout.splitlines()[-1] == "['command_line.__main__', 'command_line.output']"
 
 
 @pytest.mark.parametrize("suite", [1, 2])
@@ -103,20 +103,67 @@ def test_wrong_settings_stop_a_process_with_status_2(
     assert f"{file}:1: port" in capsys.readouterr().err
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
-    file = tmp_path / "agent.toml"
-    file.write_text("")
+LONG = """
+import asyncio, pathlib, sys
+from command_line import __main__
+from command_line.network.commands import terminal
+
+async def carry_out(arguments, directory):
+    lines = [f"line {number}" for number in range(100_000)]
+    await asyncio.to_thread(terminal.show, arguments, {}, lines)
+    return 0
+
+class Long:
+    @staticmethod
+    def configure(parser):
+        parser.set_defaults(json=False, carry_out=carry_out, directory=pathlib.Path())
+
+    run = staticmethod(terminal.guarded)
+
+sys.modules["long"] = Long
+__main__.COMMANDS["long"] = __main__.Command("long", "prints much")
+sys.exit(__main__.main(["long"]))
+"""
+"""A command that prints more than a pipe holds, in a thread, where an OSError means an outage."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-m", "command_line", "--help"),
+        ("-m", "command_line", "network", "init", "--help"),
+        ("-m", "command_line", "agent", "check-config", "{empty}"),
+        ("-c", LONG),
+    ],
+    ids=["help", "help of one", "little", "much"],
+)
+def test_a_reader_that_has_seen_enough_is_no_error(words: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "agent.toml").write_text("")
     unread, stdout = os.pipe()
     os.close(unread)
     try:
-        words = [sys.executable, "-P", "-m", "command_line", "agent", "check-config", str(file)]
         ended = subprocess.run(
-            words,
+            [sys.executable, "-P", *(word.replace("{empty}", "agent.toml") for word in words)],
             stdout=stdout,
             stderr=subprocess.PIPE,
+            cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             check=False,
         )
     finally:
         os.close(stdout)
     assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_what_is_printed_before_is_whole() -> None:
+    words = [sys.executable, "-P", "-m", "command_line", "--help"]
+    told = subprocess.run(words, cwd=ROOT, capture_output=True, check=True)
+    assert told.stdout.endswith(b"tells more of each.\n")
+
+
+def test_want_of_room_for_what_is_printed_is_said_in_one_line() -> None:
+    with Path("/dev/full").open("wb") as full:
+        words = [sys.executable, "-P", "-m", "command_line", "--help"]
+        ended = subprocess.run(words, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
+    said = b"kerbstone: standard output: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (1, said)
