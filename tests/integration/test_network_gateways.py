@@ -109,19 +109,30 @@ def test_gateways_are_listed_by_council_and_status(kerbstone: Operator) -> None:
     assert kerbstone("gateway", "list", "--council", "leeds").status == 1
 
 
-def test_revoking_asks_and_without_a_terminal_refuses(
-    kerbstone: Operator, typed: Callable[[str], None]
+@pytest.mark.parametrize(
+    ("change", "before", "after"),
+    [
+        ("revoke", "active", "revoked"),
+        ("suspend", "active", "suspended"),
+        ("resume", "suspended", "active"),
+    ],
+)
+def test_a_change_of_standing_asks_and_without_a_terminal_refuses(
+    kerbstone: Operator, typed: Callable[[str], None], change: str, before: str, after: str
 ) -> None:
     device = kerbstone.enrolled("A1")
-    refused = kerbstone("gateway", "revoke", device)
+    if before == "suspended":
+        assert kerbstone("gateway", "suspend", device, "--yes").status == 0
+    refused = kerbstone("gateway", change, device)
     assert (refused.status, "--yes" in refused.err) == (2, True)
     typed("yes")
-    unsure = kerbstone("gateway", "revoke", device)
+    unsure = kerbstone("gateway", change, device)
     assert (unsure.status, "nothing was done" in unsure.err) == (2, True)
-    assert status_of(kerbstone, device) == "active"
+    assert f"This {change}s {device}" in unsure.err
+    assert status_of(kerbstone, device) == before
     typed(device)
-    assert kerbstone("gateway", "revoke", device).status == 0
-    assert status_of(kerbstone, device) == "revoked"
+    assert kerbstone("gateway", change, device).status == 0
+    assert status_of(kerbstone, device) == after
 
 
 def test_several_are_revoked_together_or_not_at_all(

@@ -63,13 +63,13 @@ def test_the_whole_life_of_a_network_from_init_to_revocation(
     assert kerbstone("gateway", "show", device, "--json").json["gateway"]["facts"]["status"] == (
         "active"
     )
-    assert kerbstone("gateway", "suspend", device, "--reason", "moved").status == 0
-    assert kerbstone("gateway", "resume", device).status == 0
+    assert kerbstone("gateway", "suspend", device, "--yes", "--reason", "moved").status == 0
+    assert kerbstone("gateway", "resume", device, "--yes").status == 0
     assert kerbstone("gateway", "revoke", device, "--yes", "--reason", "stolen").status == 0
     shown = kerbstone("gateway", "show", device)
     assert "revoked" in shown.out
     assert "stolen" in shown.out
-    refused = kerbstone("gateway", "resume", device)
+    refused = kerbstone("gateway", "resume", device, "--yes")
     assert (refused.status, device in refused.err) == (1, True)
     assert kerbstone.acts() == [
         "network.init",

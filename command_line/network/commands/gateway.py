@@ -61,8 +61,7 @@ def _configure_status(group: Actions) -> None:
         parser = add_action(group, name, carry_out, text)
         parser.add_argument("devices", nargs="+", metavar="device", help="its device id")
         parser.add_argument("--reason", default="", help="shown on the pages and in the audit")
-        if name == "revoke":
-            add_yes(parser)
+        add_yes(parser)
 
 
 def _configure_settings(group: Actions) -> None:
@@ -114,30 +113,30 @@ async def _show(arguments: argparse.Namespace, directory: NetworkDirectory) -> i
 
 
 async def _revoke(arguments: argparse.Namespace, directory: NetworkDirectory) -> int:
-    devices = list(dict.fromkeys(arguments.devices))
-    described = [_named((await gateways.shown(directory, device)).facts) for device in devices]
-    answer = devices[0] if len(devices) == 1 else f"revoke {len(devices)}"
-    confirm(
-        arguments,
-        f"This revokes {', '.join(described)} for good: what it sends from now on is refused, and "
-        "its certificate never counts again.",
-        answer,
+    effect = (
+        "revokes {} for good: what it sends from now on is refused, and its certificate never "
+        "counts again"
     )
-    return await _set_status(arguments, directory, "revoked")
+    return await _set_status(arguments, directory, "revoked", effect)
 
 
 async def _suspend(arguments: argparse.Namespace, directory: NetworkDirectory) -> int:
-    return await _set_status(arguments, directory, "suspended")
+    effect = "suspends {}: it is not let in, and what it sends is refused, until it is resumed"
+    return await _set_status(arguments, directory, "suspended", effect)
 
 
 async def _resume(arguments: argparse.Namespace, directory: NetworkDirectory) -> int:
-    return await _set_status(arguments, directory, "active")
+    effect = "resumes {}: it is let in again, and what it sends is taken"
+    return await _set_status(arguments, directory, "active", effect)
 
 
 async def _set_status(
-    arguments: argparse.Namespace, directory: NetworkDirectory, status: Status
+    arguments: argparse.Namespace, directory: NetworkDirectory, status: Status, effect: str
 ) -> int:
     devices = list(dict.fromkeys(arguments.devices))
+    described = [_named((await gateways.shown(directory, device)).facts) for device in devices]
+    answer = devices[0] if len(devices) == 1 else f"{arguments.gateway_action} {len(devices)}"
+    confirm(arguments, f"This {effect.format(', '.join(described))}.", answer)
     await gateways.set_status(directory, devices=devices, status=status, reason=arguments.reason)
     document = {"devices": devices, "status": status, "reason": arguments.reason}
     show(arguments, document, [f"{device} is {status}." for device in devices])
