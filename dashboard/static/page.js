@@ -6,9 +6,19 @@ document.body.classList.add("js-enabled", "govuk-frontend-supported");
 createAll(ServiceNavigation);
 createAll(SkipLink);
 
+/** Returns the id that the address points at; an address with a stray % is taken as it stands. */
+function targetId() {
+  const written = location.hash.slice(1);
+  try {
+    return decodeURIComponent(written);
+  } catch {
+    return written;
+  }
+}
+
 /** Opens what the address points at, where the browser does not do so by itself. */
 function openTarget() {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = document.getElementById(targetId());
   for (let at = target; at; at = at.parentElement) {
     if (at instanceof HTMLDetailsElement) {
       at.open = true;

@@ -273,6 +273,19 @@ async def test_an_address_within_the_documentation_opens_what_is_folded(
         await expect(page.locator("#database-unavailable")).to_be_in_viewport()
 
 
+async def test_an_address_with_a_stray_percent_sign_opens_what_it_points_at_or_nothing(
+    page: Page, centre: Centre
+) -> None:
+    """What breaks a script on the page is complained of, and fails the test."""
+    errors = page.locator("details#error-codes")
+    for stray in ("100%", "%zz", "%e0%a4"):
+        await page.goto(f"{centre.url}/docs#{stray}")
+        await page.wait_for_load_state("load")
+        await expect(errors).not_to_have_attribute("open", "")
+    await page.evaluate("location.hash = '#error%2Dcodes'")
+    await expect(errors).to_have_attribute("open", "")
+
+
 async def test_the_list_of_a_mark_is_no_keyboard_trap(page: Page, centre: Centre) -> None:
     await settled(page, centre.url)
     await page.locator(".kb-site-mark", has_text="Bloomsbury").press("Enter")
