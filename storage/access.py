@@ -42,13 +42,17 @@ class UnknownDatastreamError(LookupError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatastreamAccess:
-    """Who may read a datastream: everybody where it is open, else its council."""
+    """Who may read a datastream: everybody where it is open, else its council.
+
+    is_health: it is what a gateway tells of itself, and none of what its council measures.
+    """
 
     id: int
     name: str
     thing: str
     property_key: str
     access: Access
+    is_health: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +90,9 @@ async def set_access(
 ) -> list[int]:
     """Open or restrict a council's datastreams; return the ids of those that were not so before.
 
-    property_key, datastream_id: only those of one property, or one alone.
+    property_key, datastream_id: only what is measured of one property, or one datastream alone.
+    Without them it is all there are, with what gateways tell of themselves: that says where they
+    stand, and would give away sites that are hidden.
 
     Raises:
         UnknownCouncilError: nobody has the short name `tenant`.
@@ -95,9 +101,10 @@ async def set_access(
     async with conn.transaction():
         there = await council_access(conn, tenant)
         wanted = [
-            one
+            one.id
             for one in there.datastreams
-            if property_key in (None, one.property_key) and datastream_id in (None, one.id)
+            if datastream_id in (None, one.id)
+            and (property_key is None or (one.property_key == property_key and not one.is_health))
         ]
         if not wanted and (property_key is not None or datastream_id is not None):
             named = f"datastream {datastream_id}" if property_key is None else repr(property_key)
@@ -107,8 +114,7 @@ async def set_access(
             {
                 "council_id": await registry.find_council(conn, tenant),
                 "access": access,
-                "property_key": property_key,
-                "datastream_id": datastream_id,
+                "ids": wanted,
             },
         )
         changed = sorted([row[0] for row in await cursor.fetchall()])

@@ -97,3 +97,34 @@ def test_a_new_datastream_is_as_its_council_wants_and_no_description_opens_it(
     shown = kerbstone("access", "show", "camden", "--json").json["access"]
     assert {row["access"] for row in shown["datastreams"]} == {"restricted"}
     assert "restricted" not in kerbstone("access", "show", "westminster").out.partition("\n")[2]
+
+
+def test_what_gateways_tell_of_themselves_is_not_taken_for_what_the_council_measures(
+    kerbstone: Operator,
+) -> None:
+    street = kerbstone.has(lambda conn: seed(conn, days=1))
+    own = street.streams["Bloomsbury", "spool_readings"]
+
+    def access(*words: str) -> dict[int, str]:
+        shown = kerbstone("access", "show", "camden", *words, "--json").json["access"]
+        return {row["id"]: row["access"] for row in shown["datastreams"]}
+
+    measured, all_there_are = access(), access("--health")
+    health = all_there_are.keys() - measured.keys()
+    assert own in health
+    assert street.streams["Bloomsbury", "no2"] in measured
+    told = f"Of {len(health)} in which gateways tell of themselves {len(health)} are open"
+    assert told in kerbstone("access", "show", "camden").out
+    assert told not in kerbstone("access", "show", "camden", "--health").out
+    assert "spool_readings" not in kerbstone("access", "show", "camden").out
+
+    by_property = kerbstone("access", "restrict", "camden", "--property", "spool_readings")
+    assert (by_property.status, "has no 'spool_readings'" in by_property.err) == (1, True)
+    assert access("--health") == all_there_are
+    kerbstone("access", "restrict", "camden", "--datastream", str(own))
+    assert [key for key, value in access("--health").items() if value == "restricted"] == [own]
+
+    kerbstone("access", "restrict", "camden")  # nothing tells any more where its gateways stand
+    assert set(access("--health").values()) == {"restricted"}
+    kerbstone("access", "open", "camden")
+    assert set(access("--health").values()) == {"open"}

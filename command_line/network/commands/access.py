@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final, get_args
 
@@ -72,6 +73,9 @@ def _configure_keys(group: Actions) -> None:
 def _configure_access(group: Actions) -> None:
     showing = add_action(group, "show", _show, "show which datastreams everybody may read")
     showing.add_argument("tenant", help="the council's short name")
+    showing.add_argument(
+        "--health", action="store_true", help="list what gateways tell of themselves, too"
+    )
     for name, carry_out, text in (
         ("open", _open, "let everybody read datastreams"),
         ("restrict", _restrict, "keep datastreams to the council and those it gave a key"),
@@ -81,7 +85,8 @@ def _configure_access(group: Actions) -> None:
             name,
             carry_out,
             text,
-            detail="Without an option: all there are, and those to come.",
+            detail="Without an option: all there are, and those to come; only then, or by its id, "
+            "what gateways tell of themselves.",
         )
         deciding.add_argument("tenant", help="the council's short name")
         which = deciding.add_mutually_exclusive_group()
@@ -146,13 +151,22 @@ async def _revoke(arguments: argparse.Namespace, directory: NetworkDirectory) ->
 
 async def _show(arguments: argparse.Namespace, directory: NetworkDirectory) -> int:
     found = await access.shown(directory, tenant=arguments.tenant)
-    rows = [(each.id, each.thing, each.property_key, each.access) for each in found.datastreams]
+    own = [each for each in found.datastreams if each.is_health]
+    listed = [each for each in found.datastreams if arguments.health or not each.is_health]
+    rows = [(each.id, each.thing, each.property_key, each.access) for each in listed]
     new = "restricted" if found.restricts_new else "open"
     lines = [
         f"New datastreams of {arguments.tenant} are {new}.",
         *(table(("ID", "THING", "PROPERTY", "ACCESS"), rows) if rows else ["No datastream yet."]),
     ]
-    show(arguments, {"tenant": arguments.tenant, "access": found}, lines)
+    if own and not arguments.health:
+        count = sum(each.access == "open" for each in own)
+        lines.append(
+            f"Of {len(own)} in which gateways tell of themselves {count} are open: "
+            "see them with --health."
+        )
+    document = {"tenant": arguments.tenant, "access": replace(found, datastreams=listed)}
+    show(arguments, document, lines)
     return 0
 
 
