@@ -9,7 +9,6 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Query
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from api import about_pages, errors, exports, overview_page, sign_in, site_page, status_page
@@ -22,7 +21,8 @@ from api.administration import (
     kept_aside_page,
 )
 from api.administration.issuer import load_issuer
-from api.conditional import COMPRESSED_ALREADY, Conditional, Head
+from api.compression import Compression
+from api.conditional import Conditional, Head
 from api.cors import OpenToScripts
 from api.errors import RETRY_SECONDS, Problem
 from api.live import LiveFeed, TooManyClientsError
@@ -45,8 +45,6 @@ from dashboard import STATIC
 from storage.database import OUTAGES, Pool
 from storage.overview import server_time
 
-COMPRESS_FROM_BYTES: Final = 1000
-COMPRESS_LEVEL: Final = 6  # a tenth larger than 9 makes it, in half the time
 HEALTH_SECONDS: Final = 2.0
 
 router = APIRouter(include_in_schema=False)
@@ -71,7 +69,8 @@ def create_app(settings: ApiSettings) -> FastAPI:
     if settings.base_url:
         app.state.base_url = settings.base_url
     errors.install(app, pages)
-    app.include_router(sensorthings.router())  # first: asked for most, and routes are tried in turn
+    # First, and not as a router: asked for most, and routes are tried in turn.
+    app.router.routes.extend(sensorthings.router().routes)
     for part in (
         router,
         overview_page.router,
@@ -98,12 +97,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     # The last added is the outermost.
     app.add_middleware(Acceptable, pages=pages)
     app.add_middleware(Conditional)
-    app.add_middleware(
-        GZipMiddleware,
-        minimum_size=COMPRESS_FROM_BYTES,
-        compresslevel=COMPRESS_LEVEL,
-        exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, *COMPRESSED_ALREADY),
-    )
+    app.add_middleware(Compression)
     app.add_middleware(Head)
     app.add_middleware(Admission, pages=pages, settings=settings.rate_limits)
     app.add_middleware(OpenToScripts)

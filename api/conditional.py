@@ -9,24 +9,27 @@ import zlib
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.compression import COMPRESSED_ALREADY
+from api.headers import Headers, header, put, remove
 from api.machine_paths import is_machine_path
 
 LARGEST_BODY: Final = 4 << 20
 """Bytes of an answer that an ETag is made for."""
 
-COMPRESSED_ALREADY: Final = ("application/vnd.apache.parquet", "application/cose")
-"""Media types, beyond the well-known, that gain nothing by being compressed."""
-
-CREDENTIALS: Final = ("Authorization", "X-API-Key", "Cookie")
-"""Headers that decide what an answer holds."""
-
-_DECIDING: Final = ("Accept", *CREDENTIALS)
+_CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"cookie"})
+_DECIDING: Final = ("Accept", "Authorization", "X-API-Key", "Cookie")
 _VARY: Final = ", ".join(_DECIDING)
+"""The headers that decide what an answer holds."""
+
 _READ: Final = frozenset({"GET", "HEAD"})
-_OF_CONTENT: Final = ("content-length", "content-type", "content-encoding", "content-disposition")
+_OF_CONTENT: Final = (
+    b"content-length",
+    b"content-type",
+    b"content-encoding",
+    b"content-disposition",
+)
 
 
 class Head:
@@ -74,8 +77,7 @@ class Conditional:
         """Answer as the application does, or that nothing has changed."""
         readable = scope["type"] == "http" and scope["method"] in _READ
         if readable and is_machine_path(scope["path"]):
-            asked = Headers(scope=scope)
-            await self._app(scope, receive, _Answer(asked, send).send)
+            await self._app(scope, receive, _Answer(scope["headers"], send).send)
         else:
             await self._app(scope, receive, send)
 
@@ -92,7 +94,7 @@ class _Answer:
     async def send(self, message: Message) -> None:
         """Pass a message on, or hold it back."""
         if message["type"] == "http.response.start":
-            _say_for_whom(MutableHeaders(scope=message), self._asked)
+            _say_for_whom(message["headers"], self._asked)
             if message["status"] == 200:  # noqa: PLR2004  # only what was found can be kept
                 self._start = message
                 return
@@ -104,17 +106,18 @@ class _Answer:
 
     async def _begin(self, start: Message, first: Message) -> None:
         """Send the start of an answer that begins with `first`, or say that it is unchanged."""
-        headers = MutableHeaders(scope=start)
-        if "etag" not in headers and _may_tag(first, headers):
-            headers["ETag"] = weak_etag(first.get("body", b""))
-        elif _is_weakened(self._asked, headers):
-            headers["ETag"] = f"W/{headers['etag']}"
+        headers = start["headers"]
+        etag = header(headers, b"etag")
+        if not etag and _may_tag(first, headers):
+            headers.append((b"etag", weak_etag(first.get("body", b"")).encode()))
+        elif etag.startswith('"') and _is_weakened(self._asked, headers):
+            put(headers, b"etag", f"W/{etag}")
         self._unchanged = is_unchanged(self._asked, headers)
         if not self._unchanged:
             await self._send(start)
             return
         for name in _OF_CONTENT:
-            del headers[name]
+            remove(headers, name)
         await self._send({**start, "status": 304})
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -130,14 +133,15 @@ def weak_etag(content: bytes) -> str:
 
 def is_unchanged(asked: Headers, answered: Headers) -> bool:
     """Return whether what the client says it has is what it would get (RFC 9110, 13.1.2-3)."""
-    wanted = asked.get("if-none-match")
-    if wanted is not None:
-        etag = _opaque(answered.get("etag", ""))
+    wanted = header(asked, b"if-none-match")
+    if wanted:
+        etag = _opaque(header(answered, b"etag"))
         return bool(etag) and (
             wanted.strip() == "*" or etag in {_opaque(one) for one in wanted.split(",")}
         )
-    since, modified = asked.get("if-modified-since"), answered.get("last-modified")
-    if not since or not modified:
+    since = header(asked, b"if-modified-since")
+    modified = header(answered, b"last-modified") if since else ""
+    if not modified:
         return False
     try:
         return parsedate_to_datetime(modified) <= parsedate_to_datetime(since)
@@ -155,28 +159,25 @@ def _may_tag(message: Message, headers: Headers) -> bool:
     return (
         not message.get("more_body", False)
         and 0 < len(body) <= LARGEST_BODY
-        and "no-store" not in headers.get("cache-control", "")
+        and "no-store" not in header(headers, b"cache-control")
     )
 
 
 def _is_weakened(asked: Headers, headers: Headers) -> bool:
     """Return whether other bytes than those that a strong ETag stands for may be sent: gzip's."""
-    media_type = headers.get("content-type", "").partition(";")[0].strip()
-    return (
-        headers.get("etag", "").startswith('"')
-        and "gzip" in asked.get("accept-encoding", "")
-        and media_type not in COMPRESSED_ALREADY
-    )
+    if "gzip" not in header(asked, b"accept-encoding"):
+        return False
+    return header(headers, b"content-type").partition(";")[0].strip() not in COMPRESSED_ALREADY
 
 
-def _say_for_whom(headers: MutableHeaders, asked: Headers) -> None:
+def _say_for_whom(headers: list[tuple[bytes, bytes]], asked: Headers) -> None:
     """Let no shared cache give one reader's answer to another."""
-    own = headers.get("vary", "")
+    own = header(headers, b"vary")
     also = [name for name in own.split(", ") if name and name not in _DECIDING]
-    headers["Vary"] = ", ".join([_VARY, *also])
-    told = headers.get("cache-control", "")
-    if any(name in asked for name in CREDENTIALS):
+    put(headers, b"vary", ", ".join([_VARY, *also]))
+    told = header(headers, b"cache-control")
+    if not _CREDENTIALS.isdisjoint([name for name, _ in asked]):
         if "no-store" not in told:
-            headers["Cache-Control"] = "private, no-cache"
+            put(headers, b"cache-control", "private, no-cache")
     elif not told:
-        headers["Cache-Control"] = "public, no-cache"  # kept, and asked whether it is still so
+        headers.append((b"cache-control", b"public, no-cache"))  # kept, and asked if still so

@@ -6,10 +6,10 @@ script sends by itself counts, a session never does: browsers send no cookie to 
 
 from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.headers import Headers, header
 from api.machine_paths import NGSI_LD, is_below, is_machine_path
 
 METHODS: Final = "GET, HEAD, OPTIONS"
@@ -22,6 +22,11 @@ EXPOSED: Final = (
 _REQUEST_HEADERS: Final = (
     "Accept, Authorization, If-Modified-Since, If-None-Match, Last-Event-ID, Link, NGSILD-Tenant,"
     " Prefer, X-API-Key"
+)
+_OPEN: Final = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", EXPOSED.encode()),
+    (b"cross-origin-resource-policy", b"cross-origin"),
 )
 _ONE_DAY_SECONDS: Final = 86_400
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -45,13 +50,10 @@ class OpenToScripts:
 
         async def send_openly(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["Access-Control-Allow-Origin"] = "*"
-                headers["Access-Control-Expose-Headers"] = EXPOSED
-                headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+                message["headers"].extend(_OPEN)
             await send(message)
 
-        asked = Headers(scope=scope)
+        asked = scope["headers"]
         if scope["method"] == "OPTIONS" and _is_answered_here(scope["path"], asked):
             await _options(asked)(scope, receive, send_openly)
         else:
@@ -63,13 +65,17 @@ def _is_answered_here(path: str, asked: Headers) -> bool:
 
     NGSI-LD has operations that read by POST, and says itself what each resource takes.
     """
-    return "access-control-request-method" in asked or not is_below(path, NGSI_LD)
+    return _is_preflight(asked) or not is_below(path, NGSI_LD)
+
+
+def _is_preflight(asked: Headers) -> bool:
+    return bool(header(asked, b"access-control-request-method"))
 
 
 def _options(asked: Headers) -> Response:
     """Return what may be done; for a preflight in the words of the Fetch Standard."""
     answer = Response(status_code=204, headers={"Allow": METHODS})
-    if "access-control-request-method" in asked:
+    if _is_preflight(asked):
         answer.headers["Access-Control-Allow-Methods"] = METHODS
         answer.headers["Access-Control-Allow-Headers"] = _REQUEST_HEADERS
         answer.headers["Access-Control-Max-Age"] = str(_ONE_DAY_SECONDS)

@@ -1,6 +1,7 @@
 """Counting requests for Prometheus; where they are served is `runtime.metrics`."""
 
 import time
+from functools import cache
 
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,6 +13,16 @@ _seconds = Histogram(
 sign_ins = Counter(
     "api_sign_ins_total", "Attempts to sign in: accepted, refused or limited.", ["outcome"]
 )
+
+
+@cache  # routes and statuses are few, and finding a label's child takes many steps
+def _answered(route: str, status: int) -> Counter:
+    return _requests.labels(route, str(status))
+
+
+@cache
+def _taken(route: str) -> Histogram:
+    return _seconds.labels(route)
 
 
 class RequestMetrics:
@@ -30,8 +41,8 @@ class RequestMetrics:
         async def send_and_count(message: Message) -> None:
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("route"), "path", "other")
-                _requests.labels(route, str(message["status"])).inc()
-                _seconds.labels(route).observe(time.perf_counter() - began)
+                _answered(route, message["status"]).inc()
+                _taken(route).observe(time.perf_counter() - began)
             await send(message)
 
         await self._app(scope, receive, send_and_count)

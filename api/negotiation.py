@@ -7,10 +7,10 @@ from typing import Final
 
 from fastapi import Request
 from jinja2 import Environment
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import answer, not_acceptable
+from api.headers import header
 from api.machine_paths import is_machine_path
 from api.openapi.document import offered_at
 
@@ -27,7 +27,7 @@ class Acceptable:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as the application does, or that it cannot be in such a form."""
-        accept = "" if scope["type"] != "http" else Headers(scope=scope).get("accept", "")
+        accept = "" if scope["type"] != "http" else header(scope["headers"], b"accept")
         if not accept or "*/*" in accept or not is_machine_path(scope["path"]):
             await self._app(scope, receive, send)
             return
@@ -36,7 +36,7 @@ class Acceptable:
         async def send_acceptable(message: Message) -> None:
             nonlocal refused
             if message["type"] == "http.response.start" and message["status"] == 200:  # noqa: PLR2004
-                media_type = Headers(raw=message["headers"]).get("content-type", "")
+                media_type = header(message["headers"], b"content-type")
                 if not accepts(accept, media_type.partition(";")[0].strip().lower()):
                     refused = True
                     offered = offered_at(scope["path"]) or (media_type,)

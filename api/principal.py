@@ -25,6 +25,7 @@ CHALLENGE: Final = 'Bearer realm="Kerbstone"'
 """What a 401 says in WWW-Authenticate where no key was sent."""
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_TELLING: Final = frozenset({b"authorization", b"x-api-key", b"cookie"})
 _BAD_KEY: Final = (
     "This API key is unknown, has expired or was revoked. Ask the council that gave it for"
     " another, or send none: open data needs no key."
@@ -96,7 +97,10 @@ def bears_key(request: Request) -> bool:
 
 def bears_credentials(request: Request) -> bool:
     """Return whether a request says whose it is, rightly or wrongly."""
-    return bears_key(request) or (any(name.endswith(SESSION_COOKIE) for name in request.cookies))
+    sent = [name for name, _ in request.scope["headers"]]
+    return not _TELLING.isdisjoint(sent) and (
+        bears_key(request) or any(name.endswith(SESSION_COOKIE) for name in request.cookies)
+    )
 
 
 def presented_key(request: Request) -> str:

@@ -18,11 +18,11 @@ from typing import Final
 from fastapi import Request
 from jinja2 import Environment
 from prometheus_client import Counter
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import Problem, answer, database_unavailable
+from api.headers import header, put
 from api.machine_paths import is_machine_path
 from api.principal import bears_credentials, bears_key, principal
 from api.settings import RateLimitSettings
@@ -187,7 +187,7 @@ class Admission:
     def _find_client(self, scope: Scope) -> str:
         """Return where the request came from, and let all that follows see that, too."""
         peer, _ = scope.get("client") or ("", 0)
-        forwarded = Headers(scope=scope).get("x-forwarded-for", "")
+        forwarded = header(scope["headers"], b"x-forwarded-for")
         client = client_of(peer, forwarded, self._trusted)
         if client != peer:
             scope["client"] = client, 0
@@ -218,10 +218,11 @@ class Admission:
 
         async def send_and_tell(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["RateLimit-Policy"] = f'"{limit}";q={per_minute};w={_WINDOW_SECONDS}'
+                headers = message["headers"]
+                policy = f'"{limit}";q={per_minute};w={_WINDOW_SECONDS}'
+                put(headers, b"ratelimit-policy", policy)
                 wait = f";t={verdict.retry_seconds}" if verdict.retry_seconds else ""
-                headers["RateLimit"] = f'"{limit}";r={verdict.remaining}{wait}'
+                put(headers, b"ratelimit", f'"{limit}";r={verdict.remaining}{wait}')
             await send(message)
 
         return send_and_tell

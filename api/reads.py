@@ -61,8 +61,11 @@ class Reads:
         if conn is None:
             conn = await primary.getconn(timeout=_WAIT_SECONDS)
         try:
-            async with conn:  # ends its transaction, where there is one
+            if conn.autocommit:
                 yield conn
+            else:
+                async with conn:  # ends its transaction
+                    yield conn
         finally:
             await pool.putconn(conn)
 

@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.headers import header, put
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -40,12 +41,10 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, *, has_tls: bool) -> None:
         self._app = app
-        headers = Headers(HEADERS)
+        headers = dict(HEADERS)
         if has_tls:
-            headers = Headers(
-                {**HEADERS, "Strict-Transport-Security": f"max-age={_ONE_YEAR_SECONDS}"}
-            )
-        self._headers = headers.raw
+            headers["Strict-Transport-Security"] = f"max-age={_ONE_YEAR_SECONDS}"
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as the application does, with the headers."""
@@ -59,8 +58,8 @@ class SecurityHeaders:
                 added = [header for header in self._headers if header[0] not in told]
                 message["headers"] = [*message["headers"], *added]
                 if scope["path"].startswith("/static/"):
-                    headers = MutableHeaders(scope=message)
-                    headers["Cache-Control"] = f"public, max-age={_ONE_YEAR_SECONDS}, immutable"
+                    kept = f"public, max-age={_ONE_YEAR_SECONDS}, immutable"
+                    put(message["headers"], b"cache-control", kept)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
@@ -83,16 +82,13 @@ class OwnNames:
         """Answer as the application does, or refuse."""
         app = self._app
         if scope["type"] == "http" and self._checks:
-            host = Headers(scope=scope).get("host", "")
+            host = header(scope["headers"], b"host")
             if not self._is_ours(host):
                 app = PlainTextResponse(_NOT_OURS, 421)
         await app(scope, receive, send)
 
     def _is_ours(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
+        name = _name_in(host)
         return bool(name) and (
             name in (_LOCALHOST, self._public)
             or name.endswith(f".{_LOCALHOST}")
@@ -113,6 +109,15 @@ def is_loopback(bound_to: str) -> bool:
 
 
 @lru_cache(maxsize=64)  # our names are few
+def _name_in(host: str) -> str:
+    """Return the name in a Host header, without its port; "" where it has none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+@lru_cache(maxsize=64)
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(name)

@@ -292,7 +292,9 @@ def _check_size(size: int) -> None:
 
 def _wanted(entity_type: EntityType, options: Options, *, references: bool = False) -> Wanted:
     """Return what is to be read to answer with those options."""
-    properties = tuple(name for name in entity_type.properties if options.selects(name))
+    properties = tuple(entity_type.properties)
+    if options.select is not None:
+        properties = tuple(name for name in properties if options.selects(name))
     links = [expand.navigation for expand in options.expand]
     return Wanted(
         entity_type=entity_type,

@@ -5,11 +5,13 @@ How they are answered is `reads`, `writes` and `batch`.
 
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from api.headers import header
 from api.principal import CHALLENGE
 from api.sensorthings.batch import Batch
 from api.sensorthings.reads import read
@@ -48,10 +50,9 @@ def router() -> APIRouter:
     the brokers that `api.publishing` publishes to.
     """
     routes = APIRouter()
-    for path in ("", "/"):
-        routes.add_route(PREFIX + path, _landing, methods=_READ, include_in_schema=False)
     # Plain routes: nothing is to be injected, and that takes FastAPI as long as the database.
     routes.add_route(f"{PREFIX}/{{path:path}}", _read, methods=_READ, include_in_schema=False)
+    routes.add_route(PREFIX, _landing, methods=_READ, include_in_schema=False)
     for path in ("", "/{path:path}"):
         routes.add_route(PREFIX + path, _write, methods=_WRITE, include_in_schema=False)
     return routes
@@ -91,8 +92,10 @@ def _refused(error: SensorThingsError) -> tuple[int, bytes]:
 
 
 async def _read(request: Request) -> Response:
+    path, query = request.path_params["path"], request.scope["query_string"]
+    if not path:
+        return await _landing(request)
     try:
-        path, query = request.path_params["path"], request.scope["query_string"]
         return await read(request, _root(request), path, query)
     except SensorThingsError as error:
         return _error(_STATUS[type(error)], str(error))
@@ -123,7 +126,19 @@ _STATUS: Final[Mapping[type[SensorThingsError], int]] = {
 
 def _root(request: Request) -> str:
     base: str | None = getattr(request.app.state, "base_url", None)
-    return (base or str(request.base_url)).rstrip("/") + PREFIX
+    if base is None:
+        scope = request.scope
+        host = header(scope["headers"], b"host")
+        base = _asked_at(scope["scheme"], host, scope["server"], scope.get("root_path", ""))
+    return base.rstrip("/") + PREFIX
+
+
+@lru_cache(maxsize=64)  # the names of one service are few
+def _asked_at(scheme: str, host: str, server: tuple[str, int] | None, root_path: str) -> str:
+    """Return the URL of the application that a request says."""
+    scope = {"type": "http", "scheme": scheme, "server": server, "root_path": root_path}
+    headers = [(b"host", host.encode("latin-1"))] if host else []
+    return str(Request({**scope, "path": "/", "headers": headers}).base_url)
 
 
 def _json(content: Any, status: int = 200) -> Response:

@@ -214,9 +214,9 @@ class Reader:
 
     async def _compiled(self, wanted: Wanted, *, counts: bool = False) -> Compiled:
         """Return a statement, which knows the geometries that it is about."""
-        kinds = kinds_used(wanted.entity_type, wanted.filter, wanted.orderby)
         if not is_geospatial(wanted.filter, wanted.orderby):
             return compiled(wanted, counts=counts)
+        kinds = kinds_used(wanted.entity_type, wanted.filter, wanted.orderby)
         try:
             found = await load_geometries(self._conn, kinds)
             return await work_out(partial(compiled, wanted, found, counts=counts))
