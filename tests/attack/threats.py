@@ -44,6 +44,7 @@ AUDIT = "the other council's audit trail"
 MISSING = "ingest_missing_messages; gaps on the status page"
 
 _OPERATOR = "test_broker_operator.py::"
+_FLOOD = "test_broker_flood.py::"
 _KEY = "test_genuine_key.py::"
 _DECEIVED = "test_gateway_deceived.py::"
 _DOOR = "test_door.py::"
@@ -200,24 +201,24 @@ THREATS: tuple[Threat, ...] = (
         alarm=f"{BROKERS}; {REFUSALS}",
         tests=(
             _KEY + "test_flood_with_messages_over_the_brokers_limit",
-            _OPERATOR + "test_flood_with_size",
+            _FLOOD + "test_flood_with_size",
         ),
     ),
     _ingest(
         "flood (rate)",
         "401 aead, the cheapest check of a secret; reading pauses; 601 payload, 1 000 an hour kept",
-        _OPERATOR + "test_flood_with_a_high_rate",
+        _FLOOD + "test_flood_with_a_high_rate",
         _KEY + "test_flood_with_genuine_rubbish",
     ),
     _ingest(
         "flood (unknown epochs)",
         "300 unknown-epoch: 1 000 messages of a device wait, for five minutes",
-        _OPERATOR + "test_flood_with_unknown_epochs",
+        _FLOOD + "test_flood_with_unknown_epochs",
     ),
     _ingest(
         "flood (expensive forgeries)",
         "402 signature: one check each, and others are served between",
-        _OPERATOR + "test_flood_with_expensive_forgeries",
+        _FLOOD + "test_flood_with_expensive_forgeries",
     ),
     _ingest(
         "break MQTT itself",
