@@ -1,6 +1,7 @@
 """The broker's operator floods ingest with what is large, many, unknown, or dear to check.
 
-Each is stopped at ingest, by the code that the test names, and others are served meanwhile."""
+Each is stopped at ingest, by the code that the test names, and others are served meanwhile.
+"""
 
 import asyncio
 from collections.abc import Iterable

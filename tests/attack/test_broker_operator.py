@@ -2,7 +2,8 @@
 
 Every gateway's message goes through a broker that its operator controls wholly
 (`tests.simulators.rogue_broker`), in front of a real one of either kind. The broker stops none of
-this, since it is the attacker: each row is stopped at ingest, by the code that the test names."""
+this, since it is the attacker: each row is stopped at ingest, by the code that the test names.
+"""
 
 from collections.abc import Iterable
 
