@@ -61,6 +61,8 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app = FastAPI(
         title="Kerbstone",
         openapi_url=None,  # `api.openapi` describes what there is, and how errors look
+        # What is measured is ours to say; no variable of the environment sends it elsewhere.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.pages = pages
     app.state.settings = settings
