@@ -6,7 +6,7 @@ one Python process and turned into nothing, over as many connections and on the 
 the web process has; a bare application that answers as many bytes ready made; and, since one
 process has to do both, a bare application that fetches the rows and writes them as they are.
 `ratio` is of the lower of the first two, `ratio_of_bare_page` of the third. What one connection
-gets alone is told, too.
+gets alone, one page after the other, is told, too, and `ratio_of_one_connection`.
 """
 
 import asyncio
@@ -77,12 +77,14 @@ async def measure_standards(
     page["raw_sql_per_second"] = raw
     page["raw_sql_one_connection_per_second"] = alone
     page["ratio"] = round(page["per_second"] / min(raw, page["bare_starlette_per_second"]), 3)
+    page["ratio_of_one_connection"] = round(page["per_second"] / alone, 3)
     both = page["bare_starlette_with_sql_per_second"]
     page["ratio_of_bare_page"] = round(page["per_second"] / both, 3)
     tell(
         f"pages of observations: {page['per_second']} a second; raw SQL {raw}, bare Starlette"
         f" {page['bare_starlette_per_second']}, {page['ratio']} of the lower; both in one process"
-        f" {both}, {page['ratio_of_bare_page']} of that"
+        f" {both}, {page['ratio_of_bare_page']} of that; raw SQL over one connection {alone},"
+        f" {page['ratio_of_one_connection']} of that"
     )
     return found
 

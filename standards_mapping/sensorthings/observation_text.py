@@ -95,10 +95,11 @@ def _moments(microseconds: npt.NDArray[np.int64], after: bytes = b"") -> list[by
 def _openings(found: ObservationColumns) -> _Part:
     """Return what stands before each end in phenomenonTime: its interval's start, or nothing."""
     lasting = found.starts != found.times
-    if not lasting.any():
+    intervals = np.count_nonzero(lasting)
+    if not intervals:
         return b""
     openings = _moments(found.starts, b"/")
-    if lasting.all():
+    if intervals == len(found):
         return openings
     return [
         opening if is_interval else b""
@@ -119,7 +120,7 @@ def _results(found: ObservationColumns) -> _Part:
 def _told(found: ObservationColumns) -> list[_Part]:
     """Return what is told of some observations beside their times and their results, as members."""
     told: list[_Part] = []
-    if found.qualities.any():
+    if np.count_nonzero(found.qualities):
         told.append(
             [
                 b',"resultQuality":%b' % orjson.dumps(result_quality(quality)) if quality else b""
