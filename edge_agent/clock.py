@@ -137,11 +137,6 @@ class Clock:
         """
         return self._reckon()[0]
 
-    @property
-    def provisional_epoch_microseconds(self) -> int | None:
-        """When this boot is believed to have begun, in Unix microseconds; None once it is known."""
-        return self._provisional if self.quality() is ClockQuality.NONE else None
-
     def true_epoch_microseconds(self, boot_id: str | None = None) -> int | None:
         """Return the Unix microsecond at which a boot began, this one by default.
 

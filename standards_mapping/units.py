@@ -5,7 +5,7 @@ A datastream keeps its results in one unit, a key of `UNITS`. Readings arrive in
 and the arithmetic is decimal, so 0.1 mg stays 100 ug and no binary rounding error is stored.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from fractions import Fraction
@@ -73,10 +73,6 @@ class Conversion:
             shift = _WORKING.divide(Decimal(offset.numerator), Decimal(offset.denominator))
             converted = _WORKING.add(converted, shift)
         return float(_RESULT.plus(converted))
-
-    def apply_all(self, results: Iterable[float]) -> list[float]:
-        """Return every result converted, in order."""
-        return list(results) if self.identity else [self.apply(result) for result in results]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,12 @@ without the other.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from storage.database import Connection, query
-
-ENROLMENT_SERVICE: Final = "enrolment service"
-"""The actor of what the certificate service does by itself."""
 
 
 def gateway_actor(device: str) -> str:

@@ -142,11 +142,6 @@ class Operation:
         return written
 
 
-def text_schema(**limits: object) -> Json:
-    """Return the schema of a text."""
-    return {"type": "string", **limits}
-
-
 def component(name: str) -> Json:
     """Return a reference to a schema of the document's components."""
     return {"$ref": f"#/components/schemas/{name}"}

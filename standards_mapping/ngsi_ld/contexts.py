@@ -123,16 +123,3 @@ def type_name(text: str) -> str | None:
     if text in MODELS:
         return text
     return next((name for name in MODELS if type_iri(name) == text), None)
-
-
-def attribute_name(text: str, model: Model) -> str:
-    """Return the short name of an attribute that a client names by name or IRI."""
-    return _names_by_iri(model.subject).get(text, text)
-
-
-@cache
-def _names_by_iri(subject: str) -> Mapping[str, str]:
-    own, core = _terms(f"{subject}.jsonld"), _terms(CORE)
-    both = {name: _expanded(own, name) for name in own}
-    both |= {name: _expanded(core, name) for name in core if not name.startswith("@")}
-    return MappingProxyType({iri: name for name, iri in both.items() if iri})

@@ -96,11 +96,6 @@ class EntityKey:
     variant: str = ""
 
 
-def model_of(observed: Property) -> Model:
-    """Return the model that an observed property is published in."""
-    return MODELS[observed.model]
-
-
 def variant_of(observed: Property) -> str:
     """Return what tells apart the entity with this property from others of the same model."""
     if observed.model == MEASUREMENT:

@@ -143,12 +143,6 @@ def test_there_and_back_is_the_same_to_the_stated_digits(result: float) -> None:
     assert back == pytest.approx(result, rel=1e-11, abs=1e-9)
 
 
-@given(st.lists(RESULTS))
-def test_many_results_are_converted_as_each_one_is(results: list[float]) -> None:
-    conversion = converter("Pa", "hPa")
-    assert conversion.apply_all(results) == [conversion.apply(result) for result in results]
-
-
 @given(st.text(max_size=8))
 def test_what_senders_write_never_fills_the_cache(symbol: str) -> None:
     before = units._converter.cache_info().currsize
