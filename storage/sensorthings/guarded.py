@@ -21,7 +21,7 @@ from standards_mapping.sensorthings.expression import (
     Path,
 )
 from standards_mapping.sensorthings.geometry import GEOSPATIAL
-from storage.sensorthings.schema import FEATURE_PERIODS, OBSERVED_WITHIN, SOURCES, Source
+from storage.sensorthings.schema import FEATURE_PERIODS, OF_PERIOD, SOURCES, Source
 
 _COMPARISONS: Final = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
 _NEVER_FAIL: Final = frozenset(
@@ -60,7 +60,7 @@ _OBSERVATION: Final = sql.SQL("""(
 )""").format(
     datastream=_VISIBLE,
     periods=FEATURE_PERIODS.format(datastream=sql.Identifier("d")),
-    within=OBSERVED_WITHIN.format(
+    within=OF_PERIOD.format(
         row=sql.Identifier("observation"),
         period=sql.Identifier("p"),
         datastream=sql.Identifier("d"),

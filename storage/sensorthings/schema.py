@@ -51,7 +51,7 @@ is from `earliest` to before `latest`, by which a walk finds them; where each te
 interval began, as what is kept by hand does (`told_by_each`), others are found there, too.
 """
 
-OBSERVED_WITHIN: Final = sql.SQL("""(
+_OF_PERIOD: Final = """(
     {row}.time >= {period}.earliest AND {row}.time < {period}.latest
     AND CASE WHEN {period}.told_by_each THEN (
             SELECT began >= {period}.started AND began < {period}.ended
@@ -61,10 +61,31 @@ OBSERVED_WITHIN: Final = sql.SQL("""(
                      WHERE own.datastream_id = {row}.datastream_id AND own.time = {row}.time),
                    {row}.time - {datastream}.averaging_seconds * interval '1 second') AS began)
         ELSE true END
-)""")
+)"""
+
+OF_PERIOD: Final = sql.SQL(_OF_PERIOD)
 """Whether an observation is of one of its datastream's periods.
 
 Nothing is looked up of what gateways report, which is nearly all there is.
+"""
+
+_UNTIL: Final = """{row}.time <= CASE
+    WHEN {period}.told_by_each AND {period}.ended < 'infinity' THEN COALESCE(
+        (SELECT lasting.time
+           FROM observation_extra lasting
+          WHERE lasting.datastream_id = {datastream}.id
+            AND lasting.started < {period}.ended
+            AND lasting.time > {period}.ended
+                             + {datastream}.averaging_seconds * interval '1 second'
+          ORDER BY lasting.time DESC
+          LIMIT 1),
+        {period}.ended + {datastream}.averaging_seconds * interval '1 second')
+    ELSE 'infinity' END"""
+
+OBSERVED_WITHIN: Final = sql.SQL(_OF_PERIOD + " AND " + _UNTIL)
+"""The same for a walk along one period, which ends at the newest observation that began in it.
+
+Otherwise a walk over what is kept by hand would look at all that came later, one by one.
 """
 
 _DATASTREAM: Final = sql.SQL("readable_datastream")
@@ -123,7 +144,7 @@ SOURCES: Final[Mapping[str, Source]] = {
     )""").format(
         datastream=_DATASTREAM,
         periods=FEATURE_PERIODS.format(datastream=sql.Identifier("d")),
-        within=OBSERVED_WITHIN.format(
+        within=OF_PERIOD.format(
             row=sql.Identifier("o"), period=sql.Identifier("p"), datastream=sql.Identifier("d")
         ),
     ),

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import random
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -112,3 +114,51 @@ async def test_other_standards_tell_the_same_place(centre: Writing, stream: int)
         for collection in graph
         for one in collection.get("hasMember", ())
     } == {result: f"({east!r} {north!r})" for result, (east, north) in expected.items()}
+
+
+async def test_observations_of_every_length_are_found_at_the_place_where_they_began(
+    centre: Writing,
+) -> None:
+    """Stays of a month, intervals of up to half a year: by hand, by feature and by observation."""
+    thing, stream = await centre.survey("Wanderer")
+    stays = [datetime(2021, month, 1, tzinfo=UTC) for month in range(1, 9)]
+    for number, since in enumerate(stays):
+        place = location_body(f"Stop {number % 6}", number % 6 / 100)  # two places are seen again
+        found = (await centre.get(f"Locations?$filter=name eq '{place['name']}'"))["value"]
+        known: Any = {"@iot.id": found[0]["@iot.id"]} if found else place
+        body: Any = {"time": since.isoformat(), "Locations": [known]}
+        await centre.create(f"Things({thing})/HistoricalLocations", body)
+    draw = random.Random(7)  # noqa: S311 - nothing secret
+    first = datetime(2020, 11, 1, tzinfo=UTC)
+    rows: list[Any] = []
+    expected: dict[str, set[int]] = {}
+    for result in range(60):
+        began = first + timedelta(hours=draw.randrange(24 * 330), minutes=result)
+        length = timedelta(hours=draw.choice((0, 0, 1, 24 * 28, 24 * 180)))
+        rows.append([f"{began.isoformat()}/{(began + length).isoformat()}", result])
+        at_the_time = sum(since <= began for since in stays[1:])
+        expected.setdefault(f"Stop {at_the_time % 6}", set()).add(result)
+    array = {
+        "Datastream": {"@iot.id": stream},
+        "components": ["phenomenonTime", "result"],
+        "dataArray": rows,
+    }
+    answer = await centre.camden.post("CreateObservations", json=[array])
+    assert not [told for told in answer.json() if told.startswith("error")]
+
+    ordered = ("phenomenonTime desc", "result", "phenomenonTime")
+    for order in ordered:
+        page = await centre.get(
+            f"FeaturesOfInterest?$filter=startswith(name,'Stop')&$expand=Observations("
+            f"$top=100;$count=true;$orderby={order})"
+        )
+        told = {
+            one["name"]: {seen["result"] for seen in one["Observations"]} for one in page["value"]
+        }
+        assert told == expected
+        assert [one["Observations@iot.count"] for one in page["value"]] == [
+            len(one["Observations"]) for one in page["value"]
+        ]
+    each = await centre.get(f"Datastreams({stream})/Observations?$expand=FeatureOfInterest")
+    for seen in each["value"]:
+        assert seen["result"] in expected[seen["FeatureOfInterest"]["name"]]
