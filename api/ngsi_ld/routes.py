@@ -23,6 +23,7 @@ from api.ngsi_ld.negotiation import (
     vocabulary_of,
 )
 from api.ngsi_ld.provider import OwnProvider, Provider
+from api.root import root_of
 from standards_mapping.ngsi_ld import parameters
 from standards_mapping.ngsi_ld.errors import (
     BadRequestDataError,
@@ -186,7 +187,7 @@ class _Routes:
             parameters.check_names(given, parameters.DETAILS | {"kind"})
         except NgsiLdError as error:
             return _refusal(error)
-        root = _root(request)
+        root = root_of(request)
         urls = {name: f"{root}{CONTEXTS}/{name}" for name in self._provider.documents()}
         if given.get("details") != "true":
             return _json(list(urls.values()))
@@ -196,7 +197,7 @@ class _Routes:
 
     async def _context(self, request: Request) -> Response:
         """Give one context as JSON-LD, by its name or its address."""
-        name = request.path_params["name"].removeprefix(f"{_root(request)}{CONTEXTS}/")
+        name = request.path_params["name"].removeprefix(f"{root_of(request)}{CONTEXTS}/")
         document = self._provider.documents().get(name)
         if document is None:
             return _refusal(ResourceNotFoundError(f"there is no @context {name!r}"))
@@ -229,7 +230,7 @@ class _Routes:
         given = _parameters(request)
         parameters.check_names(given, allowed)
         media = negotiate(request.headers.get("accept", ""), geojson=geojson)
-        root = _root(request)
+        root = root_of(request)
         linked = linked_context(request.headers.get("link", ""))
         body = await _body(request) if request.method == "POST" else None
         context: Any = linked
@@ -334,11 +335,6 @@ def _details(asked: _Asked) -> bool:
     return text == "true"
 
 
-def _root(request: Request) -> str:
-    base: str | None = getattr(request.app.state, "base_url", None)
-    return (base or str(request.base_url)).rstrip("/")
-
-
 def _one(asked: _Asked, content: Any) -> Response:
     """Answer with one entity, or with a list that is not paged."""
     return _written(asked, content, {})
@@ -372,7 +368,7 @@ def _page_links(asked: _Asked, query: Query, *, more: bool) -> list[str]:
         offsets["prev"] = max(0, query.offset - query.limit)
     if more and query.limit:
         offsets["next"] = query.offset + query.limit
-    url = f"{_root(asked.request)}{asked.request.url.path}"
+    url = f"{root_of(asked.request)}{asked.request.url.path}"
     found = []
     for relation, offset in offsets.items():
         given = {**asked.given, "limit": str(query.limit), "offset": str(offset)}

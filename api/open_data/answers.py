@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import orjson
-from fastapi import HTTPException, Request
+from fastapi import HTTPException
 from fastapi.responses import Response
 
 from api.state import Service
@@ -27,12 +27,6 @@ _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _turtle_thread: Final = ThreadPoolExecutor(1, "turtle")
 _turtles: Final[OrderedDict[bytes, str]] = OrderedDict()
 _TURTLES_KEPT: Final = 16
-
-
-def root_of(request: Request) -> str:
-    """Return the URL of the service as its readers know it, without a slash at its end."""
-    base: str | None = getattr(request.app.state, "base_url", None)
-    return (base or str(request.base_url)).rstrip("/")
 
 
 @asynccontextmanager

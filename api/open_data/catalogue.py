@@ -7,8 +7,9 @@ import orjson
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import Response
 
-from api.open_data.answers import check_tenant, contact_of, linked, reading, root_of
+from api.open_data.answers import check_tenant, contact_of, linked, reading
 from api.open_data.parameters import check_names, linked_form
+from api.root import root_of
 from api.state import Service, service
 from standards_mapping import dcat, project_open_data
 from standards_mapping.datasets import Coverage, datasets

@@ -19,8 +19,9 @@ import orjson
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import Response, StreamingResponse
 
-from api.open_data.answers import check_tenant, reading, root_of
+from api.open_data.answers import check_tenant, reading
 from api.open_data.parameters import Span, check_names, read_id, read_span
+from api.root import root_of
 from api.state import Service, service
 from standards_mapping import csvw, geojson, geoparquet
 from standards_mapping.csv_text import rfc4180

@@ -8,7 +8,7 @@ import orjson
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import Response
 
-from api.open_data.answers import linked, reading, root_of
+from api.open_data.answers import linked, reading
 from api.open_data.parameters import (
     check_names,
     linked_form,
@@ -17,6 +17,7 @@ from api.open_data.parameters import (
     read_span,
     read_time,
 )
+from api.root import root_of
 from api.state import Service, service
 from api.times import iso_text
 from api.view import ViewError

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from api.errors import PROBLEMS
 from api.openapi.document import GROUPS, document, operations
 from api.openapi.model import Answer, Operation
+from api.root import root_of
 from api.state import Service, service
 from api.templating import page
 from api.times import plural
@@ -48,12 +49,6 @@ class Group:
     def count(self) -> str:
         """How many operations there are, in words."""
         return plural(len(self.shown), "operation")
-
-
-def root_of(request: Request) -> str:
-    """Return the URL of the service, without a slash at its end."""
-    base: str | None = getattr(request.app.state, "base_url", None)
-    return (base or str(request.base_url)).rstrip("/")
 
 
 @router.get("/openapi.json")
