@@ -19,6 +19,7 @@ from runtime.backoff import FullJitter
 from runtime.metrics import serve_metrics
 from storage.database import OUTAGES, Connection, connect
 from storage.partitions import ensure_partitions
+from storage.publication import forget_unpublished
 from storage.retention import expire, forget_certificates, forget_credentials
 from storage.rollups import LOG_ENTRIES, refresh_rollups
 from storage.thinning import thin
@@ -104,6 +105,8 @@ async def _keep_house(conn: Connection, settings: AnalyticsSettings) -> None:
     emptied = await forget_certificates(conn, now - CERTIFICATES_KEPT)
     if emptied:
         log.info("ended certificates emptied", extra={"rows": emptied})
+    if left := await forget_unpublished(conn):
+        log.info("batches that nobody published forgotten", extra={"rows": left})
     if settings.keep_days is not None:
         expired = await expire(conn, now - timedelta(days=settings.keep_days))
         EXPIRED.inc(expired.tables)

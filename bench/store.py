@@ -215,8 +215,10 @@ class Everything:
     async def store(self, conn: Connection, batch: Batch) -> None:
         """Store a batch."""
         async with conn.transaction():
-            await batches.transaction_id(conn)
-            await batches.store_observations(conn, batch.observations, [], self._optimism)
+            begun = await batches.begun(conn)
+            await batches.store_observations(
+                conn, batch.observations, [], self._optimism, followed=begun.followed
+            )
             await batches.insert_signed_batches(conn, batch.signed)
             await epochs.advance_epochs(conn, batch.progress)
 

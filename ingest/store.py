@@ -193,19 +193,21 @@ class Store:
         await batches.make_room(conn, outcome.columns.observations)
         with WRITE_SECONDS.time():
             async with conn.transaction():
-                transaction = await batches.transaction_id(conn)
-                stored = await self._write(conn, outcome)
-                self._unsettled = (transaction, stored)
+                transaction = await batches.begun(conn)
+                stored = await self._write(conn, outcome, followed=transaction.followed)
+                self._unsettled = (transaction.id, stored)
         if len(outcome.columns.observations):
             STORED_BATCHES.labels(self._optimism.way).inc()
         return stored
 
-    async def _write(self, conn: Connection, outcome: Outcome) -> Stored:
+    async def _write(self, conn: Connection, outcome: Outcome, *, followed: bool) -> Stored:
         refused = await epochs.insert_epochs(
             conn, [self._new_epoch(accepted) for accepted in outcome.announcements]
         )
         described = [await _describe(conn, accepted) for accepted in outcome.descriptions]
-        contradictions = await _store_columns(conn, outcome.columns, self._optimism)
+        contradictions = await _store_columns(
+            conn, outcome.columns, self._optimism, followed=followed
+        )
         await batches.insert_signed_batches(conn, outcome.signed)
         await epochs.advance_epochs(conn, outcome.progress)
         await quarantine.insert_quarantine(
@@ -271,11 +273,15 @@ async def _retry_held(
 
 
 async def _store_columns(
-    conn: Connection, columns: Columns, optimism: Optimism | None = None
+    conn: Connection,
+    columns: Columns,
+    optimism: Optimism | None = None,
+    *,
+    followed: bool | None = None,
 ) -> list[Contradiction]:
     """Store observations and return those whose place is taken."""
     conflicts = await batches.store_observations(
-        conn, columns.observations, list(columns.extras.values()), optimism
+        conn, columns.observations, list(columns.extras.values()), optimism, followed=followed
     )
     return [
         columns.contradiction(conflict.datastream_id, conflict.time, conflict.stored)

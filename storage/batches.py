@@ -2,8 +2,9 @@
 
 Observations go by binary COPY straight into `observation` while none of them is expected to be
 there already; else, and when that fails, into a staging table of the connection and from there
-into `observation`, which ignores what it holds. Everything here runs inside the caller's
-transaction, except that `latest` has its own.
+into `observation`, which ignores what it holds. While a publisher follows, one row more tells
+which were stored (`storage.publication`). Everything here runs inside the caller's transaction,
+except that `latest` has its own.
 """
 
 import json
@@ -106,6 +107,17 @@ class Latest:
     quality: int
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A transaction that has begun. id: to ask `is_committed` about later.
+
+    followed: whether somebody publishes what it stores, and is to be told.
+    """
+
+    id: int
+    followed: bool
+
+
 async def prepare(conn: Connection) -> None:
     """Make the staging table of this connection; once, before the first `store_observations`.
 
@@ -134,21 +146,25 @@ async def store_observations(
     observations: Observations,
     extras: Sequence[Extra],
     optimism: Optimism | None = None,
+    *,
+    followed: bool | None = None,
 ) -> list[Conflict]:
     """Store observations and log their hours for the rollups; return those that contradict.
 
     Exact repetitions are ignored. Of a contradiction the stored result stays. `optimism` decides
-    whether to try them straight, and learns what came of it; without it they are staged. Needs
-    `prepare`.
+    whether to try them straight, and learns what came of it; without it they are staged.
+    followed: as `begun` told of the transaction; without it that is asked. Needs `prepare`.
     """
     if not len(observations):
         return []
+    if followed is None:
+        followed = (await begun(conn)).followed
     if optimism is not None and optimism.justified():
-        if await _store_straight(conn, observations, extras):
+        if await _store_straight(conn, observations, extras, followed=followed):
             optimism.succeeded()
             return []
         optimism.failed(len(observations))
-    inserted = await _store_staged(conn, observations, extras)
+    inserted = await _store_staged(conn, observations, extras, followed=followed)
     if optimism is not None:
         optimism.staged(len(observations), repetitions=inserted < len(observations))
     if inserted == len(observations):
@@ -157,7 +173,7 @@ async def store_observations(
 
 
 async def _store_straight(
-    conn: Connection, observations: Observations, extras: Sequence[Extra]
+    conn: Connection, observations: Observations, extras: Sequence[Extra], *, followed: bool
 ) -> bool:
     """Store observations none of which is there yet; else undo it all and return False.
 
@@ -174,11 +190,13 @@ async def _store_straight(
     except UniqueViolation:
         return False
     await copy(conn, query("copy_rollup_log"), binary_copy.touched_hours(ids, times))
+    if followed:
+        await copy(conn, query("copy_unpublished"), binary_copy.unpublished_batch(ids, times))
     return True
 
 
 async def _store_staged(
-    conn: Connection, observations: Observations, extras: Sequence[Extra]
+    conn: Connection, observations: Observations, extras: Sequence[Extra], *, followed: bool
 ) -> int:
     """Store those observations that are not there yet; return how many."""
     await copy(conn, query("copy_staging"), copy_payload(observations))
@@ -189,6 +207,7 @@ async def _store_staged(
             "times": [_datetime(extra.time) for extra in extras],
             "qualities": [extra.quality for extra in extras],
             "results": [_json(extra.result) for extra in extras],
+            "followed": followed,
         },
         prepare=False,  # planned for as many rows as are staged now, not for some earlier batch's
     )
@@ -244,13 +263,11 @@ async def insert_signed_batches(conn: Connection, batches: Sequence[SignedBatch]
         await copy(conn, query("copy_signed_batch"), binary_copy.signed_batches(rows))
 
 
-async def transaction_id(conn: Connection) -> int:
-    """Return the id of the current transaction, to ask `is_committed` about later."""
-    cursor = await conn.execute("SELECT pg_current_xact_id()::text::bigint")
-    row = await cursor.fetchone()
-    if row is None:
-        raise RuntimeError("SELECT without FROM returned no row")
-    return int(row[0])
+async def begun(conn: Connection) -> Begun:
+    """Return the current transaction."""
+    cursor = await conn.execute(query("begun_transaction"))
+    [(transaction, followed)] = await cursor.fetchall()
+    return Begun(transaction, followed)
 
 
 async def timeline(conn: Connection) -> str:

@@ -47,12 +47,14 @@ _HOUR_OF_STREAM: Final = np.dtype(
         ("id", ">i4"),
     ]
 )
+_KEY: Final = np.dtype([("id", ">i4"), ("time", ">i8")])
 
 _NULL: Final = Struct(">i").pack(-1)
 _LENGTH: Final = Struct(">i")
 _INT4: Final = Struct(">ii")
 _INT8: Final = Struct(">iq")
 _EXTRA: Final = Struct(">h ii iq ih")  # fields; datastream_id, time, quality behind their lengths
+_ONE_FIELD: Final = Struct(">h").pack(1)
 _SIGNED_FIELDS: Final = Struct(">h").pack(11)
 
 
@@ -98,6 +100,21 @@ def touched_hours(datastream_ids: npt.NDArray[np.int32], times: npt.NDArray[np.i
     rows["id_bytes"] = 4
     rows["id"] = datastream_ids[first]
     return b"".join((_HEADER, rows.tobytes(), _TRAILER))
+
+
+def unpublished_batch(datastream_ids: npt.NDArray[np.int32], times: npt.NDArray[np.int64]) -> bytes:
+    """Return one row of (observations bytea) that holds the keys of observations, in order."""
+    keys = np.empty(len(times), _KEY)
+    keys["id"] = datastream_ids
+    keys["time"] = times - _POSTGRES_EPOCH
+    return b"".join((_HEADER, _ONE_FIELD, _bytes(keys.tobytes()), _TRAILER))
+
+
+def keys_of(observations: bytes) -> list[tuple[int, int]]:
+    """Return datastream and time of each observation that a row of `unpublished_batch` holds."""
+    keys = np.frombuffer(observations, _KEY)
+    times = keys["time"].astype(np.int64) + _POSTGRES_EPOCH
+    return list(zip(keys["id"].tolist(), times.tolist(), strict=True))
 
 
 def extras(rows: Iterable[ExtraRow]) -> bytes:

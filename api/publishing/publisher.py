@@ -1,12 +1,12 @@
 """Publishes each new observation of an open datastream, as HTTP would give it, once it is stored.
 
-Ingest says by NOTIFY that `latest` changed; then whatever is newer than what was published is read
-by the same code that answers requests, in the order of time, and sent with QoS 0, for which no
-broker keeps anything. A mark with QoS 1 follows each page; only when it is acknowledged, and so all
-before it taken, is the page noted as published: a restart goes on there, and may send the last page
-again. What is older than the newest published of its datastream has come late and is not
-sent: whoever needs it asks by HTTP. Of two processes one publishes and the other waits. Ingest is
-never waited for, nor does it wait: a broker that is slow holds up nobody but its readers.
+Whoever stores observations leaves a batch that tells which (`storage.publication`), and ingest says
+by NOTIFY that `latest` changed. What was left is read by the same code that answers requests,
+in the order of storing, late observations among them, and sent with QoS 0, for which no broker
+keeps anything. A mark with QoS 1 follows each page; only when it is acknowledged, and so all before
+it taken, is the page noted as published: a restart goes on there, and may send the last page
+again. Of two processes one publishes and the other waits. Ingest is never waited for, nor does it
+wait: a broker that is slow holds up nobody but its readers.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import secrets
 import ssl
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import aiomqtt
@@ -23,19 +23,19 @@ import orjson
 from prometheus_client import Counter, Gauge
 
 from api.publishing.settings import PublishSettings, ReadersBrokerSettings
-from api.sensorthings.answer import Answers
 from api.sensorthings.routes import PREFIX
 from broker_config.readers import MARK, PUBLISHER, TOPICS
 from runtime.backoff import FullJitter
 from runtime.metrics import serve_metrics
 from runtime.mqtt import MqttConnection
-from standards_mapping.sensorthings.errors import UnknownTargetError
-from standards_mapping.sensorthings.options import parse_options
-from standards_mapping.sensorthings.path import parse_path
+from standards_mapping.sensorthings.entity import EntityWriter
+from standards_mapping.sensorthings.model import ENTITY_TYPES, ObservationId
+from standards_mapping.sensorthings.options import Options
 from storage.database import OUTAGES, Connection, Pool, connect, open_pool
-from storage.overview import listen, server_time, wait_for_change
-from storage.publication import Due, begin, due, note, take_turn
+from storage.overview import listen, wait_for_change
+from storage.publication import Due, begin, due, keep_on, note, take_turn
 from storage.sensorthings.reader import SlowError, reading
+from storage.sensorthings.select import Wanted
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +44,9 @@ PAGE: Final = 100
 
 TAKEN_SECONDS: Final = 30.0
 
-_LOOK_ANYWAY_SECONDS: Final = 2.0  # a notification may have been lost with a connection
-_OVERLAP: Final = timedelta(seconds=5)  # updated_at is when a writer began, not when it committed
-_BEGINNING: Final = datetime(1, 1, 1, tzinfo=UTC)
+_LOOK_ANYWAY_SECONDS: Final = 2.0  # what comes late alone changes no latest value
+_KEEP_ON_SECONDS: Final = 60.0
+_OBSERVATION: Final = ENTITY_TYPES["Observation"]
 
 PUBLISHED = Counter("publish_observations", "Observations that the broker has taken.")
 LAST = Gauge("publish_last_look_timestamp_seconds", "When all that was due was last published.")
@@ -95,14 +95,8 @@ async def _publish(
         await take_turn(conn)
         async with _connection(settings.broker, context, secret) as client:
             await listen(conn)
-            await begin(conn)
-            publisher = Publisher(
-                pool,
-                conn,
-                client,
-                root=settings.base_url + PREFIX,
-                catch_up=timedelta(seconds=settings.catch_up_seconds),
-            )
+            await begin(conn, timedelta(seconds=settings.catch_up_seconds))
+            publisher = Publisher(pool, conn, client, root=settings.base_url + PREFIX)
             log.info("publishing", extra={"broker": settings.broker.host})
             CONNECTED.set(1)
             try:
@@ -139,82 +133,53 @@ def topics(datastream_id: int) -> tuple[str, str]:
 class Publisher:
     """Sends what is due over connections that its user opened and holds.
 
-    root: URL of the SensorThings service. catch_up: how old an observation may be.
+    root: URL of the SensorThings service.
     """
 
-    def __init__(
-        self,
-        pool: Pool,
-        conn: Connection,
-        client: aiomqtt.Client,
-        *,
-        root: str,
-        catch_up: timedelta,
-    ) -> None:
+    def __init__(self, pool: Pool, conn: Connection, client: aiomqtt.Client, *, root: str) -> None:
         self._pool = pool
         self._conn = conn
         self._client = client
-        self._root = root
-        self._catch_up = catch_up
-        self._watermark = _BEGINNING
+        self._writer = EntityWriter(_OBSERVATION, root, Options())
+        self._keep_on_at = 0.0
 
     async def look(self) -> None:
-        """Publish all that is due, oldest first in each datastream.
+        """Publish all that is due, in the order of storing.
 
         Raises:
             aiomqtt.MqttError: the broker has gone, or does not take it.
             SlowError, OUTAGES: the database.
         """
-        oldest = await server_time(self._conn) - self._catch_up
-        since = self._watermark
-        if since != _BEGINNING:
-            since -= _OVERLAP
-        found = await due(self._conn, since)
-        for one in found:
-            await self._walk(one, oldest)
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._keep_on_at:
+            await keep_on(self._conn)
+            self._keep_on_at = loop.time() + _KEEP_ON_SECONDS
+        while found := await due(self._conn):
+            for start in range(0, len(found), PAGE):
+                page = found[start : start + PAGE]
+                await self._publish(page)
+                after = found[start + PAGE : start + PAGE + 1]
+                begun = {one.batch for one in after}
+                await note(self._conn, {one.batch for one in page} - begun, page[-1])
+
+    async def _publish(self, page: Sequence[Due]) -> None:
+        """Send a page as the API gives it; none of what is not open or not there any more."""
+        wanted = Wanted(entity_type=_OBSERVATION, properties=tuple(_OBSERVATION.properties))
+        async with reading(self._pool) as reader:
+            rows = await reader.by_key(wanted, [one.key for one in page])
+        found = [(one.key, self._writer.write(rows[one.key])) for one in page if one.key in rows]
         if found:
-            self._watermark = max(self._watermark, found[-1].updated_at)
+            await self._send(found)
 
-    async def _walk(self, one: Due, oldest: datetime) -> None:
-        """Publish a datastream's observations page by page until there are no more."""
-        after = oldest if one.published is None else max(one.published, oldest)
-        while True:
-            page = await self._page(one.datastream_id, after)
-            if page:
-                await self._send(one.datastream_id, page)
-                after = datetime.fromisoformat(page[-1]["resultTime"])
-                await note(self._conn, one.datastream_id, after)
-            if len(page) < PAGE:
-                return
-
-    async def _page(self, datastream_id: int, after: datetime) -> list[dict[str, Any]]:
-        """Return the next observations as the API gives them; none of what is not open."""
-        path = parse_path(f"Datastreams({datastream_id})/Observations")
-        written = [
-            (
-                "$filter",
-                f"resultTime gt {after.astimezone(UTC).isoformat()}".replace("+00:00", "Z"),
-            ),
-            ("$orderby", "resultTime asc"),
-            ("$top", str(PAGE)),
-        ]
-        options = parse_options(written, path.target.entity_type, many=True)
-        try:
-            async with reading(self._pool) as reader:
-                answer = await Answers(reader, self._root).collection(path, options)
-        except UnknownTargetError:
-            return []  # it was restricted, or deleted, a moment ago
-        page: list[dict[str, Any]] = answer["value"]
-        return page
-
-    async def _send(self, datastream_id: int, page: list[dict[str, Any]]) -> None:
+    async def _send(self, found: Sequence[tuple[ObservationId, dict[str, Any]]]) -> None:
         messages = [
             (topic, payload)
-            for payload in map(orjson.dumps, page)
-            for topic in topics(datastream_id)
+            for key, body in found
+            for payload in [orjson.dumps(body)]
+            for topic in topics(key.datastream)
         ]
         await send(self._client, messages)
-        PUBLISHED.inc(len(page))
+        PUBLISHED.inc(len(found))
 
 
 async def send(client: aiomqtt.Client, messages: Sequence[tuple[str, bytes]]) -> None:

@@ -81,7 +81,7 @@ class PublishSettings(DatabaseSettings):
         pattern=r"https?://[^\s/]+",
     )
     catch_up_seconds: int = setting(
-        "After a pause, observations of at most that age are still published.",
+        "After a pause, what was stored at most that long ago is still published.",
         default=3600,
         minimum=60,
         maximum=604_800,

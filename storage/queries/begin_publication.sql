@@ -1,5 +1,4 @@
--- The first time nothing is old news: publication begins with what comes after the newest there is.
-INSERT INTO published_observation (datastream_id, time)
-SELECT datastream_id, time
-  FROM latest
- WHERE NOT EXISTS (SELECT FROM published_observation)
+-- From now on whoever stores leaves word of it. What is stored already is no news.
+INSERT INTO publication (catch_up)
+VALUES (%(catch_up)s)
+    ON CONFLICT (only_row) DO UPDATE SET catch_up = excluded.catch_up, seen_at = now()

@@ -1,8 +1,4 @@
--- The join leaves out a datastream that was deleted meanwhile.
-INSERT INTO published_observation AS kept (datastream_id, time)
-SELECT datastream.id, %(time)s
-  FROM datastream
- WHERE datastream.id = %(datastream_id)s
-    ON CONFLICT (datastream_id) DO UPDATE
-   SET time = excluded.time
- WHERE excluded.time > kept.time
+WITH gone AS (
+    DELETE FROM unpublished_batch WHERE id = ANY (%(finished)s)
+)
+UPDATE publication SET seen_at = now(), batch = %(batch)s, done = %(done)s

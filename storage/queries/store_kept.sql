@@ -30,6 +30,12 @@ WITH told AS (
            quality = excluded.quality, updated_at = excluded.updated_at
      WHERE excluded.time > kept.time
     RETURNING updated_at
+), unpublished AS (
+    INSERT INTO unpublished_batch (observations)
+    SELECT string_agg(int4send(%(datastream_id)s::int) || timestamptz_send(time), '' ORDER BY time)
+      FROM inserted
+     WHERE EXISTS (SELECT FROM publication WHERE seen_at > now() - INTERVAL '7 days')
+    HAVING count(*) > 0
 ), audited AS (
     INSERT INTO audit_entry (actor, tenant, action, subject, detail)
     SELECT %(actor)s, %(tenant)s, %(action)s, %(subject)s, jsonb_build_object('observations', number)

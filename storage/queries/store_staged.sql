@@ -18,6 +18,12 @@ WITH inserted AS (
            AS reported (datastream_id, time, quality, result)
       JOIN inserted USING (datastream_id, time)
         ON CONFLICT DO NOTHING
+), unpublished AS (
+    INSERT INTO unpublished_batch (observations)
+    SELECT string_agg(int4send(datastream_id) || timestamptz_send(time), '' ORDER BY datastream_id, time)
+      FROM inserted
+     WHERE %(followed)s
+    HAVING count(*) > 0
 ), repeated AS (
     INSERT INTO repeated_observation (datastream_id, time, value)
     SELECT datastream_id, time, staged.value

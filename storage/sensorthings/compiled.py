@@ -17,6 +17,7 @@ from storage.sensorthings.keyset import place_values
 from storage.sensorthings.operand import Bound
 from storage.sensorthings.page import count_statement, page_statement, places_of
 from storage.sensorthings.select import RowReader, Wanted
+from storage.sensorthings.walk import observation_keys
 
 _KEPT: Final = 512
 
@@ -45,7 +46,7 @@ class _Shape:
             wanted.entity_type.name,
             wanted.parent,
             wanted.owner is None,
-            wanted.keys is None,
+            wanted.keys and len(wanted.keys) > 1,
             wanted.filter and repr(wanted.filter),
             wanted.orderby and repr(wanted.orderby),
             after and tuple(value is None for value in after.values),
@@ -118,5 +119,5 @@ def parameters(statement: Compiled, wanted: Wanted) -> dict[str, Any]:
 
 def _keys(first: Key, keys: list[Key]) -> dict[str, Any]:
     if isinstance(first, ObservationId):
-        return {"stream": first.datastream, "moment": first.time}
+        return observation_keys([key for key in keys if isinstance(key, ObservationId)])
     return {"keys": keys}

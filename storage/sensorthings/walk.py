@@ -6,7 +6,7 @@ No statement made here scans `observation` to find its first rows. Everything el
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from psycopg import sql
 
@@ -50,6 +50,34 @@ _BY_TIME: Final = SortKey(
 _BY_STREAM: Final = SortKey(
     sql.SQL("{}.id").format(_STREAM), descending=False, nullable=False, cast="int", told="stream"
 )
+
+_ONE_KEY: Final = (
+    sql.SQL("{stream}.id = %(stream)s::int"),
+    sql.SQL("{observation}.time = %(moment)s::timestamptz"),
+)
+# The bounds, for constants, leave out other months at once; the array is one condition on the key.
+_MANY_KEYS: Final = (
+    sql.SQL("{stream}.id = ANY (%(streams)s::int[])"),
+    sql.SQL(
+        "{observation}.time BETWEEN %(first)s::timestamptz AND %(last)s::timestamptz"
+        " AND {observation}.time = ANY (ARRAY("
+        "SELECT told.moment FROM unnest(%(streams)s::int[], %(moments)s::timestamptz[])"
+        " AS told (stream, moment) WHERE told.stream = {stream}.id))"
+    ),
+)
+
+
+def observation_keys(keys: Sequence[ObservationId]) -> dict[str, Any]:
+    """Return the parameters by which a statement keeps to observations; another for one alone."""
+    if len(keys) == 1:
+        return {"stream": keys[0].datastream, "moment": keys[0].time}
+    moments = [key.time for key in keys]
+    return {
+        "streams": [key.datastream for key in keys],
+        "moments": moments,
+        "first": min(moments),
+        "last": max(moments),
+    }
 
 
 class Observations:
@@ -176,12 +204,12 @@ class Observations:
             case ("FeatureOfInterest", _):
                 conditions.append(CANDIDATES.format(datastream=_STREAM, feature=parent))
                 conditions.append(sql.SQL("{}.feature_of_interest_id = {}").format(_PERIOD, parent))
-        for key in self._wanted.keys or ():
-            if isinstance(key, ObservationId):
-                number = self._bound.constant("stream", key.datastream, "int")
-                moment = self._bound.constant("moment", key.time, "timestamptz")
-                conditions.append(sql.SQL("{}.id = {}").format(_STREAM, number))
-                self._walk.conditions.append(sql.SQL("{}.time = {}").format(ENTITY, moment))
+        keys = [key for key in self._wanted.keys or () if isinstance(key, ObservationId)]
+        if keys:
+            chosen = _ONE_KEY if len(keys) == 1 else _MANY_KEYS
+            self._bound.values.update(observation_keys(keys))
+            conditions.append(chosen[0].format(stream=_STREAM))
+            self._walk.conditions.append(chosen[1].format(stream=_STREAM, observation=ENTITY))
 
     def _filter(self, parts: tuple[Expression, ...]) -> None:
         """Decide by datastream what can be, before any observation is read."""

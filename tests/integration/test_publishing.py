@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -102,15 +101,12 @@ async def stream_of(region: Region, device: str, *, access: str = "open") -> int
     return int(found)
 
 
-async def published_until(region: Region, datastream_id: int, moment: datetime) -> None:
-    """Return once it is noted that a datastream is published up to a moment."""
+async def all_published(region: Region) -> None:
+    """Return once it is noted that nothing is left to publish."""
     async with asyncio.timeout(SECONDS):
         while True:
-            cursor = await region.conn.execute(
-                "SELECT FROM published_observation WHERE datastream_id = %s AND time >= %s",
-                (datastream_id, moment),
-            )
-            if await cursor.fetchone() is not None:
+            cursor = await region.conn.execute("SELECT FROM unpublished_batch")
+            if await cursor.fetchone() is None:
                 return
             await asyncio.sleep(0.02)
 
@@ -174,9 +170,7 @@ async def test_what_is_restricted_is_not_published(region: Region, readers: Read
                 await gateway.acknowledged(2)
             messages = await heard(reader, 2)  # restricted came first, and would be heard first
             assert {topic for topic, _ in messages} == set(topics(stream))
-            await published_until(region, stream, moment)
-        cursor = await region.conn.execute("SELECT datastream_id FROM published_observation")
-        assert await cursor.fetchall() == [(stream,)]
+            await all_published(region)
 
 
 async def test_a_restart_goes_on_where_it_stopped(region: Region, readers: Readers) -> None:
@@ -190,9 +184,42 @@ async def test_a_restart_goes_on_where_it_stopped(region: Region, readers: Reade
                     gateway.gateway.report([reading(1, sensor=sensor, time=first)])
                 )
                 assert [body["result"] for _, body in await heard(reader, 1)] == [1]
-                await published_until(region, stream, first)
+                await all_published(region)
             await gateway.publish(gateway.gateway.report([reading(2, sensor=sensor, time=second)]))
             await gateway.acknowledged(3)
             async with publishing(region, readers):
                 assert [body["result"] for _, body in await heard(reader, 1)] == [2]
-                await published_until(region, stream, second)
+                await all_published(region)
+
+
+async def test_what_comes_late_is_heard_once_in_the_order_of_storing(
+    region: Region, readers: Readers
+) -> None:
+    """As after an outage: what is newest was sent first, then the spool drains."""
+    async with region.ingest(), region.gateway() as gateway:
+        sensor = await described(gateway, DEVICE)
+        stream = await stream_of(region, DEVICE)
+        mine, _ = topics(stream)
+        async with subscribed(readers, mine) as reader:
+            async with publishing(region, readers):
+                newest = [reading(50, sensor=sensor, time=minutes(50))]
+                await gateway.publish(gateway.gateway.report(newest))
+                assert [body["result"] for _, body in await heard(reader, 1)] == [50]
+                await all_published(region)
+                for first in (10, 30):  # each report is a message of its own, committed in turn
+                    late = [
+                        reading(value, sensor=sensor, time=minutes(value))
+                        for value in (first, first + 1)
+                    ]
+                    await gateway.publish(gateway.gateway.report(late))
+                messages = await heard(reader, 4)
+                assert [body["result"] for _, body in messages] == [10, 11, 30, 31]
+                await all_published(region)
+            late = [reading(20, sensor=sensor, time=minutes(20))]
+            await gateway.publish(gateway.gateway.report(late))
+            await gateway.acknowledged(5)
+            async with publishing(region, readers):  # and after a restart, nothing twice
+                assert [body["result"] for _, body in await heard(reader, 1)] == [20]
+                last = [reading(60, sensor=sensor, time=minutes(51))]
+                await gateway.publish(gateway.gateway.report(last))
+                assert [body["result"] for _, body in await heard(reader, 1)] == [60]

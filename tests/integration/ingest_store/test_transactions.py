@@ -24,15 +24,17 @@ async def test_failed_transaction_leaves_nothing_and_can_be_repeated(
         await batches.prepare(conn)
         await batches.make_room(conn, outcome.columns.observations)
         async with conn.transaction() as transaction:
-            await centre.store._write(conn, outcome)
+            await centre.store._write(conn, outcome, followed=True)
             raise psycopg.Rollback(transaction)
         assert await centre.rows("SELECT count(*) FROM observation") == [(0,)]
         assert await centre.rows("SELECT highest_seq FROM epoch") == [(1,)]
         assert await centre.rows("SELECT count(*) FROM rollup_log") == [(0,)]
+        assert await centre.rows("SELECT count(*) FROM unpublished_batch") == [(0,)]
         async with conn.transaction():
-            await centre.store._write(conn, outcome)
+            await centre.store._write(conn, outcome, followed=True)
     assert await centre.rows("SELECT count(*) FROM observation") == [(2,)]
     assert await centre.rows("SELECT highest_seq FROM epoch") == [(2,)]
+    assert await centre.rows("SELECT count(*) FROM unpublished_batch") == [(1,)]
 
 
 @pytest.mark.parametrize("committed", [True, False])
@@ -46,15 +48,15 @@ async def test_unanswered_commit_is_looked_up_before_it_is_repeated(
     original = centre.store._write
     attempts = 0
 
-    async def dying(conn: Connection, outcome: Outcome) -> Stored:
+    async def dying(conn: Connection, outcome: Outcome, *, followed: bool) -> Stored:
         nonlocal attempts
         attempts += 1
-        stored = await original(conn, outcome)
+        stored = await original(conn, outcome, followed=followed)
         if attempts == 1:
             pid = conn.info.backend_pid
             finish = "COMMIT" if committed else "SELECT 1"
-            transaction = await batches.transaction_id(conn)
-            centre.store._unsettled = (transaction, stored)
+            transaction = await batches.begun(conn)
+            centre.store._unsettled = (transaction.id, stored)
             await conn.execute(finish)
             await centre.conn.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
         return stored

@@ -117,3 +117,15 @@ def test_nothing_is_a_header_and_a_trailer() -> None:
         binary_copy.signed_batches([]),
     ):
         assert list(fields_of(payload)) == []
+
+
+@given(st.lists(st.tuples(IDS, TIMES), max_size=30))
+def test_what_is_left_for_a_publisher_is_one_row_of_keys(rows: list[tuple[int, int]]) -> None:
+    ids, times = ([row[i] for row in rows] for i in range(2))
+    payload = binary_copy.unpublished_batch(np.array(ids, np.int32), np.array(times, np.int64))
+    [[keys]] = fields_of(payload)
+    assert keys is not None
+    assert len(keys) == 12 * len(rows)
+    sent = struct.iter_unpack(">iq", keys)
+    assert [(key, time + EPOCH) for key, time in sent] == rows
+    assert binary_copy.keys_of(keys) == rows

@@ -1,0 +1,1 @@
+COPY unpublished_batch (observations) FROM STDIN (FORMAT binary)
