@@ -38,13 +38,12 @@ NATS alone can also run as a cluster, of three nodes or five:
 import ipaddress
 import re
 import tomllib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from broker_config.nodes import NODE_KEYS, Node, node_mistakes, node_rows
+from broker_config.nodes import NODE_KEYS, Node, node_mistakes, node_rows, repeated
 from device_protocol import topics
 from device_protocol.errors import TopicError
 
@@ -373,10 +372,10 @@ def _mistakes(network: Network) -> Iterator[str]:
         yield from _unknown_tenants(f"gateway {gateway.device!r}", (gateway.tenant,), network)
     for service in network.services:
         yield from _service_mistakes(service, network)
-    yield from _repeated("council tenant", network.tenants)
-    yield from _repeated("council gss", (council.gss for council in network.councils))
-    yield from _repeated("gateway device", (gateway.device for gateway in network.gateways))
-    yield from _repeated("service name", (service.name for service in network.services))
+    yield from repeated("council tenant", network.tenants)
+    yield from repeated("council gss", (council.gss for council in network.councils))
+    yield from repeated("gateway device", (gateway.device for gateway in network.gateways))
+    yield from repeated("service name", (service.name for service in network.services))
 
 
 def _council_mistakes(council: Council) -> Iterator[str]:
@@ -395,7 +394,7 @@ def _service_mistakes(service: Service, network: Network) -> Iterator[str]:
     if not service.tenants:
         yield f"service {service.name!r}: tenants is empty; name the councils it takes in"
     yield from _unknown_tenants(f"service {service.name!r}", service.tenants, network)
-    yield from _repeated(f"service {service.name!r}: tenant", service.tenants)
+    yield from repeated(f"service {service.name!r}: tenant", service.tenants)
 
 
 def _port_mistakes(network: Network) -> Iterator[str]:
@@ -404,7 +403,7 @@ def _port_mistakes(network: Network) -> Iterator[str]:
     for where, port in ports.items():
         if not 0 <= port <= 65535:  # noqa: PLR2004 - the largest port there is
             yield f"{where} = {port} is not a port; allowed: 1 to 65535, or 0 for any free one"
-    yield from _repeated("port", (str(port) for port in ports.values() if port))
+    yield from repeated("port", (str(port) for port in ports.values() if port))
 
 
 def _name_mistakes(table: str, level: str, name: str) -> Iterator[str]:
@@ -419,12 +418,6 @@ def _unknown_tenants(where: str, tenants: Iterable[str], network: Network) -> It
         if tenant not in network.tenants:
             known = ", ".join(network.tenants) or "none"
             yield f"{where}: tenant = {tenant!r} is no council here; described are: {known}"
-
-
-def _repeated(what: str, values: Iterable[str]) -> Iterator[str]:
-    for value, times in Counter(values).items():
-        if times > 1:
-            yield f"{what} {value!r} stands {times} times; it must be unique"
 
 
 def _is_address(text: str) -> bool:

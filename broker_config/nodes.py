@@ -70,8 +70,8 @@ def node_mistakes(nodes: tuple[Node, ...], store_bytes: int) -> Iterator[str]:
         for key, port in node.ports.items():
             if not 0 <= port <= _MOST_PORT:
                 yield f"node {node.name!r}: {key} = {port} is not a port; allowed: 1 to 65535"
-    yield from _twice("node name", (node.name for node in nodes))
-    yield from _twice(
+    yield from repeated("node name", (node.name for node in nodes))
+    yield from repeated(
         "node port",
         (f"{node.host}:{port}" for node in nodes for port in node.ports.values() if port),
     )
@@ -92,7 +92,8 @@ def node_rows(nodes: tuple[Node, ...]) -> Iterator[str]:
         yield from (f"{key} = {port}" for key, port in node.ports.items())
 
 
-def _twice(what: str, values: Iterable[str]) -> Iterator[str]:
+def repeated(what: str, values: Iterable[str]) -> Iterator[str]:
+    """Yield a mistake for each value that stands more than once."""
     for value, times in Counter(values).items():
         if times > 1:
             yield f"{what} {value!r} stands {times} times; it must be unique"

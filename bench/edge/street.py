@@ -9,7 +9,6 @@ import base64
 import http.client
 import json
 import os
-import socket
 import tty
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -19,6 +18,8 @@ from typing import Final
 
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
+
+from broker_config.free_ports import free_ports
 
 _FRAME_SECONDS: Final = 1.0
 _UPLINK_SECONDS: Final = 2.0
@@ -78,7 +79,7 @@ async def street(directory: Path) -> AsyncIterator[tuple[str, str]]:
     master, slave = os.openpty()
     tty.setraw(slave)
     os.set_blocking(master, False)
-    port = _free_port()
+    [port] = free_ports(1)
     serial = directory / "dust"
     serial.symlink_to(os.ttyname(slave))
     memory = SimDevice(1, simdata=[SimData(0, values=[0, 423], datatype=DataType.REGISTERS)])
@@ -142,9 +143,3 @@ def _post(port: int, body: str) -> None:
 def _port_of(server: ModbusTcpServer) -> int:
     listening: asyncio.Server = server.transport  # type: ignore[assignment]  # what it is for TCP
     return int(listening.sockets[0].getsockname()[1])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

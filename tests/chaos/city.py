@@ -19,6 +19,7 @@ from psycopg.conninfo import make_conninfo
 
 from broker_config.embedded import EmbeddedBroker
 from broker_config.files import BrokerKind
+from broker_config.free_ports import free_ports
 from command_line.demo import provisioning
 from command_line.demo.city import City, DemoCouncil, DemoGateway
 from command_line.demo.layout import Layout
@@ -179,7 +180,7 @@ def _gateways(
         on_its_own = options.broker is BrokerKind.MOSQUITTO
         target = ports.councils[council] if on_its_own else ports.service
         link = network.link(f"gateway {number}", target)
-        port = _free_port()
+        [port] = free_ports(1)
         own = [Sensor(number * SENSORS_EACH + each, number, port) for each in range(SENSORS_EACH)]
         sensors += own
         gateways.append(_gateway(number, COUNCILS[council].tenant, own, link.port, port))
@@ -320,9 +321,3 @@ def _listens(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -11,6 +11,7 @@ import pytest
 from broker_config.broker_log import BrokerLog
 from broker_config.errors import BrokerError, BrokerRefusedError
 from broker_config.files import BrokerKind
+from broker_config.free_ports import free_ports
 from broker_config.keeper import Keeper, command, hang_up
 from broker_config.network import PID_FILE, Council
 from tests.integration.broker_visits import (
@@ -29,7 +30,6 @@ from tests.integration.broker_visits import (
     visit,
 )
 from tests.integration.fix_brokers import City
-from tests.simulators.local_mosquitto import free_port
 
 
 async def test_reload_under_traffic_loses_no_message(own_city: City) -> None:
@@ -101,7 +101,7 @@ def test_refused_configuration_is_taken_back(own_city: City) -> None:
     main = own_city.broker.paths.configuration / "nats.conf"
     before = main.read_bytes()
     network = own_city.broker.network
-    moved = replace(network, service_port=free_port())
+    moved = replace(network, service_port=free_ports(1)[0])
     with pytest.raises(BrokerRefusedError, match="refused its new configuration"):
         keeper_over(own_city).apply(moved, {})
     assert main.read_bytes() == before
@@ -112,7 +112,7 @@ def test_refused_configuration_is_taken_back(own_city: City) -> None:
 @on_nats
 async def test_council_is_added_to_nats_while_it_runs(own_city: City) -> None:
     city, broker = own_city, own_city.broker
-    bristol = Council(tenant="bristol", gss="E06000023", name="Bristol", port=free_port())
+    bristol = Council(tenant="bristol", gss="E06000023", name="Bristol", port=free_ports(1)[0])
     city.enrol("bristol", NEWCOMER)
     wider = replace(
         broker.network,
@@ -142,7 +142,7 @@ def test_changed_listeners_ask_for_a_restart_and_hold_up_nothing_else(own_city: 
     broker = own_city.broker
     network, lists = broker.network, broker.revocation_lists
     camden, leeds = network.councils
-    moved = replace(network, councils=(camden, replace(leeds, port=free_port())))
+    moved = replace(network, councils=(camden, replace(leeds, port=free_ports(1)[0])))
     keeper = keeper_over(own_city)
     assert keeper.apply(moved, lists).restart_needed
     assert keeper.apply(moved, lists).restart_needed
@@ -165,8 +165,8 @@ def test_changed_listeners_are_opened_by_the_restart_a_keeper_may_make(own_city:
     camden, leeds = broker.network.councils
     moved = replace(
         broker.network,
-        councils=(camden, replace(leeds, port=free_port())),
-        keeper_port=free_port(),
+        councils=(camden, replace(leeds, port=free_ports(1)[0])),
+        keeper_port=free_ports(1)[0],
     )
     keeper = keeper_over(own_city, restart=broker.restart)
     applied = keeper.apply(moved, broker.revocation_lists)

