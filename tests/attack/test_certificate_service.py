@@ -29,7 +29,7 @@ from enrolment.issuing import is_as
 from storage import registry
 from tests.attack.stage import collected
 from tests.integration.conftest import DatabaseServer
-from tests.integration.fix_enrolment import (
+from tests.integration.enrolment_service import (
     Enrolment,
     certificates_in,
     request_for,

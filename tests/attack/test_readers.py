@@ -18,7 +18,7 @@ from api.publishing.publisher import send
 from broker_config.readers import MARK, MAX_MESSAGE_BYTES, PUBLISHER, READER
 from runtime.mqtt import MqttConnection
 from tests.integration.fix_brokers import City
-from tests.integration.fix_readers import CONNECTIONS, Readers, run_readers
+from tests.integration.readers import CONNECTIONS, Readers, run_readers
 
 OPEN = "v1.1/Datastreams(1)/Observations"
 OTHER = "v1.1/Datastreams(2)/Observations"

@@ -19,7 +19,7 @@ from device_protocol.first_boot import FirstBoot
 from device_protocol.keys import RecipientKey
 from ingest import settings as ingest_settings
 from storage.recipients import add_recipient
-from tests.integration.fix_enrolment import Enrolment
+from tests.integration.enrolment_service import Enrolment
 
 TENANT = "camden"
 ACTOR = "operator test"

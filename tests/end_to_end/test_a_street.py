@@ -25,7 +25,7 @@ from ingest import service as ingest
 from runtime.settings import load
 from tests.end_to_end.network import TENANT, beside, broker_of, ingest_of, invitations
 from tests.integration.conftest import SERVERS
-from tests.integration.fix_enrolment import Enrolment, running_service
+from tests.integration.enrolment_service import Enrolment, running_service
 from tests.simulators.local_mosquitto import local_mosquitto
 from tests.simulators.modbus_server import ModbusDevices, modbus_tcp
 from tests.simulators.serial_sensor import Sds011

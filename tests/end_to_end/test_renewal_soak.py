@@ -38,7 +38,7 @@ from edge_agent.settings import (
 from ingest import service as ingest
 from tests.end_to_end.network import TENANT, beside, broker_of, ingest_of, invitations
 from tests.integration.conftest import SERVERS
-from tests.integration.fix_enrolment import Enrolment, running_service
+from tests.integration.enrolment_service import Enrolment, running_service
 
 GATEWAYS = 10
 RENEWALS = 5

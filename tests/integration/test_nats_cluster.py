@@ -28,7 +28,7 @@ from enrolment.files import read_key
 from runtime.tls import client_context
 from storage import registry
 from storage.database import Connection
-from tests.integration.fix_cluster import ClusterCity, running_cluster
+from tests.integration.nats_clusters import ClusterCity, running_cluster
 from tests.integration.region import eventually, now
 from tests.integration.test_nats_contract import native
 from tests.simulators.dogged_gateway import DoggedGateway, long_ago, longest_gap

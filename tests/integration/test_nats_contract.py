@@ -32,7 +32,7 @@ from ingest.receiving.nats_intake import NatsIntake
 from ingest.settings import BrokerSettings, NodeSettings
 from runtime.tls import client_context
 from storage.registry import GatewayRow
-from tests.integration.fix_cluster import STORE_BYTES, ClusterCity, running_cluster
+from tests.integration.nats_clusters import STORE_BYTES, ClusterCity, running_cluster
 from tests.integration.region import eventually, metric
 
 MINE, PEER = "k7q2m9xd4t", "w3n8b5rc6h"

@@ -17,7 +17,7 @@ from api.publishing.settings import PublishSettings
 from api.sensorthings.routes import PREFIX, router
 from storage.database import Connection, open_pool
 from tests.integration.fix_brokers import City
-from tests.integration.fix_readers import Readers, run_readers
+from tests.integration.readers import Readers, run_readers
 from tests.integration.region import (
     DEVICE,
     OTHER,

@@ -10,7 +10,7 @@ import pytest
 from broker_config.errors import BrokerError
 from broker_config.readers_broker import renew
 from tests.integration.fix_brokers import City
-from tests.integration.fix_readers import Readers, run_readers
+from tests.integration.readers import Readers, run_readers
 
 TOPIC = "v1.1/Datastreams(1)/Observations"
 SECONDS = 20

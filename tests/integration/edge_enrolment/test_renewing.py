@@ -19,7 +19,7 @@ from storage import registry
 from storage.network_view import gateway_facts
 from tests.integration.conftest import SERVERS
 from tests.integration.edge_enrolment.identities import DEVICE, identity_in, kid_of
-from tests.integration.fix_enrolment import running_service
+from tests.integration.enrolment_service import running_service
 from tests.simulators.est_server import Answer, EstServer, certs_only
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.integration.conftest import DatabaseServer
-from tests.integration.fix_enrolment import Enrolment, running_service
+from tests.integration.enrolment_service import Enrolment, running_service
 
 
 @pytest.fixture(scope="module")

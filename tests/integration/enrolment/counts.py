@@ -3,7 +3,7 @@
 from prometheus_client import REGISTRY
 
 from storage.network_view import gateway_facts
-from tests.integration.fix_enrolment import Enrolment
+from tests.integration.enrolment_service import Enrolment
 
 
 def refusals(operation: str, reason: str) -> float:

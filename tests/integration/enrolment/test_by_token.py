@@ -21,7 +21,7 @@ from enrolment.issuing import is_as
 from storage import certificates, registry
 from tests.integration.conftest import SERVERS
 from tests.integration.enrolment.counts import refusals, status_of
-from tests.integration.fix_enrolment import PKCS10, Enrolment, certificates_in, request_for
+from tests.integration.enrolment_service import PKCS10, Enrolment, certificates_in, request_for
 
 # One edition of the database is enough: what `storage` promises holds on both.
 pytestmark = pytest.mark.parametrize("database_server", SERVERS[:1], indirect=True, scope="session")

@@ -10,7 +10,7 @@ from enrolment.authority import Authority, KeyKind
 from storage import registry
 from tests.integration.conftest import SERVERS
 from tests.integration.enrolment.counts import status_of
-from tests.integration.fix_enrolment import PASSPHRASE, Enrolment, certificates_in, command
+from tests.integration.enrolment_service import PASSPHRASE, Enrolment, certificates_in, command
 
 # One edition of the database is enough: what `storage` promises holds on both.
 pytestmark = pytest.mark.parametrize("database_server", SERVERS[:1], indirect=True, scope="session")

@@ -19,7 +19,7 @@ from enrolment.issuing import is_as
 from storage import registry
 from tests.integration.conftest import SERVERS
 from tests.integration.enrolment.counts import answered
-from tests.integration.fix_enrolment import Enrolment
+from tests.integration.enrolment_service import Enrolment
 
 # One edition of the database is enough: what `storage` promises holds on both.
 pytestmark = pytest.mark.parametrize("database_server", SERVERS[:1], indirect=True, scope="session")

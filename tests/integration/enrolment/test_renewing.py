@@ -13,7 +13,7 @@ from enrolment.issuing import build_certificate, is_as
 from storage import registry
 from tests.integration.conftest import SERVERS
 from tests.integration.enrolment.counts import refusals
-from tests.integration.fix_enrolment import PASSPHRASE, Enrolment, certificates_in, request_for
+from tests.integration.enrolment_service import PASSPHRASE, Enrolment, certificates_in, request_for
 
 # One edition of the database is enough: what `storage` promises holds on both.
 pytestmark = pytest.mark.parametrize("database_server", SERVERS[:1], indirect=True, scope="session")

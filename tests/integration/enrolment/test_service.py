@@ -23,7 +23,13 @@ from storage import registry
 from storage.database import open_pool
 from tests.integration.conftest import SERVERS, DatabaseServer
 from tests.integration.enrolment.counts import answered
-from tests.integration.fix_enrolment import PKCS10, Enrolment, command, request_for, running_service
+from tests.integration.enrolment_service import (
+    PKCS10,
+    Enrolment,
+    command,
+    request_for,
+    running_service,
+)
 from tests.integration.region import eventually
 
 # One edition of the database is enough: what `storage` promises holds on both.

@@ -1,7 +1,6 @@
 """The enrolment service and clients that others wrote: strongSwan's, and curl with openssl."""
 
 import base64
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,23 +9,13 @@ from enrolment import policy
 from enrolment.authority import CredentialFiles
 from enrolment.files import read_certificate, read_key
 from enrolment.issuing import is_as
-from tests.integration.conftest import SERVERS, DatabaseServer
-from tests.integration.fix_enrolment import Enrolment, command, running_service
+from tests.integration.conftest import SERVERS
+from tests.integration.enrolment_service import Enrolment, command
 
 pytestmark = [
     pytest.mark.interoperability,
     pytest.mark.parametrize("database_server", SERVERS[:1], indirect=True, scope="session"),
 ]
-
-
-@pytest.fixture(scope="module")
-async def service(
-    database_server: DatabaseServer, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Enrolment]:
-    dsn = await database_server.create()
-    async with running_service(dsn, tmp_path_factory.mktemp("enrolment")) as running:
-        yield running
-    await database_server.drop(dsn)
 
 
 async def strongswan_roots(service: Enrolment, directory: Path) -> Path:

@@ -31,6 +31,7 @@ from enrolment.files import (
     write_certificate,
 )
 from enrolment.issuing import build_certificate
+from tests.integration.fix_network import contents
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOW_SECONDS = str(int(NOW.timestamp()))
@@ -50,10 +51,6 @@ def everything(held: Authority) -> list[CredentialFiles]:
         held.key_set_signer("camden"),
         held.configuration_signer("camden"),
     ]
-
-
-def contents(directory: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
 def test_second_run_keeps_everything(tmp_path: Path) -> None:
