@@ -57,7 +57,8 @@ COMMANDS: Final[dict[str, Command]] = {
     "map": Command("command_line.map", "a SenML pack in an open standard, without a server"),
     "verify": Command("command_line.verify", "check envelope vectors against this implementation"),
     "bench": Command(
-        "command_line.bench", "measure ingest, edge and enrolment beside the machine's raw limit"
+        "command_line.bench",
+        "measure ingest, queries, pages, gateways and enrolment beside the machine's raw limit",
     ),
 }
 

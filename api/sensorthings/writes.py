@@ -21,7 +21,7 @@ from standards_mapping.sensorthings.creation import (
     inverse,
     replacement,
 )
-from standards_mapping.sensorthings.data_array import parse_data_arrays
+from standards_mapping.sensorthings.data_array_body import parse_data_arrays
 from standards_mapping.sensorthings.entity import address
 from standards_mapping.sensorthings.errors import (
     ForbiddenError,

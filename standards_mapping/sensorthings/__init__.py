@@ -3,6 +3,7 @@
 What there is: `model`, and `conformance` for what is claimed. What is asked: `path`, `options`,
 `expression` (of `tokens`), `geometry`, `skiptoken`. What is answered: `entity`, `observation_text`,
 `document`, and as other forms `data_array_page`, `table` and `features`. What clients write:
-`creation` and `drafted_values`, `patch`, `data_array`, `batch`. Answering a request over HTTP lives
-in `api.sensorthings`, and SQL in `storage.sensorthings`.
+`creation` with `drafted_values`, `places` and `json_body`, `patch`, `data_array_body`, `batch`.
+Why a request is not answered: `errors`. Answering one over HTTP lives in `api.sensorthings`, and
+SQL in `storage.sensorthings`.
 """

@@ -15,7 +15,7 @@ import psycopg
 
 from standards_mapping.properties import PROPERTIES
 from standards_mapping.sensorthings.creation import Draft
-from standards_mapping.sensorthings.data_array import FEATURE
+from standards_mapping.sensorthings.data_array_body import FEATURE
 from standards_mapping.sensorthings.entity import address
 from standards_mapping.sensorthings.errors import (
     ConflictError,

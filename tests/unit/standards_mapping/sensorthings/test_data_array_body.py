@@ -2,7 +2,7 @@
 
 import pytest
 
-from standards_mapping.sensorthings.data_array import FEATURE, MOST_ROWS, parse_data_arrays
+from standards_mapping.sensorthings.data_array_body import FEATURE, MOST_ROWS, parse_data_arrays
 from standards_mapping.sensorthings.errors import QueryError, TooLargeError
 
 
