@@ -45,7 +45,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--no-latency", action="store_true", help="leave out how long messages wait"
     )
     store = actions.add_parser("store", help="what a batch costs the database, each way")
-    query = actions.add_parser("query", help="questions, and the open standards, asked of a full database")
+    query = actions.add_parser(
+        "query", help="questions, and the open standards, asked of a full database"
+    )
     for action in (store, query):
         action.add_argument(
             "--edition",
