@@ -1,4 +1,7 @@
-"""A seeded city served by a minimal application that has nothing but the SensorThings routes."""
+"""A seeded city served by a minimal application that has nothing but the SensorThings routes.
+
+And a whole service with people and keys who may write, for each file of tests that do.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +16,7 @@ from fastapi import FastAPI
 from api.sensorthings.routes import PREFIX, router
 from storage.database import Pool, connect, open_pool
 from tests.integration.conftest import DatabaseServer
+from tests.integration.sensorthings.writing import Writing, serve_writing
 from tests.simulators.registry import City, seed_city
 
 Json = Any
@@ -109,3 +113,12 @@ async def own_service(dsn: str) -> AsyncIterator[Service]:
 def city(seeded: tuple[str, City]) -> City:
     """What the database was filled with."""
     return seeded[1]
+
+
+@pytest.fixture(scope="module")
+async def centre(database_server: DatabaseServer) -> AsyncIterator[Writing]:
+    """A service that is written to, over a database of this file's own."""
+    dsn = await database_server.create()
+    async with serve_writing(dsn) as writing:
+        yield writing
+    await database_server.drop(dsn)

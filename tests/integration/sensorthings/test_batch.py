@@ -1,30 +1,19 @@
 """POST /$batch: several requests in one, as multipart/mixed and as JSON (OGC 18-088, clause 11)."""
 
 import json
-from collections.abc import AsyncIterator
 from email import message_from_bytes
 from email.message import Message
 
 import httpx
 import pytest
 
-from tests.integration.conftest import DatabaseServer
 from tests.integration.sensorthings.writing import (
     SENSOR,
     Json,
     Writing,
     datastream_body,
     location_body,
-    serve_writing,
 )
-
-
-@pytest.fixture(scope="module")
-async def centre(database_server: DatabaseServer) -> AsyncIterator[Writing]:
-    dsn = await database_server.create()
-    async with serve_writing(dsn) as writing:
-        yield writing
-    await database_server.drop(dsn)
 
 
 def http(method: str, url: str, body: Json = None, name: str = "") -> bytes:

@@ -1,11 +1,8 @@
 """Creating, changing and deleting what is kept by hand (OGC 18-088, clause 10)."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from standards_mapping.sensorthings.drafted_values import DEEPEST_JSON, LARGEST_JSON_BYTES
-from tests.integration.conftest import DatabaseServer
 from tests.integration.sensorthings.writing import (
     ROOT,
     SENSOR,
@@ -13,17 +10,8 @@ from tests.integration.sensorthings.writing import (
     Writing,
     datastream_body,
     location_body,
-    serve_writing,
     thing_body,
 )
-
-
-@pytest.fixture(scope="module")
-async def centre(database_server: DatabaseServer) -> AsyncIterator[Writing]:
-    dsn = await database_server.create()
-    async with serve_writing(dsn) as writing:
-        yield writing
-    await database_server.drop(dsn)
 
 
 async def test_every_entity_type_is_created_and_read_back(centre: Writing) -> None:

@@ -7,7 +7,6 @@ import asyncio
 import csv
 import io
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +17,12 @@ from shapely.geometry import Point, shape
 from command_line.__main__ import main
 from storage.database import query
 from storage.rollups import refresh_rollups
-from tests.integration.conftest import DatabaseServer
 from tests.integration.sensorthings.writing import (
     SENSOR,
     Json,
     Writing,
     datastream_body,
     location_body,
-    serve_writing,
 )
 
 GEOMETRY: Json = {
@@ -65,14 +62,6 @@ class Placed:
     location: int
     stream: int
     observation: str
-
-
-@pytest.fixture(scope="module")
-async def centre(database_server: DatabaseServer) -> AsyncIterator[Writing]:
-    dsn = await database_server.create()
-    async with serve_writing(dsn) as writing:
-        yield writing
-    await database_server.drop(dsn)
 
 
 @pytest.fixture(scope="module")

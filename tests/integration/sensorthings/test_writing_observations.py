@@ -1,12 +1,10 @@
 """Observations that are kept by hand, their history, and corrections of what is signed."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import pytest
 
 from command_line.__main__ import main
 from device_protocol.description import GatewayDescription, Thing
@@ -17,18 +15,9 @@ from storage.archive.restore import restore
 from storage.database import connect
 from storage.descriptions import Describer, store_description
 from storage.rollups import hourly, refresh_rollups
-from tests.integration.conftest import DatabaseServer
-from tests.integration.sensorthings.writing import ROOT, Writing, serve_writing
+from tests.integration.sensorthings.writing import ROOT, Writing
 
 NOON = datetime(2026, 4, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-async def centre(database_server: DatabaseServer) -> AsyncIterator[Writing]:
-    dsn = await database_server.create()
-    async with serve_writing(dsn) as writing:
-        yield writing
-    await database_server.drop(dsn)
 
 
 def _quietly(_done: int, _total: int) -> None:
