@@ -101,6 +101,7 @@ def type_iri(name: str) -> str:
     return attribute_iri(name, model)
 
 
+@cache
 def attribute_iri(name: str, model: Model | None) -> str:
     """Return the IRI of an attribute of a model's entities; None: of no known model."""
     own = _terms(f"{model.subject}.jsonld") if model is not None else {}

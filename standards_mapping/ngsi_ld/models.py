@@ -10,6 +10,7 @@ stand for sensors, and are named by the sensor's URN.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote, unquote
@@ -162,6 +163,7 @@ def _variants(model: str) -> frozenset[str]:
     )
 
 
+@lru_cache(maxsize=65_536)
 def _written(urn: str) -> str:
     """Return a URN as the end of another; what is no URN is marked by an empty first word."""
     rest = urn.removeprefix(_URN)

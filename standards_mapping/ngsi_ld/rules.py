@@ -154,15 +154,19 @@ def value_of(datastream: Datastream, observation: Observation) -> Value | None:
     """
     if observation.quality & Quality.OUT_OF_RANGE:
         return None
-    observed = datastream.observed_property
+    return valid_value(datastream.observed_property, datastream.unit.key, observation.result)
+
+
+def valid_value(observed: Property, unit: str, result: Result | None) -> Value | None:
+    """Return what `value_of` does of a result in range. unit: key of the datastream's unit."""
     if (observed.model, observed.attribute) in _TEXTS:
-        return observation.result if isinstance(observation.result, str) else None
+        return result if isinstance(result, str) else None
     try:
-        result = in_unit_of_property(datastream, observation.result)
+        converted = _converted(observed, unit, result)
     except UnitMismatchError:
         return None
-    value = RULES[observed.value_rule](result)
-    return value if result is None or _allowed(observed, value) else None
+    value = RULES[observed.value_rule](converted)
+    return value if converted is None or _allowed(observed, value) else None
 
 
 def in_unit_of_property(datastream: Datastream, result: Result | None) -> Result | None:
@@ -171,9 +175,13 @@ def in_unit_of_property(datastream: Datastream, result: Result | None) -> Result
     Raises:
         UnitMismatchError: the datastream's unit does not measure the same.
     """
+    return _converted(datastream.observed_property, datastream.unit.key, result)
+
+
+def _converted(observed: Property, unit: str, result: Result | None) -> Result | None:
     if isinstance(result, bool | str) or result is None:
         return result
-    return between(datastream.unit.key, datastream.observed_property.unit).apply(result)
+    return between(unit, observed.unit).apply(result)
 
 
 def _allowed(observed: Property, value: Value | None) -> bool:

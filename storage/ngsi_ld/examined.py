@@ -5,7 +5,6 @@ the registry, are put together by `reader` and only for the page that is answere
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Final
@@ -21,24 +20,11 @@ from standards_mapping.properties import PROPERTIES
 from standards_mapping.registry import Council, Datastream, Sensor, Stay, Thing
 from standards_mapping.units import UNITS
 from storage.database import Connection
+from storage.ngsi_ld.members import Stream
 from storage.open_data import newest_observations
 from storage.published import published_stays
 
 LOCATION: Final = contexts.attribute_iri("location", None)
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """What is known of a datastream from the statement that found it. sensor: its URN."""
-
-    id: int
-    thing: int
-    gss: str
-    sensor: str
-    key: str
-    unit: str
-    short_name: str
-    averaging_seconds: int
 
 
 @cache

@@ -7,8 +7,8 @@ be read is decided by the views of `storage.access`.
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final, Protocol
 
@@ -19,7 +19,6 @@ from device_protocol.reading import Quality
 from standards_mapping.ngsi_ld import contexts, models
 from standards_mapping.ngsi_ld.aggregates import Series
 from standards_mapping.ngsi_ld.entity import (
-    HEALTH,
     Attribute,
     attribute_history,
     entities_of,
@@ -27,20 +26,20 @@ from standards_mapping.ngsi_ld.entity import (
 )
 from standards_mapping.ngsi_ld.errors import NonexistentTenantError, OperationNotSupportedError
 from standards_mapping.ngsi_ld.expanded import Entity, Instance
-from standards_mapping.ngsi_ld.models import DEVICE, MODELS, EntityKey
+from standards_mapping.ngsi_ld.models import DEVICE, MODELS
 from standards_mapping.ngsi_ld.representation import expand, instance_of
-from standards_mapping.ngsi_ld.rules import value_of
 from standards_mapping.ngsi_ld.selection import EntitySelector
 from standards_mapping.ngsi_ld.source import Attributes, TypeFacts
 from standards_mapping.ngsi_ld.temporal_query import TemporalQuery, Window
 from standards_mapping.observation import Observation
 from standards_mapping.properties import PROPERTIES
-from standards_mapping.registry import Council, Datastream, Sensor, Thing
-from standards_mapping.units import UNITS
+from standards_mapping.registry import Datastream, Thing
 from storage.access import let_read
 from storage.database import Connection, query
 from storage.ngsi_ld.aggregate import aggregated, window_sql
-from storage.ngsi_ld.examined import LOCATION, Stream, examined, results_only
+from storage.ngsi_ld.census import described_alike, facts_of, telling
+from storage.ngsi_ld.examined import LOCATION, examined, results_only
+from storage.ngsi_ld.members import Members
 from storage.open_data import correction, newest_observations
 from storage.overview import READ_TIMEOUT_SECONDS, bounded_read
 from storage.published import published_datastreams, published_things
@@ -60,20 +59,6 @@ class Lender(Protocol):
 
     def connection(self) -> Any:
         """Lend one for the length of a block."""
-
-
-@dataclass(slots=True)
-class _Member:
-    """What makes up an entity: the Things and the datastreams whose results stand in it.
-
-    known_by: datastreams without which it is not known; of a Device all of its sensor.
-    """
-
-    type: str
-    things: set[int] = field(default_factory=set)
-    streams: list[tuple[int, str]] = field(default_factory=list)
-    known_by: set[int] = field(default_factory=set)
-    present: bool = False
 
 
 @asynccontextmanager
@@ -116,8 +101,8 @@ class DatabaseSource:
     def __init__(self, conn: Connection, tenant: str | None) -> None:
         self._conn = conn
         self._tenant = tenant
-        self._members: dict[str, _Member] = {}
-        self._streams: dict[int, Stream] = {}
+        self._known = Members()
+        self._members = self._known.by_id
 
     async def find(self, selectors: Sequence[EntitySelector]) -> Sequence[str]:
         """Return the ids, in order, of the entities that a selector accepts.
@@ -173,35 +158,7 @@ class DatabaseSource:
             query("ngsi_ld_newest"), {"tenant": self._tenant, "keys": keys_of, "urns": urns}
         )
         for row in await cursor.fetchall():
-            self._note(row, chosen)
-
-    def _note(self, row: Sequence[Any], chosen: set[str]) -> None:
-        number, thing, urn, gss, sensor, key, unit, placed, value, result, quality, *rest = row
-        if unit not in UNITS:
-            return
-        device = models.entity_id(EntityKey(DEVICE, gss, sensor))
-        if DEVICE in chosen:
-            member = self._members.setdefault(device, _Member(DEVICE))
-            member.things.add(thing)
-            member.known_by.add(number)
-            member.present = True
-        observed = PROPERTIES[key]
-        if observed.model not in chosen or (observed.model != DEVICE and urn.endswith(HEALTH)):
-            return
-        stream = _stand_in(key, unit)
-        site = device
-        if observed.model != DEVICE:
-            variant = models.variant_of(observed)
-            site = models.entity_id(EntityKey(observed.model, gss, urn, variant))
-        member = self._members.setdefault(site, _Member(observed.model))
-        member.things.add(thing)
-        member.known_by.add(number)
-        if (number, key) not in member.streams:
-            member.streams.append((number, key))
-            self._streams[number] = Stream(number, thing, gss, sensor, key, unit, *rest)
-        if quality is not None and (placed or not MODELS[observed.model].placed):
-            newest = _observation(stream, (_WHENEVER, value, result, quality, None))
-            member.present = member.present or value_of(stream, newest) is not None
+            self._known.note(row, chosen)
 
     async def having(self, ids: Sequence[str], attributes: frozenset[str]) -> Sequence[str]:
         """Return those ids whose entities may have one of these attributes.
@@ -213,7 +170,7 @@ class DatabaseSource:
         return [
             one
             for one in ids
-            if any(_asked_for(key, attributes) for _, key in self._members[one].streams)
+            if any(_asked_for(key, attributes) for key in self._members[one].streams.values())
         ]
 
     async def load(self, ids: Sequence[str]) -> Sequence[Entity]:
@@ -236,8 +193,8 @@ class DatabaseSource:
             one: (
                 self._members[one].type,
                 [
-                    self._streams[number]
-                    for number, key in self._members[one].streams
+                    self._known.streams[number]
+                    for number, key in self._members[one].streams.items()
                     if placed or _asked_for(key, attributes)
                 ],
             )
@@ -252,7 +209,7 @@ class DatabaseSource:
         members = [self._members[one] for one in ids if one in self._members]
         if not members:
             return [], []
-        numbers = {number for member in members for number in member.things}
+        numbers = {number for member in members for number in self._known.things(member)}
         streams = {number for member in members for number in member.known_by}
         things = await published_things(
             self._conn, tenant=self._tenant, ids=numbers, with_health=True
@@ -267,7 +224,7 @@ class DatabaseSource:
         streams = {
             number: one
             for one in ids
-            for number, key in self._members[one].streams
+            for number, key in self._members[one].streams.items()
             if _asked_for(key, attributes)
         }
         found = {
@@ -291,7 +248,7 @@ class DatabaseSource:
         for one in ids:
             member = self._members[one]
             kept: dict[str, list[Instance]] = {}
-            own = [datastreams[number] for number, _ in member.streams if number in datastreams]
+            own = [datastreams[number] for number in member.streams if number in datastreams]
             for datastream, dataset in _with_datasets(own):
                 model = MODELS[member.type]
                 for each in attribute_history(datastream, rows.get(datastream.id, ())):
@@ -299,7 +256,8 @@ class DatabaseSource:
                     instance = instance_of(each, model)
                     kept.setdefault(iri, []).append(replace(instance, dataset=dataset))
             if attributes is None or LOCATION in attributes:
-                places = [thing for thing in things if thing.id in member.things]
+                stands_for = self._known.things(member)
+                places = [thing for thing in things if thing.id in stands_for]
                 kept |= _places(places, asked.window)
             found.append(Entity(id=one, types=(contexts.type_iri(member.type),), attributes=kept))
         return found
@@ -312,7 +270,7 @@ class DatabaseSource:
         wanted = {
             number
             for one in ids
-            for number, key in self._members[one].streams
+            for number, key in self._members[one].streams.items()
             if _asked_for(key, attributes)
         }
         return things, {one.id: one for one in datastreams if one.id in wanted}
@@ -345,7 +303,7 @@ class DatabaseSource:
             member = self._members[one]
             model = MODELS[member.type]
             series: dict[str, list[Series]] = {}
-            own = [datastreams[number] for number, _ in member.streams if number in datastreams]
+            own = [datastreams[number] for number in member.streams if number in datastreams]
             for datastream, dataset in _with_datasets(own):
                 buckets = await aggregated(self._conn, datastream, asked)
                 iri = contexts.attribute_iri(datastream.observed_property.attribute, model)
@@ -356,24 +314,11 @@ class DatabaseSource:
         return found
 
     async def types(self) -> Sequence[TypeFacts]:
-        """Return what there is of each type: all entities are put together for it."""
+        """Return what there is of each type (see `census`)."""
         ids = await self.find([EntitySelector()])
-        counts: dict[str, int] = {}
-        kinds: dict[str, dict[str, set[str]]] = {}
-        for entity in await self.load(ids):
-            (iri,) = entity.types
-            counts[iri] = counts.get(iri, 0) + 1
-            of_type = kinds.setdefault(iri, {})
-            for name, instances in entity.attributes.items():
-                of_type.setdefault(name, set()).update(one.kind for one in instances)
-        return [
-            TypeFacts(
-                iri=iri,
-                count=counts[iri],
-                attributes={name: frozenset(some) for name, some in sorted(kinds[iri].items())},
-            )
-            for iri in sorted(counts)
-        ]
+        alike = await described_alike(self._conn, self._tenant)
+        entities = await self.load(list(telling(self._known, ids, alike)))
+        return facts_of([self._members[one].type for one in ids], entities)
 
 
 def _check_timeproperty(asked: TemporalQuery) -> None:
@@ -430,21 +375,4 @@ def _observation(datastream: Datastream, row: Sequence[Any]) -> Observation:
         result=value if value is not None else result,
         quality=Quality(quality),
         corrected=correction(corrected),
-    )
-
-
-@cache
-def _stand_in(key: str, unit: str) -> Datastream:
-    """Return a datastream that has only what tells whether a result can be said."""
-    council = Council(gss="", tenant="", name="")
-    return Datastream(
-        id=0,
-        thing=Thing(id=0, urn="", name="", description="", council=council),
-        sensor=Sensor(id=0, urn="", name="", description=""),
-        observed_property=PROPERTIES[key],
-        unit=UNITS[unit],
-        short_name="",
-        name="",
-        description="",
-        averaging=timedelta(),
     )

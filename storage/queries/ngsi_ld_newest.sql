@@ -1,14 +1,14 @@
 -- Datastreams that may be read, with what tells which entity they are part of and whether it is there: their newest
 -- result and whether their Thing has a place. Narrowed by what is asked for before anything is looked at.
 SELECT
-    datastream.id, datastream.thing_id, thing.urn, council.gss, sensor.urn,
-    observed_property.key, datastream.unit,
+    datastream.id, datastream.thing_id, council.gss, sensor.urn, observed_property.key, datastream.unit,
+    datastream.short_name, datastream.averaging_seconds, thing.urn,
     CASE WHEN EXISTS (SELECT FROM historical_location AS stay WHERE stay.thing_id = thing.id)
         THEN EXISTS (SELECT FROM historical_location AS stay
                      JOIN historical_location_location AS place ON place.historical_location_id = stay.id
                      WHERE stay.thing_id = thing.id)
         ELSE EXISTS (SELECT FROM thing_location AS place WHERE place.thing_id = thing.id) END,
-    latest.value, latest.result, latest.quality, datastream.short_name, datastream.averaging_seconds
+    latest.value, latest.result, latest.quality
 FROM readable_datastream AS datastream
 JOIN readable_thing AS thing ON thing.id = datastream.thing_id
 JOIN council ON council.id = thing.council_id
