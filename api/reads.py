@@ -1,4 +1,4 @@
-"""Where pages, charts, exports and SensorThings read from: the replica while it keeps up.
+"""Where pages, files and the open standards read from: the replica while it keeps up.
 
 Whoever is signed in reads from the primary, so that a change is seen by who has made it, and
 everything that writes or listens goes there anyway. A replica that is lost or too far behind is

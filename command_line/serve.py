@@ -1,4 +1,4 @@
-"""`kerbstone serve`: the SensorThings API, the dashboard and the live stream."""
+"""`kerbstone serve`: the open standards, the dashboard and the live stream."""
 
 import argparse
 
