@@ -45,7 +45,8 @@ _VISIBLE: Final = sql.SQL("(SELECT * FROM readable_datastream OFFSET 0)")
 _OBSERVATION: Final = sql.SQL("""(
     SELECT d.id AS datastream_id, o.time, o.value, o.result, o.quality,
            COALESCE(o.told, o.time - d.averaging_seconds * interval '1 second') AS started,
-           o.parameters, p.feature_of_interest_id
+           o.parameters, p.feature_of_interest_id, d.thing_id,
+           d.feature_of_interest_id AS newest_feature_id
       FROM {datastream} AS d
      CROSS JOIN LATERAL {periods} AS p
      CROSS JOIN LATERAL (

@@ -136,7 +136,8 @@ SOURCES: Final[Mapping[str, Source]] = {
     "Observation": sql.SQL("""(
         SELECT o.datastream_id, o.time, o.value, x.result, COALESCE(x.quality, 0) AS quality,
                COALESCE(x.started, o.time - d.averaging_seconds * interval '1 second') AS started,
-               x.parameters, p.feature_of_interest_id
+               x.parameters, p.feature_of_interest_id, d.thing_id,
+               d.feature_of_interest_id AS newest_feature_id
           FROM {datastream} AS d
          CROSS JOIN LATERAL {periods} AS p
           JOIN observation o ON o.datastream_id = d.id AND {within}
@@ -336,9 +337,19 @@ TO_MANY: Final[Mapping[tuple[str, str], LiteralString]] = {
     ("Datastream", "Observations"): "{child}.datastream_id = {parent}",
     ("Sensor", "Datastreams"): "{child}.sensor_id = {parent}",
     ("ObservedProperty", "Datastreams"): "{child}.observed_property_id = {parent}",
-    ("FeatureOfInterest", "Observations"): "{child}.feature_of_interest_id = {parent}",
+    ("FeatureOfInterest", "Observations"): """(
+        {child}.feature_of_interest_id = {parent}
+        AND ({child}.newest_feature_id = {parent}
+             OR {child}.thing_id = ANY (ARRAY(
+                SELECT h.thing_id
+                  FROM feature_of_interest f
+                  JOIN historical_location_location l ON l.location_id = f.location_id
+                  JOIN historical_location h ON h.id = l.historical_location_id
+                 WHERE f.id = {parent}))))""",
 }
 """For a link to many: when a row of the child's source belongs to the parent's key.
 
 By an array, not EXISTS: then the rows of a child are found by their key, and not all looked at.
+Which datastreams a feature's observations can be in, as in `CANDIDATES`, follows; it is said too,
+so that of the others it is not worked out where their Things were when.
 """

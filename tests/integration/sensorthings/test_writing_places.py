@@ -159,6 +159,8 @@ async def test_observations_of_every_length_are_found_at_the_place_where_they_be
         assert [one["Observations@iot.count"] for one in page["value"]] == [
             len(one["Observations"]) for one in page["value"]
         ]
+    page = await centre.get(f"FeaturesOfInterest?$filter=Observations/Datastream/id eq {stream}")
+    assert {one["name"] for one in page["value"]} == set(expected)
     each = await centre.get(f"Datastreams({stream})/Observations?$expand=FeatureOfInterest")
     for seen in each["value"]:
         assert seen["result"] in expected[seen["FeatureOfInterest"]["name"]]
