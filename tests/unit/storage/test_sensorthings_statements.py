@@ -4,11 +4,12 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from standards_mapping.sensorthings.errors import QueryError
 from standards_mapping.sensorthings.expression import parse_filter, parse_orderby
+from standards_mapping.sensorthings.geometry import Geometries, shapes_of
 from standards_mapping.sensorthings.model import ENTITY_TYPES, EntityType, ObservationId
 from standards_mapping.sensorthings.skiptoken import Place
 from storage.sensorthings.compiled import compiled, parameters
@@ -19,18 +20,22 @@ from tests.simulators.sensorthings_expressions import MARK, TEXTS, conditions, q
 
 OBSERVATION = ENTITY_TYPES["Observation"]
 TYPES = st.sampled_from(list(ENTITY_TYPES.values()))
+NOWHERE = {kind: Geometries([], shapes_of([])) for kind in ("location", "feature", "area")}
+"""A database without geometries, as statements with geospatial functions are given them."""
+FAR = "geo.distance(feature,geography'POINT (0 0)')"
 
 
 def written(wanted: Wanted) -> list[tuple[str, Bound]]:
     """Return the statements for a page and for a count, with their parameters."""
     statements = []
     for build in (page_statement, count_statement):
-        bound = Bound()
+        bound = Bound(NOWHERE)
         statements.append((build(wanted, bound).as_string(), bound))
     return statements
 
 
 @given(TYPES, conditions())
+@example(ENTITY_TYPES["FeatureOfInterest"], f"{FAR} lt 1 and name eq {quoted(MARK)}")
 def test_no_filter_puts_a_word_of_its_own_into_a_statement(
     entity_type: EntityType, text: str
 ) -> None:
@@ -41,6 +46,7 @@ def test_no_filter_puts_a_word_of_its_own_into_a_statement(
 
 
 @given(TYPES, conditions())
+@example(ENTITY_TYPES["FeatureOfInterest"], FAR)
 def test_no_order_puts_a_word_of_its_own_into_a_statement(
     entity_type: EntityType, text: str
 ) -> None:
