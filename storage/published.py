@@ -33,13 +33,14 @@ async def published_things(
     ids: Collection[int] | None = None,
     urns: Collection[str] | None = None,
     with_health: bool = False,
+    with_places: bool = True,
     after: int = 0,
     limit: int = MOST_THINGS,
 ) -> list[Thing]:
     """Return Things by id, each with its places.
 
     tenant, ids, urns: only these. with_health: also what gateways report of themselves.
-    after: only ids above it.
+    with_places: None are read where false. after: only ids above it.
     """
     cursor = await conn.execute(
         query("published_things"),
@@ -53,7 +54,7 @@ async def published_things(
         },
     )
     rows = await cursor.fetchall()
-    stays = await published_stays(conn, [row[0] for row in rows])
+    stays = await published_stays(conn, [row[0] for row in rows]) if with_places else {}
     councils = {council.tenant: council for council in await published_councils(conn)}
     return [
         Thing(

@@ -5,7 +5,7 @@ every other standard, so that a value never moves along. How entities are writte
 `representation`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
@@ -26,6 +26,7 @@ from standards_mapping.ngsi_ld.models import (
 )
 from standards_mapping.ngsi_ld.rules import Value, value_of
 from standards_mapping.observation import Observation
+from standards_mapping.properties import PROPERTIES
 from standards_mapping.registry import Datastream, Place, Sensor, Stay, Thing
 from standards_mapping.units import UNITS
 
@@ -62,7 +63,20 @@ STATED: Final = frozenset(
 )
 """The attributes that an entity may have though no result became them."""
 
+_REGISTERED: Final = frozenset(
+    {"name", "description", "alternateName", "source", "dataProvider", "areaServed"}
+)
+_PLACED: Final = frozenset({"location"})
+_DEVICES: Final = frozenset({"refDevice"})
+_TIMES: Final = frozenset(
+    {"dateObservedFrom", "dateObservedTo", *(model.time for model in MODELS.values())}
+)
 _LOCATIONS: Final = ("indoor", "outdoor")
+
+TIMELESS: Final = (
+    STATED - _PLACED - _TIMES - {observed.attribute for observed in PROPERTIES.values()}
+)
+"""The attributes that do not depend on when the newest results were observed."""
 
 
 class Kind(Enum):
@@ -175,24 +189,63 @@ def _measured(told: _Told) -> Attribute:
     return replace(measured, sub={CORRECTED: Attribute(CORRECTED, said, observed.unece)})
 
 
+def some_attributes(
+    key: EntityKey,
+    rows: Sequence[Datastream],
+    latest: Mapping[int, Observation],
+    names: Collection[str],
+) -> list[Attribute]:
+    """Return those attributes of these names that an entity has which is known to be there.
+
+    rows: in order of their ids; for what results become those that these attributes come from are
+    enough, for all else it takes every one in the entity or, of a Device, of its sensor.
+    """
+    if key.model == DEVICE:
+        found = _device_attributes(rows, latest) if rows else []
+    else:
+        pairs = ((row, latest[row.id]) for row in rows if row.id in latest)
+        told = [each for row, seen in pairs if (each := _told(row, seen)) is not None]
+        found = _site_attributes(key, told, names) if told else []
+    return [each for each in found if each.name in names]
+
+
 def _site_entity(key: EntityKey, told: Sequence[_Told]) -> Entity | None:
     """Return the entity of a site and model; None where it lacks a place that it must have."""
     model = MODELS[key.model]
     thing = told[0].datastream.thing
-    newest = max(each.observation.time for each in told)
-    stay = _stay_at(thing, _began(told, newest))
-    if stay is None and model.placed:
+    newest = _newest(told)
+    if model.placed and _stay_at(thing, _began(told, newest)) is None:
         return None
-    attributes = [
-        *_registered(thing),
-        *([_location(stay)] if stay is not None else []),
-        *_times(model, told, newest),
-        *_particular(model, key, told[0].datastream),
-        *_devices(model, told),
-        *_instances(told),
-    ]
+    attributes = tuple(_site_attributes(key, told))
     since = thing.stays[0].since if thing.stays else None
-    return Entity(entity_id(key), model.name, tuple(attributes), since, newest)
+    return Entity(entity_id(key), model.name, attributes, since, newest)
+
+
+def _site_attributes(
+    key: EntityKey, told: Sequence[_Told], names: Collection[str] | None = None
+) -> list[Attribute]:
+    """Return the attributes of a site. names: those at least; None: all."""
+    model = MODELS[key.model]
+    thing = told[0].datastream.thing
+    newest = _newest(told)
+    found = _registered(thing) if _any_of(names, _REGISTERED) else []
+    if _any_of(names, _PLACED):
+        stay = _stay_at(thing, _began(told, newest))
+        found += [_location(stay)] if stay is not None else []
+    if _any_of(names, _TIMES):
+        found += _times(model, told, newest)
+    found += _particular(model, key, told[0].datastream)
+    if _any_of(names, _DEVICES):
+        found += _devices(model, told)
+    return [*found, *_instances(told)]
+
+
+def _any_of(names: Collection[str] | None, some: frozenset[str]) -> bool:
+    return names is None or not some.isdisjoint(names)
+
+
+def _newest(told: Sequence[_Told]) -> datetime:
+    return max(each.observation.time for each in told)
 
 
 def _registered(thing: Thing) -> list[Attribute]:
@@ -309,13 +362,22 @@ def _instances(told: Sequence[_Told]) -> list[Attribute]:
 def _device(datastreams: Sequence[Datastream], latest: Mapping[int, Observation]) -> Entity:
     """Return the Device that the sensor of these datastreams is."""
     thing, sensor = datastreams[0].thing, datastreams[0].sensor
-    seen = [latest[each.id].time for each in datastreams if each.id in latest]
-    newest = max(seen) if seen else None
+    newest = max((latest[each.id].time for each in datastreams if each.id in latest), default=None)
+    since = thing.stays[0].since if thing.stays else None
+    attributes = tuple(_device_attributes(datastreams, latest))
+    return Entity(device_id(thing.council, sensor), DEVICE, attributes, since, newest)
+
+
+def _device_attributes(
+    datastreams: Sequence[Datastream], latest: Mapping[int, Observation]
+) -> list[Attribute]:
+    thing, sensor = datastreams[0].thing, datastreams[0].sensor
+    newest = max((latest[each.id].time for each in datastreams if each.id in latest), default=None)
     words = controlled_properties(each.observed_property for each in datastreams)
     own = (each for each in datastreams if each.observed_property.model == DEVICE)
     told = [_told(each, latest[each.id]) for each in own if each.id in latest]
     stay = _stay_at(thing, newest) if newest is not None else (thing.stays or (None,))[-1]
-    attributes = [
+    return [
         *_described(sensor, thing),
         Attribute("deviceCategory", ("network" if thing.urn.endswith(HEALTH) else "sensor",)),
         Attribute("controlledProperty", words),
@@ -323,9 +385,6 @@ def _device(datastreams: Sequence[Datastream], latest: Mapping[int, Observation]
         *([Attribute("dateLastValueReported", instant(newest))] if newest is not None else []),
         *_instances([each for each in told if each is not None]),
     ]
-    since = thing.stays[0].since if thing.stays else None
-    identity = device_id(thing.council, sensor)
-    return Entity(identity, DEVICE, tuple(attributes), since, newest)
 
 
 def _described(sensor: Sensor, thing: Thing) -> list[Attribute]:

@@ -1,122 +1,148 @@
 """As much of entities as tells whether a query accepts them: for all candidates at once.
 
-Two statements, of newest results and of places, whatever their number. Whole entities, which take
-the registry, are put together by `reader` and only for the page that is answered.
+No more is read than what the query asks about takes, in a statement each whatever the number of
+entities: newest results, places, what is registered of Things and of Sensors. Whole entities are
+put together by `reader`, and only for the page that is answered.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Final
 
-from standards_mapping.ngsi_ld import contexts, models
-from standards_mapping.ngsi_ld.entity import STATED, attribute_history, location_history
-from standards_mapping.ngsi_ld.expanded import Entity, Instance
-from standards_mapping.ngsi_ld.models import MODELS
-from standards_mapping.ngsi_ld.representation import instance_of
-from standards_mapping.ngsi_ld.rules import value_of
+from device_protocol.reading import Quality
+from standards_mapping.ngsi_ld import contexts
+from standards_mapping.ngsi_ld import entity as mapped
+from standards_mapping.ngsi_ld.entity import STATED, TIMELESS, some_attributes
+from standards_mapping.ngsi_ld.expanded import Entity
+from standards_mapping.ngsi_ld.models import DEVICE, MODELS
+from standards_mapping.ngsi_ld.representation import expand
 from standards_mapping.observation import Observation
 from standards_mapping.properties import PROPERTIES
-from standards_mapping.registry import Council, Datastream, Sensor, Stay, Thing
+from standards_mapping.registry import Council, Datastream, Sensor, Thing
 from standards_mapping.units import UNITS
-from storage.database import Connection
-from storage.ngsi_ld.members import Stream
+from storage.database import Connection, query
+from storage.ngsi_ld.members import Members, Stream
 from storage.open_data import newest_observations
-from storage.published import published_stays
+from storage.published import published_stays, published_things
 
 LOCATION: Final = contexts.attribute_iri("location", None)
 
+_OF_REGISTRY: Final = frozenset(
+    {
+        "category",
+        "dataProvider",
+        "description",
+        "name",
+        "refParkingSite",
+        "serialNumber",
+        "source",
+        "status",
+        "typeofLocation",
+    }
+)
+"""What is said by the registry alone; the rest of what is stated, ids and times say."""
+_WHENEVER: Final = datetime(2000, 1, 1, tzinfo=UTC)  # where only the result matters
+
 
 @cache
-def _names() -> frozenset[str]:
+def _results() -> frozenset[str]:
     return frozenset(one.attribute for one in PROPERTIES.values()) - STATED
 
 
 def results_only(attributes: frozenset[str]) -> bool:
     """Return whether these come from results alone, in whichever model: never from the registry."""
-    return all(iri.rpartition("/")[2] in _names() for iri in attributes)
+    return all(iri.rpartition("/")[2] in _results() for iri in attributes)
 
 
 async def examined(
-    conn: Connection, members: Mapping[str, tuple[str, Sequence[Stream]]], *, placed: bool
-) -> dict[str, Entity]:
-    """Return entities with the attributes that these datastreams' newest results become.
-
-    members: the type and datastreams by entity, of those with a place all of them. placed: with
-    where the site was when its newest value began; of these none is a Device.
-    """
-    streams = {one.id: _datastream(one) for _, some in members.values() for one in some}
-    newest = {one.datastream: one for one in await newest_observations(conn, [*streams.values()])}
-    things = {one.thing.id for one in streams.values()} if placed else set()
-    stays = await published_stays(conn, things) if things else {}
-    found = {}
-    for entity_id, (kind, some) in members.items():
-        told = [
-            (streams[one.id], newest[one.id])
-            for one in sorted(some, key=lambda each: each.id)
-            if one.id in newest and value_of(streams[one.id], newest[one.id]) is not None
-        ]
-        attributes = _values(kind, told)
-        if placed and told:
-            attributes |= _place(stays.get(told[0][0].thing.id, ()), told)
-        found[entity_id] = Entity(
-            id=entity_id, types=(contexts.type_iri(kind),), attributes=attributes
-        )
+    conn: Connection, members: Members, ids: Sequence[str], attributes: frozenset[str]
+) -> list[Entity]:
+    """Return entities that are there with those of these attributes that they have, in order."""
+    of_type = {name: _names(name, attributes) for name in {members.by_id[one].type for one in ids}}
+    names = frozenset().union(*of_type.values())
+    chosen = {one: _streams(members, one, of_type) for one in ids}
+    streams = {stream.id: stream for some in chosen.values() for stream in some}
+    things = await _things(conn, streams.values(), names)
+    with_sensors = bool(of_type.get(DEVICE, frozenset()) & _OF_REGISTRY)
+    sensors = await _sensors(conn, streams.values()) if with_sensors else {}
+    rows = {
+        number: _datastream(stream, things[stream.thing], sensors.get(stream.sensor))
+        for number, stream in streams.items()
+    }
+    latest = _latest(streams) if names <= TIMELESS else await _newest(conn, rows)
+    found = []
+    for one in ids:
+        key = members.by_id[one].key
+        own = [rows[stream.id] for stream in chosen[one]]
+        some = some_attributes(key, own, latest, of_type[key.model])
+        found.append(expand(mapped.Entity(one, key.model, tuple(some))))
     return found
 
 
-def _values(kind: str, told: Sequence[tuple[Datastream, Observation]]) -> dict[str, list[Instance]]:
-    """Return the values; of several of one attribute all but the first have a datasetId."""
-    model = MODELS[kind]
-    found: dict[str, list[Instance]] = {}
-    for datastream, observation in told:
-        for each in attribute_history(datastream, [observation]):
-            same = found.setdefault(contexts.attribute_iri(each.name, model), [])
-            one = instance_of(each, model)
-            if same:
-                one = _of_dataset(one, models.dataset_id(datastream))
-            same.append(one)
-    return found
-
-
-def _of_dataset(one: Instance, dataset: str) -> Instance:
-    return Instance(
-        kind=one.kind,
-        value=one.value,
-        observed_at=one.observed_at,
-        unit=one.unit,
-        dataset=dataset,
-        attributes=one.attributes,
+def _names(model: str, attributes: frozenset[str]) -> frozenset[str]:
+    """Return what a model calls those of these attributes that it has."""
+    every = STATED | {one.attribute for one in PROPERTIES.values() if one.model == model}
+    return frozenset(
+        name for name in every if contexts.attribute_iri(name, MODELS[model]) in attributes
     )
 
 
-def _place(
-    stays: tuple[Stay, ...], told: Sequence[tuple[Datastream, Observation]]
-) -> dict[str, list[Instance]]:
-    """Return where the site was when the interval of its newest value began."""
-    newest = max(seen.time for _, seen in told)
-    began = min(seen.phenomenon_start for _, seen in told if seen.time == newest)
-    thing = _thing(0, "", stays)
-    place = thing.place_at(began)
-    held = [
-        each
-        for stay, each in zip(stays, location_history(thing), strict=True)
-        if stay.place is place
+def _streams(
+    members: Members, entity_id: str, of_type: Mapping[str, frozenset[str]]
+) -> list[Stream]:
+    """Return the datastreams that tell these attributes of an entity, in order of their ids."""
+    member = members.by_id[entity_id]
+    names = of_type[member.type]
+    if names & STATED:
+        return [members.streams[number] for number in sorted(member.known_by)]
+    return [
+        members.streams[number]
+        for number, key in sorted(member.streams.items())
+        if PROPERTIES[key].attribute in names
     ]
-    return {LOCATION: [instance_of(held[-1], None)]} if held else {}
 
 
-def _thing(number: int, gss: str, stays: tuple[Stay, ...] = ()) -> Thing:
-    council = Council(gss=gss, tenant="", name="")
-    return Thing(id=number, urn="", name="", description="", council=council, stays=stays)
+async def _things(
+    conn: Connection, streams: Collection[Stream], names: frozenset[str]
+) -> dict[int, Thing]:
+    """Return the Things of datastreams, with no more than what tells these attributes."""
+    ids = {stream.thing for stream in streams}
+    placed = "location" in names
+    if names & _OF_REGISTRY:
+        found = await published_things(conn, ids=ids, with_health=True, with_places=placed)
+        return {thing.id: thing for thing in found}
+    stays = await published_stays(conn, ids) if placed else {}
+    councils = {gss: Council(gss=gss, tenant="", name="") for gss in {one.gss for one in streams}}
+    return {
+        one.thing: Thing(
+            id=one.thing,
+            urn=one.urn,
+            name="",
+            description="",
+            council=councils[one.gss],
+            stays=stays.get(one.thing, ()),
+        )
+        for one in {each.thing: each for each in streams}.values()
+    }
 
 
-def _datastream(stream: Stream) -> Datastream:
+async def _sensors(conn: Connection, streams: Collection[Stream]) -> dict[str, Sensor]:
+    """Return Sensors by their URNs, with what tells the attributes of Devices."""
+    urns = list({stream.sensor for stream in streams})
+    cursor = await conn.execute(query("ngsi_ld_sensors"), {"urns": urns})
+    return {
+        urn: Sensor(id=number, urn=urn, name=name, description=text, properties=properties)
+        for urn, number, name, text, properties in await cursor.fetchall()
+    }
+
+
+def _datastream(stream: Stream, thing: Thing, sensor: Sensor | None) -> Datastream:
     """Return a datastream that has only what its results are told by."""
     return Datastream(
         id=stream.id,
-        thing=_thing(stream.thing, stream.gss),
-        sensor=Sensor(id=0, urn=stream.sensor, name="", description=""),
+        thing=thing,
+        sensor=sensor or Sensor(id=0, urn=stream.sensor, name="", description=""),
         observed_property=PROPERTIES[stream.key],
         unit=UNITS[stream.unit],
         short_name=stream.short_name,
@@ -124,3 +150,22 @@ def _datastream(stream: Stream) -> Datastream:
         description="",
         averaging=timedelta(seconds=stream.averaging_seconds),
     )
+
+
+async def _newest(conn: Connection, rows: Mapping[int, Datastream]) -> dict[int, Observation]:
+    return {one.datastream: one for one in await newest_observations(conn, [*rows.values()])}
+
+
+def _latest(streams: Mapping[int, Stream]) -> dict[int, Observation]:
+    """Return the newest results as far as they are known already, without their times."""
+    return {
+        one.id: Observation(
+            datastream=one.id,
+            time=_WHENEVER,
+            averaging=timedelta(),
+            result=one.value if one.value is not None else one.result,
+            quality=Quality(one.quality),
+        )
+        for one in streams.values()
+        if one.quality is not None
+    }

@@ -24,6 +24,7 @@ class Stream(NamedTuple):
     """What is known of a datastream from the statement that found it.
 
     sensor, urn: the URNs of its Sensor and of its Thing. placed: whether the Thing has a place.
+    value, result, quality: of its newest result; quality is None where there is none.
     """
 
     id: int
@@ -36,6 +37,9 @@ class Stream(NamedTuple):
     averaging_seconds: int
     urn: str
     placed: bool
+    value: float | None
+    result: Any
+    quality: int | None
 
 
 @dataclass(slots=True)
@@ -47,11 +51,16 @@ class Member:
     its sensor. present: whether it is there, and not just registered.
     """
 
-    type: str
+    key: EntityKey
     streams: dict[int, str] = field(default_factory=dict)
     told: list[int] = field(default_factory=list)
     of_sensor: dict[int, None] | None = None
     present: bool = False
+
+    @property
+    def type(self) -> str:
+        """The name of its model."""
+        return self.key.model
 
     @property
     def known_by(self) -> Collection[int]:
@@ -73,12 +82,11 @@ class Members:
 
     def note(self, row: Sequence[Any], chosen: set[str]) -> None:
         """Take in a row of `ngsi_ld_newest`. chosen: of which models alone."""
-        stream = Stream._make(row[:10])
-        value, result, quality = row[10:]
+        stream = Stream._make(row)
         if stream.unit not in UNITS:
             return
         self.streams[stream.id] = stream
-        if quality is not None:
+        if stream.quality is not None:
             self.reported.add(stream.id)
         if DEVICE in chosen:
             self._note_device(stream)
@@ -86,10 +94,10 @@ class Members:
         if member is None or stream.id in member.streams:
             return
         member.streams[stream.id] = stream.key
-        if quality is None or quality & _OUT_OF_RANGE:
+        if stream.quality is None or stream.quality & _OUT_OF_RANGE:
             return
         observed = PROPERTIES[stream.key]
-        newest = value if value is not None else result
+        newest = stream.value if stream.value is not None else stream.result
         if valid_value(observed, stream.unit, newest) is not None:
             member.told.append(stream.id)
             member.present = member.present or stream.placed or not MODELS[observed.model].placed
@@ -120,8 +128,8 @@ class Members:
         key = (model, gss, urn, variant)
         found = self._by_key.get(key)
         if found is None:
-            entity_id = models.entity_id(EntityKey(model, gss, urn, variant))
-            found = self._by_key[key] = self.by_id.setdefault(entity_id, Member(model))
+            found = self._by_key[key] = Member(EntityKey(*key))
+            self.by_id[models.entity_id(found.key)] = found
         return found
 
 

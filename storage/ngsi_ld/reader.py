@@ -181,29 +181,8 @@ class DatabaseSource:
         return [expand(found[one]) for one in ids if one in found]
 
     async def examine(self, ids: Sequence[str], attributes: frozenset[str]) -> Sequence[Entity]:
-        """Return entities with no more than these attributes, as far as results and places tell.
-
-        Whatever else is registered, and where Devices are, only whole entities tell.
-        """
-        placed = LOCATION in attributes
-        if not results_only(attributes - {LOCATION}):
-            return await self.load(ids)
-        whole = [one for one in ids if placed and self._members[one].type == DEVICE]
-        parts = {
-            one: (
-                self._members[one].type,
-                [
-                    self._known.streams[number]
-                    for number, key in self._members[one].streams.items()
-                    if placed or _asked_for(key, attributes)
-                ],
-            )
-            for one in ids
-            if not (placed and self._members[one].type == DEVICE)
-        }
-        found = {one.id: one for one in await self.load(whole)}
-        found |= await examined(self._conn, parts, placed=placed)
-        return [found[one] for one in ids if one in found]
+        """Return entities with no more than these attributes (see `examined`)."""
+        return await examined(self._conn, self._known, ids, attributes)
 
     async def _registered(self, ids: Sequence[str]) -> tuple[list[Thing], list[Datastream]]:
         members = [self._members[one] for one in ids if one in self._members]

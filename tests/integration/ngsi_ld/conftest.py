@@ -11,6 +11,7 @@ from api.ngsi_ld.routes import router
 from storage.database import connect, open_pool
 from tests.integration.conftest import DatabaseServer
 from tests.integration.ngsi_ld.etsi import CONTEXT_URL, Etsi, context
+from tests.simulators.ngsi_ld_city import seed_varied_city
 from tests.simulators.ngsi_ld_entities import EntitiesInMemory
 from tests.simulators.registry import City, seed_city
 
@@ -50,6 +51,17 @@ async def seeded(database_server: DatabaseServer) -> AsyncIterator[tuple[str, Ci
         )
         await conn.execute("ANALYZE")
     yield dsn, city
+    await database_server.drop(dsn)
+
+
+@pytest.fixture(scope="session")
+async def varied(database_server: DatabaseServer) -> AsyncIterator[tuple[str, int]]:
+    """How to connect to a varied city, and the council that restricts some of it. Only read it."""
+    dsn = await database_server.create()
+    async with await connect(dsn, autocommit=True, application_name="kerbstone test") as conn:
+        council = await seed_varied_city(conn)
+        await conn.execute("ANALYZE")
+    yield dsn, council
     await database_server.drop(dsn)
 
 

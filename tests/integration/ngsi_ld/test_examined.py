@@ -25,6 +25,33 @@ CONDITIONS = (
 PLACES = ("", "near;maxDistance==500", "near;minDistance==500", "disjoint")
 ATTRIBUTES = ("", "no2", "temperature,LAeq", "location")
 TYPES = ("", "AirQualityObserved", "Device")
+STATED = (
+    'name=="Kerb"',
+    'name~="^[BN]"',
+    'description=="Station Lone"',
+    "description",
+    'alternateName=="urn:thing:6"|alternateName=="urn:sensor:5"',
+    'dataProvider=="Camden"',
+    'areaServed!="E09000007"',
+    "source",
+    'serialNumber=="7"',
+    "refDevice==urn:ngsi-ld:Device:E09000007:sensor:4",
+    "refParkingSite",
+    'category=="onStreet"',
+    'status=="free"|status=="ok"',
+    'vehicleType=="bicycle"',
+    'controlledProperty=="airPollution"',
+    'controlledProperty=="particle_size";unit',
+    'deviceCategory=="sensor"',
+    "dateObserved>2026-03-02T00:00:00Z",
+    "dateObserved<=2026-03-02T00:00:00Z;location",
+    "dateObservedFrom",
+    "dateLastValueReported<2026-03-02T12:00:00Z",
+    'name=="Kerb";relativeHumidity>0.5|batteryLevel',
+)
+"""What the registry says of a site and of a sensor, and times."""
+RESTRICTED = {'description=="Station Lone"', 'serialNumber=="7"'}
+"""What holds of nothing that a stranger may see."""
 PAGES = ((0, 1), (1, 2), (0, 100))
 
 
@@ -62,3 +89,30 @@ async def test_examined_as_the_whole_entities(seeded: tuple[str, object], kind: 
                 assert page.count == len(wanted), asked
                 assert page.more == (offset + limit < len(wanted)), asked
     assert len(numbers) > 1, "every question had the same answer"
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["stranger", "council"])
+async def test_stated_attributes_are_examined_as_in_whole_entities(
+    varied: tuple[str, int], *, own: bool
+) -> None:
+    dsn, council = varied
+    vocabulary = OwnProvider().default("http://city.test")
+    seen: set[str] = set()
+    async with (
+        open_pool(dsn, application_name="kerbstone test") as pool,
+        reading(pool, None, (council,) if own else ()) as source,
+    ):
+        for q, georel in product(STATED, ("", "near;maxDistance==2500")):
+            given = question("", q, georel, "")
+            query = parse_request(given, vocabulary)
+            wanted = [
+                one.id
+                for one in await source.load(await source.find(query.selectors))
+                if (query.condition is None or query.condition.holds(one))
+                and (query.geo is None or query.geo.holds(one))
+            ]
+            seen.update([q] if wanted else [])
+            page = await Answers(source, vocabulary).entities(query)
+            assert [one["id"] for one in page.entities] == wanted[: query.limit], given
+            assert page.count == len(wanted), given
+    assert seen == set(STATED) - (set() if own else RESTRICTED)
