@@ -7,7 +7,7 @@ of it were measured. Of sulphur dioxide the highest quarter of an hour counts.
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -30,6 +30,8 @@ _PERIODS: Final = {  # as the table writes them: the parts that are averaged fir
     "PT8H": (_HOUR, 8),
     "PT24H": (_HOUR, 24),
 }
+_EXACT: Final = Decimal("1e-6")  # ug/m3
+_BEYOND: Final = 1e9  # ug/m3; no bound is near it
 _LATEST_HOURS: Final = 3  # a value older than this is no index of now
 
 
@@ -56,8 +58,14 @@ class Rule:
         return self.part * self.parts
 
     def index(self, concentration: float) -> int:
-        """Return the index of a mean in ug/m3, which is rounded to a whole number first."""
-        whole = int(Decimal(repr(concentration)).quantize(Decimal(1), ROUND_HALF_UP))
+        """Return the index of a mean in ug/m3, which is rounded to a whole number first.
+
+        Before that, what the order of adding up leaves behind is taken off: 11.499999999999998 is
+        11.5, so the index is the same however its mean was summed up.
+        """
+        bounded = Decimal(repr(min(max(concentration, -_BEYOND), _BEYOND)))
+        exact = bounded.quantize(_EXACT, ROUND_HALF_UP)
+        whole = int(exact.quantize(Decimal(1), ROUND_HALF_UP))
         return 1 + sum(whole > bound for bound in self.bounds)
 
 
@@ -163,6 +171,18 @@ def index_now(rule: Rule, parts: Sequence[PartMean], now: datetime) -> Index | N
     needed = -(-3 * rule.parts // 4)
     return NoIndex(
         rule.property_key, f"{most} of {rule.parts} {name} were measured; it takes {needed}"
+    )
+
+
+def highest(indices: Iterable[Index | NoIndex]) -> Index | None:
+    """Return the index of a site: the highest of its pollutants', the first of several as high.
+
+    None where no pollutant has one.
+    """
+    return max(
+        (each for each in indices if isinstance(each, Index)),
+        key=lambda each: each.index,
+        default=None,
     )
 
 

@@ -1,6 +1,6 @@
 """The Daily Air Quality Index from what is stored, against sums made here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from standards_mapping.air_quality_index import Index, NoIndex
@@ -31,6 +31,14 @@ async def pollutant(conn: Connection, key: str, unit: str = "ug/m3", **how: time
 def every(step: timedelta, count: int, last: datetime = FULL) -> Iterator[datetime]:
     """Times a step apart, the newest of them `last`."""
     return (last - number * step for number in range(count))
+
+
+async def log(conn: Connection, datastream_id: int, times: Sequence[datetime]) -> None:
+    """Log the hours of what was changed, as whoever changes it does."""
+    hours = {time.replace(minute=0, second=0, microsecond=0) for time in times}
+    await conn.execute(
+        "INSERT INTO rollup_log SELECT unnest(%s::timestamptz[]), %s", (list(hours), datastream_id)
+    )
 
 
 async def index(conn: Connection, asked: Pollutant) -> Index | NoIndex:
@@ -70,6 +78,7 @@ async def test_what_is_out_of_range_is_not_measured(connection: Connection) -> N
         " SELECT %s, unnest(%s::timestamptz[]), 1",
         (asked.datastream_id, times[:16]),
     )
+    await log(connection, asked.datastream_id, times[:16])
     assert isinstance(await index(connection, asked), NoIndex)
 
 
