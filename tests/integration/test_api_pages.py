@@ -24,7 +24,8 @@ from storage.charts import Stream, read_series
 from storage.database import Connection, connect
 from storage.overview import current_values
 from tests.integration.conftest import DatabaseServer
-from tests.simulators.street import REPLAY, Street, seed
+from tests.simulators.street import Street, seed
+from tests.simulators.street_places import REPLAY
 
 HTML = {"Accept": "text/html"}
 PAGES = [
