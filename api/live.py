@@ -3,9 +3,11 @@
 One connection listens for what ingest announces; one query then reads what changed and the answer
 is shared by all clients. A client hears of its council at most once a second. Each client's queue
 is bounded: one that falls behind is disconnected and, coming back with the last event's id, is
-told in one message all that it missed. Without a word from the centre for half a minute the page
-shows a banner, which is why silence is filled with beats. Restricted values go to those alone who
-may read them; such a stream ends now and then, and whoever comes back is asked anew who they are.
+told in one message all that it missed. When something is restricted, what waits in queues is
+dropped and those streams end, so that whoever comes back is told what is still open. Without a word
+from the centre for half a minute the page shows a banner, which is why silence is filled with
+beats. Restricted values go to those alone who may read them; such a stream ends now and then, and
+whoever comes back is asked anew who they are.
 """
 
 import asyncio
@@ -99,6 +101,7 @@ class LiveFeed:
                 )
                 async with conn:
                     await listen(conn)
+                    self._withdraw()  # whatever was said meanwhile was not heard
                     self._set_connected(connected=True)
                     waits.reset()
                     await self._follow(conn)
@@ -114,7 +117,10 @@ class LiveFeed:
             began = loop.time()
             await self._look(conn)
             await asyncio.sleep(max(0.0, INTERVAL_SECONDS - (loop.time() - began)))
-            if await wait_for_change(conn, _LOOK_ANYWAY_SECONDS):
+            changes = await wait_for_change(conn, _LOOK_ANYWAY_SECONDS)
+            if changes.access:
+                self._withdraw()
+            if changes.registry:
                 self._publish_registry()
 
     async def _look(self, conn: Connection) -> None:
@@ -158,6 +164,14 @@ class LiveFeed:
     def _end(self, client: _Client) -> None:
         self._clients.discard(client)
         client.queue.put_nowait(None)
+
+    def _withdraw(self) -> None:
+        """Take back what is not sent yet, and end those streams: it may be restricted by now."""
+        for client in list(self._clients):
+            if not client.queue.empty():
+                while not client.queue.empty():
+                    client.queue.get_nowait()
+                self._end(client)
 
     def _set_connected(self, *, connected: bool) -> None:
         if connected != self.connected:

@@ -4,16 +4,24 @@ The views `readable_datastream` and `readable_thing` ask what was allowed for th
 transaction; without a word they show what is open. Who may see what is decided by whoever calls.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
+from psycopg.errors import LockNotAvailable
 from psycopg.rows import class_row
 
 from storage import audit, registry
 from storage.database import Connection, query
 
 Access = Literal["open", "restricted"]
+
+CHANNEL: Final = "kerbstone_access"
+"""Where it is said at commit that something was opened or restricted."""
+
+_LOCK: Final = 0x4B65_7262_0023  # advisory lock key, ours within a database
+_WAIT: Final = "40s"  # longer than what is being published takes before it is given up
 
 
 async def let_read(conn: Connection, councils: Collection[int]) -> None:
@@ -25,6 +33,29 @@ async def let_read(conn: Connection, councils: Collection[int]) -> None:
         "SELECT set_config('kerbstone.councils', %s, true)",
         ("{" + ",".join(str(council) for council in sorted(councils)) + "}",),
     )
+
+
+@asynccontextmanager
+async def unchanged(conn: Connection) -> AsyncIterator[None]:
+    """Let nothing be restricted while the block lasts, which must be short; `conn` is autocommit.
+
+    So what is read and passed on within it is open until it is passed on.
+    """
+    await conn.execute("SELECT pg_advisory_lock_shared(%s)", (_LOCK,))
+    try:
+        yield
+    finally:
+        await conn.execute("SELECT pg_advisory_unlock_shared(%s)", (_LOCK,))
+
+
+async def _wait_for_others(conn: Connection) -> None:
+    """Wait until nobody passes on what was open; but for one that hangs nothing stays open."""
+    try:
+        async with conn.transaction():
+            await conn.execute("SELECT set_config('lock_timeout', %s, true)", (_WAIT,))
+            await conn.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    except LockNotAvailable:
+        return
 
 
 async def councils_of(conn: Connection, tenant: str | None) -> frozenset[int]:
@@ -90,6 +121,7 @@ async def set_access(
 ) -> list[int]:
     """Open or restrict a council's datastreams; return the ids of those that were not so before.
 
+    What is being published is waited for: once this returns, nothing restricted is sent any more.
     property_key, datastream_id: only what is measured of one property, or one datastream alone.
     Without them it is all there are, with what gateways tell of themselves: that says where they
     stand, and would give away sites that are hidden.
@@ -99,6 +131,8 @@ async def set_access(
         UnknownDatastreamError: the council has none of this property, or not this one.
     """
     async with conn.transaction():
+        if access == "restricted":
+            await _wait_for_others(conn)
         there = await council_access(conn, tenant)
         wanted = [
             one.id
@@ -121,6 +155,7 @@ async def set_access(
         if changed:
             subject = property_key or (f"datastream {datastream_id}" if datastream_id else "all")
             await _note(conn, tenant, access, subject, actor, {"datastreams": changed})
+            await conn.execute("SELECT pg_notify(%s, %s)", (CHANNEL, tenant))
     return changed
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 from psycopg import sql
 from psycopg.rows import class_row
 
+from storage.access import CHANNEL as ACCESS_CHANNEL
 from storage.access import let_read
 from storage.database import Connection, query
 from storage.registry import CHANNEL as REGISTRY_CHANNEL
@@ -173,18 +174,27 @@ async def changed_values(conn: Connection, since: datetime) -> list[ChangedValue
 
 
 async def listen(conn: Connection) -> None:
-    """Let `conn`, which is autocommit, hear of changes to `latest` and the registry from now on."""
-    for channel in (LATEST_CHANNEL, REGISTRY_CHANNEL):
+    """Let `conn`, which is autocommit, hear of `latest`, the registry and access from now on."""
+    for channel in (LATEST_CHANNEL, REGISTRY_CHANNEL, ACCESS_CHANNEL):
         await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
 
 
-async def wait_for_change(conn: Connection, seconds: float) -> bool:
-    """Return when a listening connection hears of a change, or after `seconds`.
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a listening connection heard of.
 
-    Returns whether the registry was among what changed: a gateway invited, enrolled or revoked.
+    registry: a gateway was invited, enrolled or revoked. access: something was restricted or
+    opened.
     """
+
+    registry: bool
+    access: bool
+
+
+async def wait_for_change(conn: Connection, seconds: float) -> Changes:
+    """Return when a listening connection hears of a change, or after `seconds`."""
     heard = {one.channel async for one in conn.notifies(timeout=seconds, stop_after=1)}
-    return REGISTRY_CHANNEL in heard
+    return Changes(REGISTRY_CHANNEL in heard, ACCESS_CHANNEL in heard)
 
 
 async def server_time(conn: Connection) -> datetime:

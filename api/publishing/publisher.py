@@ -5,8 +5,9 @@ by NOTIFY that `latest` changed. What was left is read by the same code that ans
 in the order of storing, late observations among them, and sent with QoS 0, for which no broker
 keeps anything. A mark with QoS 1 follows each page; only when it is acknowledged, and so all before
 it taken, is the page noted as published: a restart goes on there, and may send the last page
-again. Of two processes one publishes and the other waits. Ingest is never waited for, nor does it
-wait: a broker that is slow holds up nobody but its readers.
+again. Nothing becomes restricted between the reading of a page and its taking. Of two processes one
+publishes and the other waits. Ingest is never waited for, nor does it wait: a broker that is slow
+holds up nobody but its readers, and who restricts something.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ from runtime.mqtt import MqttConnection
 from standards_mapping.sensorthings.entity import EntityWriter
 from standards_mapping.sensorthings.model import ENTITY_TYPES, ObservationId
 from standards_mapping.sensorthings.options import Options
+from storage.access import unchanged
 from storage.database import OUTAGES, Connection, Pool, connect, open_pool
 from storage.overview import listen, wait_for_change
 from storage.publication import Due, begin, due, keep_on, note, take_turn
@@ -157,7 +159,8 @@ class Publisher:
         while found := await due(self._conn):
             for start in range(0, len(found), PAGE):
                 page = found[start : start + PAGE]
-                await self._publish(page)
+                async with unchanged(self._conn):
+                    await self._publish(page)
                 after = found[start + PAGE : start + PAGE + 1]
                 begun = {one.batch for one in after}
                 await note(self._conn, {one.batch for one in page} - begun, page[-1])

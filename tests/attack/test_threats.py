@@ -26,7 +26,7 @@ another council or device, pose as the certificate service, enrolment of a dupli
 administering council B, shut sensors out of a gateway, send a gateway what is no reading, write
 to an operator's terminal, tamper with a backup or an export, publish to readers as a stranger,
 listen beyond open data as a reader, take from other readers what is theirs, exhaust the broker of
-readers, learn what is restricted,
+readers, learn what is restricted, go on listening to what becomes restricted,
 write to another council's entities, take the name of a device or of another council, read by
 writing, guess an API key, exhaust the pages by questions
 """

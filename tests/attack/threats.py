@@ -57,6 +57,7 @@ _DESK = "test_operators_desk.py::"
 _CLUSTER = "test_cluster_rights.py::"
 _READERS = "test_readers.py::"
 _OPEN = "test_open_data.py::"
+_RESTRICTED = "test_newly_restricted.py::"
 
 
 def _ingest(threat: str, check: str, *tests: str, alarm: str = REFUSALS) -> Threat:
@@ -487,6 +488,23 @@ THREATS: tuple[Threat, ...] = (
         "fail is computed of nothing else",
         alarm="none: nothing restricted is told",
         tests=(_OPEN + "test_learn_what_is_restricted_from_an_error",),
+    ),
+    Threat(
+        threat="go on listening to what becomes restricted",
+        stopped_by=(Where.PAGES,),
+        check="each page that is published, and each look for the live stream, is read anew as a "
+        "stranger sees it; restricting waits for the page on its way, and what waits in a live "
+        "stream is dropped; nothing is retained",
+        alarm="none: nothing restricted is told",
+        tests=(
+            _RESTRICTED + "test_go_on_listening_by_mqtt_to_what_becomes_restricted",
+            _RESTRICTED + "test_hear_what_was_left_to_publish_before_it_was_restricted",
+            _RESTRICTED + "test_hear_what_is_on_its_way_while_it_is_restricted",
+            _RESTRICTED + "test_keep_it_open_by_a_publisher_that_hangs",
+            _RESTRICTED + "test_go_on_listening_live_to_what_becomes_restricted",
+            _RESTRICTED + "test_come_back_for_what_was_missed_and_is_restricted_by_now",
+            _RESTRICTED + "test_leave_live_values_waiting_until_they_are_restricted",
+        ),
     ),
     Threat(
         threat="write to another council's entities",
