@@ -17,7 +17,7 @@ from api.state import Service, service
 from api.templating import page
 from api.times import Freshness, iso_text, time_text
 from standards_mapping.air_quality_index import Index, NoIndex
-from storage.air_quality import Pollutant, indices_now
+from storage.air_quality import KnownIndices, Pollutant, indices_now
 from storage.overview import Council, bounded_read, councils, current_values, server_time, sites
 
 router = APIRouter(include_in_schema=False)
@@ -105,11 +105,11 @@ async def boundaries(centre: Annotated[Service, Depends(service)]) -> Response:
 
 
 async def _read(
-    centre: Service, now: datetime, asked: Sequence[Pollutant]
+    centre: Service, now: datetime, asked: Sequence[Pollutant], known: KnownIndices
 ) -> dict[int, Index | NoIndex]:
     """Read indices apart from the page, which is there without them if that takes too long."""
     async with centre.reading() as conn, bounded_read(conn, INDICES_TIMEOUT_SECONDS):
-        return await indices_now(conn, asked, now)
+        return await indices_now(conn, asked, now, known=known)
 
 
 def reported(site: SiteRow) -> SiteRow:

@@ -51,9 +51,10 @@ async def run(settings: ApiSettings) -> None:
 
 @asynccontextmanager
 async def open_app(settings: ApiSettings) -> AsyncIterator[FastAPI]:
-    """Open what the application needs and keep its live feed running for the length of the block.
+    """Open what the application needs and keep its tasks running for the length of the block.
 
-    A bug in the feed ends the block.
+    They are the live feed, the watch on the replica, and air quality indices read again. A bug in
+    one of them ends the block.
     """
     app = create_app(settings)
     dsn = settings.database
@@ -70,12 +71,14 @@ async def open_app(settings: ApiSettings) -> AsyncIterator[FastAPI]:
         async with asyncio.TaskGroup() as tasks:
             feed = tasks.create_task(live.run(), name="live-feed")
             watch = tasks.create_task(reads.follow(), name="watch-replica")
+            indices = tasks.create_task(app.state.service.indices.run(), name="air-quality-indices")
             try:
                 yield app
             finally:
                 live.close()
                 feed.cancel()
                 watch.cancel()
+                indices.cancel()
 
 
 async def _open_readers(opened: AsyncExitStack, settings: ApiSettings, reads: Reads) -> Readers:

@@ -131,9 +131,14 @@ def latest_end(now: datetime) -> datetime:
     return now.replace(minute=0, second=0, microsecond=0)
 
 
+def oldest_end(now: datetime) -> datetime:
+    """Return when the oldest period ended whose index may be told as that of `now`."""
+    return latest_end(now) - (_LATEST_HOURS - 1) * _HOUR
+
+
 def first_start(rule: Rule, now: datetime) -> datetime:
     """Return from when on parts are needed to tell the index of `now`."""
-    return latest_end(now) - (_LATEST_HOURS - 1) * _HOUR - rule.period
+    return oldest_end(now) - rule.period
 
 
 def covered_share(

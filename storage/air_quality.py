@@ -5,6 +5,7 @@ How an index is made of means is `standards_mapping.air_quality_index`; how thos
 (`api.air_quality_now`); whoever asks again and again keeps a `KnownIndices`.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -120,13 +121,14 @@ async def indices_now(
         for one in read
     ]
     parts = await read_parts(conn, asked, now)
-    for one in read:
-        of_one = parts[one.datastream_id]
-        if of_one.sums is not None:
-            memory.keep(one, of_one.fingerprint, index := _index(one, of_one.sums, now))
-        else:
-            index = memory.index(one)
+    changed = [(one, sums) for one in read if (sums := parts[one.datastream_id].sums) is not None]
+    made = await asyncio.to_thread(_made_of, changed, now)  # pages are answered meanwhile
+    for (one, _), index in zip(changed, made, strict=True):
+        memory.keep(one, parts[one.datastream_id].fingerprint, index)
         found[one.datastream_id] = index
+    found |= {
+        one.datastream_id: memory.index(one) for one in read if one.datastream_id not in found
+    }
     return found
 
 
@@ -164,6 +166,12 @@ async def site_indices(
         by_thing.setdefault(thing_id, []).append(indices[number])
     found = ((thing_id, highest(each)) for thing_id, each in by_thing.items())
     return {thing_id: index for thing_id, index in found if index is not None}
+
+
+def _made_of(
+    changed: Sequence[tuple[Pollutant, Mapping[datetime, tuple[int, float]]]], now: datetime
+) -> list[Index | NoIndex]:
+    return [_index(one, sums, now) for one, sums in changed]
 
 
 def _index(
