@@ -3,14 +3,12 @@
 import csv
 import io
 import random
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tests.integration.conftest import DatabaseServer
-from tests.integration.sensorthings.writing import Writing, location_body, serve_writing
+from tests.integration.sensorthings.writing import Writing, location_body
 
 MOVES = (
     ("2020-02-01T00:00:00Z", "Gate", -0.10),
@@ -25,14 +23,6 @@ SEEN = (
 """The phenomenonTime of each result 1, 2, … and where it is; the second moved with the Thing."""
 
 POINTS = {"Gate": [-0.10, 51.52], "Yard": [-0.20, 51.52]}
-
-
-@pytest.fixture(scope="module")
-async def centre(database_server: DatabaseServer) -> AsyncIterator[Writing]:
-    dsn = await database_server.create()
-    async with serve_writing(dsn) as writing:
-        yield writing
-    await database_server.drop(dsn)
 
 
 @pytest.fixture(scope="module")
