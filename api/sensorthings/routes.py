@@ -5,14 +5,13 @@ How they are answered is `reads`, `writes` and `batch`.
 
 import logging
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from api.headers import header
 from api.principal import CHALLENGE
+from api.root import root_of
 from api.sensorthings.batch import Batch
 from api.sensorthings.reads import read
 from api.sensorthings.writes import write
@@ -125,20 +124,7 @@ _STATUS: Final[Mapping[type[SensorThingsError], int]] = {
 
 
 def _root(request: Request) -> str:
-    base: str | None = getattr(request.app.state, "base_url", None)
-    if base is None:
-        scope = request.scope
-        host = header(scope["headers"], b"host")
-        base = _asked_at(scope["scheme"], host, scope["server"], scope.get("root_path", ""))
-    return base.rstrip("/") + PREFIX
-
-
-@lru_cache(maxsize=64)  # the names of one service are few
-def _asked_at(scheme: str, host: str, server: tuple[str, int] | None, root_path: str) -> str:
-    """Return the URL of the application that a request says."""
-    scope = {"type": "http", "scheme": scheme, "server": server, "root_path": root_path}
-    headers = [(b"host", host.encode("latin-1"))] if host else []
-    return str(Request({**scope, "path": "/", "headers": headers}).base_url)
+    return root_of(request) + PREFIX
 
 
 def _json(content: Any, status: int = 200) -> Response:
