@@ -1,6 +1,5 @@
 """Links begin where the service is known, or where the request says that it is."""
 
-import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 
@@ -17,13 +16,13 @@ def asked(host: str = "", *, scheme: str = "http", root_path: str = "", base_url
     return root_of(Request({**scope, "path": "/x", "root_path": root_path, "headers": headers}))
 
 
-@pytest.mark.parametrize("again", [False, True])
-def test_each_name_has_links_of_its_own(*, again: bool) -> None:
-    assert asked("city.test") == "http://city.test", again
-    assert asked("city.test:81") == "http://city.test:81"
-    assert asked("city.test", scheme="https") == "https://city.test"
-    assert asked("city.test", root_path="/below") == "http://city.test/below"
-    assert asked() == "http://127.0.0.1:8080"
+def test_each_name_has_links_of_its_own_also_where_it_asks_again() -> None:
+    for _ in range(2):
+        assert asked("city.test") == "http://city.test"
+        assert asked("city.test:81") == "http://city.test:81"
+        assert asked("city.test", scheme="https") == "https://city.test"
+        assert asked("city.test", root_path="/below") == "http://city.test/below"
+        assert asked() == "http://127.0.0.1:8080"
 
 
 def test_what_the_settings_say_stands_above_the_request() -> None:
