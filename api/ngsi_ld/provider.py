@@ -5,8 +5,9 @@ serve entities and a context of their own through the same routes.
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final, Protocol
 
@@ -43,7 +44,13 @@ class Provider(Protocol):
 
 
 class OwnProvider:
-    """The registry and the observations of this service, and its vendored contexts."""
+    """The registry and the observations of this service, and its vendored contexts.
+
+    clock: the time now, which air quality indices are of.
+    """
+
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._clock = clock
 
     def default(self, root: str) -> Vocabulary:
         """Return the terms of all models: a name stands for whatever it means in any of them."""
@@ -72,7 +79,8 @@ class OwnProvider:
     async def source(self, request: Request, tenant: str | None) -> AsyncIterator[Source]:
         """Lend what the one who asks may read, as of one moment."""
         councils = (await principal(request)).councils
-        async with reading(request.app.state.pool, tenant, councils) as source:
+        pool = request.app.state.pool
+        async with reading(pool, tenant, councils, self._clock()) as source:
             yield source
 
 

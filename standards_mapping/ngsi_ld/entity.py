@@ -9,11 +9,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, Final
 
+from standards_mapping.air_quality_index import Index
 from standards_mapping.linked_data import instant
 from standards_mapping.ngsi_ld.devices import controlled_properties
 from standards_mapping.ngsi_ld.models import (
+    AIR_QUALITY,
     DEVICE,
     MEASUREMENT,
     MODELS,
@@ -71,12 +74,17 @@ _DEVICES: Final = frozenset({"refDevice"})
 _TIMES: Final = frozenset(
     {"dateObservedFrom", "dateObservedTo", *(model.time for model in MODELS.values())}
 )
+NO_INDICES: Final[Mapping[int, Index]] = MappingProxyType({})
 _LOCATIONS: Final = ("indoor", "outdoor")
 
 TIMELESS: Final = (
     STATED - _PLACED - _TIMES - {observed.attribute for observed in PROPERTIES.values()}
 )
 """The attributes that do not depend on when the newest results were observed."""
+
+
+INDEXED: Final = frozenset({"airQualityIndex", "airQualityLevel"})
+"""The attributes that a site's air quality index becomes; no single result does."""
 
 
 class Kind(Enum):
@@ -135,10 +143,12 @@ def entities_of(
     things: Iterable[Thing],
     datastreams: Iterable[Datastream],
     latest: Mapping[int, Observation],
+    indices: Mapping[int, Index] = NO_INDICES,
 ) -> list[Entity]:
     """Return the entities of these sites, and the Devices of their sensors, by id.
 
-    latest: the newest observation by datastream. A site has an entity of a model once it has a
+    latest: the newest observation by datastream. indices: the air quality index now of those
+    Things that have one, by their ids. A site has an entity of a model once it has a
     valid result for it and, where the model demands one, a place; a Device is there from the
     start. Of a gateway's own health there is the Device alone.
     """
@@ -154,7 +164,10 @@ def entities_of(
         of_device = row.observed_property.model == DEVICE
         if told is not None and not of_device and not row.thing.urn.endswith(HEALTH):
             grouped.setdefault(key_of(row), []).append(told)
-    found = [_site_entity(key, told) for key, told in grouped.items()]
+    found = [
+        _site_entity(key, told, indices.get(told[0].datastream.thing.id))
+        for key, told in grouped.items()
+    ]
     devices = [_device(rows_of_it, latest) for rows_of_it in sensors.values()]
     return sorted((each for each in (*found, *devices) if each is not None), key=lambda e: e.id)
 
@@ -194,35 +207,40 @@ def some_attributes(
     rows: Sequence[Datastream],
     latest: Mapping[int, Observation],
     names: Collection[str],
+    index: Index | None = None,
 ) -> list[Attribute]:
     """Return those attributes of these names that an entity has which is known to be there.
 
     rows: in order of their ids; for what results become those that these attributes come from are
-    enough, for all else it takes every one in the entity or, of a Device, of its sensor.
+    enough, for all else it takes every one in the entity or, of a Device, of its sensor. index: of
+    the site.
     """
     if key.model == DEVICE:
         found = _device_attributes(rows, latest) if rows else []
     else:
         pairs = ((row, latest[row.id]) for row in rows if row.id in latest)
         told = [each for row, seen in pairs if (each := _told(row, seen)) is not None]
-        found = _site_attributes(key, told, names) if told else []
+        found = _site_attributes(key, told, index, names) if told else []
     return [each for each in found if each.name in names]
 
 
-def _site_entity(key: EntityKey, told: Sequence[_Told]) -> Entity | None:
+def _site_entity(key: EntityKey, told: Sequence[_Told], index: Index | None) -> Entity | None:
     """Return the entity of a site and model; None where it lacks a place that it must have."""
     model = MODELS[key.model]
     thing = told[0].datastream.thing
     newest = _newest(told)
     if model.placed and _stay_at(thing, _began(told, newest)) is None:
         return None
-    attributes = tuple(_site_attributes(key, told))
+    attributes = tuple(_site_attributes(key, told, index))
     since = thing.stays[0].since if thing.stays else None
     return Entity(entity_id(key), model.name, attributes, since, newest)
 
 
 def _site_attributes(
-    key: EntityKey, told: Sequence[_Told], names: Collection[str] | None = None
+    key: EntityKey,
+    told: Sequence[_Told],
+    index: Index | None,
+    names: Collection[str] | None = None,
 ) -> list[Attribute]:
     """Return the attributes of a site. names: those at least; None: all."""
     model = MODELS[key.model]
@@ -237,6 +255,8 @@ def _site_attributes(
     found += _particular(model, key, told[0].datastream)
     if _any_of(names, _DEVICES):
         found += _devices(model, told)
+    if index is not None and model.name == AIR_QUALITY:
+        found += _indexed(index)
     return [*found, *_instances(told)]
 
 
@@ -305,7 +325,7 @@ def _began(told: Sequence[_Told], newest: datetime) -> datetime:
 def _particular(model: Model, key: EntityKey, datastream: Datastream) -> list[Attribute]:
     """Return what one model alone has, of which some must be there."""
     thing = datastream.thing
-    if model.name == "AirQualityObserved":
+    if model.name == AIR_QUALITY:
         kind = thing.properties.get("typeofLocation")
         return [Attribute("typeofLocation", kind)] if kind in _LOCATIONS else []
     if model.name == "TrafficFlowObserved" and key.variant:
@@ -330,6 +350,14 @@ def _particular(model: Model, key: EntityKey, datastream: Datastream) -> list[At
         ucum = UNITS[observed.unit].ucum
         return [*named, Attribute("unit", ucum)] if ucum else named
     return []
+
+
+def _indexed(index: Index) -> list[Attribute]:
+    """Return an air quality index and its band, as of the end of the period that it is of."""
+    return [
+        Attribute("airQualityIndex", index.index, observed_at=index.end),
+        Attribute("airQualityLevel", index.band, observed_at=index.end),
+    ]
 
 
 def _devices(model: Model, told: Sequence[_Told]) -> list[Attribute]:

@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote
 from standards_mapping.properties import PROPERTIES, Property
 from standards_mapping.registry import Council, Datastream, Sensor, Thing
 
+AIR_QUALITY: Final = "AirQualityObserved"
 DEVICE: Final = "Device"
 MEASUREMENT: Final = "DeviceMeasurement"
 BICYCLE: Final = "bicycle"
@@ -49,7 +50,7 @@ class Model:
 
 
 _MODELS: Final = (
-    Model(name="AirQualityObserved", subject="Environment", time="dateObserved"),
+    Model(name=AIR_QUALITY, subject="Environment", time="dateObserved"),
     Model(name="NoiseLevelObserved", subject="Environment", time="dateObserved", intervals=True),
     Model(name="FloodMonitoring", subject="Environment", time="observationDateTime", placed=False),
     Model(name="WeatherObserved", subject="Weather", time="dateObserved"),

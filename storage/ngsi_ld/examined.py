@@ -11,11 +11,12 @@ from functools import cache
 from typing import Final
 
 from device_protocol.reading import Quality
+from standards_mapping.air_quality_index import Index
 from standards_mapping.ngsi_ld import contexts
 from standards_mapping.ngsi_ld import entity as mapped
-from standards_mapping.ngsi_ld.entity import STATED, TIMELESS, some_attributes
+from standards_mapping.ngsi_ld.entity import INDEXED, STATED, TIMELESS, some_attributes
 from standards_mapping.ngsi_ld.expanded import Entity
-from standards_mapping.ngsi_ld.models import DEVICE, MODELS
+from standards_mapping.ngsi_ld.models import AIR_QUALITY, DEVICE, MODELS
 from standards_mapping.ngsi_ld.representation import expand
 from standards_mapping.observation import Observation
 from standards_mapping.properties import PROPERTIES
@@ -27,6 +28,9 @@ from storage.open_data import newest_observations
 from storage.published import published_stays, published_things
 
 LOCATION: Final = contexts.attribute_iri("location", None)
+INDEXED_IRIS: Final = frozenset(
+    contexts.attribute_iri(name, MODELS[AIR_QUALITY]) for name in INDEXED
+)
 
 _OF_REGISTRY: Final = frozenset(
     {
@@ -47,7 +51,7 @@ _WHENEVER: Final = datetime(2000, 1, 1, tzinfo=UTC)  # where only the result mat
 
 @cache
 def _results() -> frozenset[str]:
-    return frozenset(one.attribute for one in PROPERTIES.values()) - STATED
+    return INDEXED | frozenset(one.attribute for one in PROPERTIES.values()) - STATED
 
 
 def results_only(attributes: frozenset[str]) -> bool:
@@ -55,10 +59,22 @@ def results_only(attributes: frozenset[str]) -> bool:
     return all(iri.rpartition("/")[2] in _results() for iri in attributes)
 
 
+def asks_for_indices(attributes: frozenset[str]) -> bool:
+    """Return whether the air quality index of sites is among these attributes."""
+    return not INDEXED_IRIS.isdisjoint(attributes)
+
+
 async def examined(
-    conn: Connection, members: Members, ids: Sequence[str], attributes: frozenset[str]
+    conn: Connection,
+    members: Members,
+    ids: Sequence[str],
+    attributes: frozenset[str],
+    indices: Mapping[int, Index],
 ) -> list[Entity]:
-    """Return entities that are there with those of these attributes that they have, in order."""
+    """Return entities that are there with those of these attributes that they have, in order.
+
+    indices: by Thing, the air quality index where that is among the attributes.
+    """
     of_type = {name: _names(name, attributes) for name in {members.by_id[one].type for one in ids}}
     names = frozenset().union(*of_type.values())
     chosen = {one: _streams(members, one, of_type) for one in ids}
@@ -70,19 +86,20 @@ async def examined(
         number: _datastream(stream, things[stream.thing], sensors.get(stream.sensor))
         for number, stream in streams.items()
     }
-    latest = _latest(streams) if names <= TIMELESS else await _newest(conn, rows)
+    latest = _latest(streams) if names <= TIMELESS | INDEXED else await _newest(conn, rows)
     found = []
     for one in ids:
         key = members.by_id[one].key
         own = [rows[stream.id] for stream in chosen[one]]
-        some = some_attributes(key, own, latest, of_type[key.model])
+        index = indices.get(own[0].thing.id) if own else None
+        some = some_attributes(key, own, latest, of_type[key.model], index)
         found.append(expand(mapped.Entity(one, key.model, tuple(some))))
     return found
 
 
 def _names(model: str, attributes: frozenset[str]) -> frozenset[str]:
     """Return what a model calls those of these attributes that it has."""
-    every = STATED | {one.attribute for one in PROPERTIES.values() if one.model == model}
+    every = STATED | INDEXED | {one.attribute for one in PROPERTIES.values() if one.model == model}
     return frozenset(
         name for name in every if contexts.attribute_iri(name, MODELS[model]) in attributes
     )
@@ -94,7 +111,7 @@ def _streams(
     """Return the datastreams that tell these attributes of an entity, in order of their ids."""
     member = members.by_id[entity_id]
     names = of_type[member.type]
-    if names & STATED:
+    if names & (STATED | INDEXED):
         return [members.streams[number] for number in sorted(member.known_by)]
     return [
         members.streams[number]

@@ -4,15 +4,16 @@ One statement whatever their number, and no entity is put together for it. What 
 found here is the business of `examined` and `census`; whole entities are made by `reader`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, NamedTuple
 
 from device_protocol.reading import Quality
+from standards_mapping.air_quality_index import RULES
 from standards_mapping.ngsi_ld import models
 from standards_mapping.ngsi_ld.entity import HEALTH
-from standards_mapping.ngsi_ld.models import DEVICE, MODELS, EntityKey
+from standards_mapping.ngsi_ld.models import AIR_QUALITY, DEVICE, MODELS, EntityKey
 from standards_mapping.ngsi_ld.rules import valid_value
 from standards_mapping.properties import PROPERTIES
 from standards_mapping.units import UNITS
@@ -123,6 +124,16 @@ class Members:
     def things(self, member: Member) -> set[int]:
         """Return the Things that an entity stands for; of a Device those that its sensor is at."""
         return {self.streams[number].thing for number in member.known_by}
+
+    def with_indices(self, ids: Iterable[str]) -> set[int]:
+        """Return the Things, of these entities, that may have an air quality index."""
+        return {
+            self.streams[number].thing
+            for one in ids
+            if (member := self.by_id.get(one)) and member.type == AIR_QUALITY
+            for number, key in member.streams.items()
+            if key in RULES
+        }
 
     def _member(self, model: str, gss: str, urn: str, variant: str) -> Member:
         key = (model, gss, urn, variant)

@@ -16,9 +16,11 @@ import psycopg
 from psycopg import sql
 
 from device_protocol.reading import Quality
+from standards_mapping.air_quality_index import RULES, Index
 from standards_mapping.ngsi_ld import contexts, models
 from standards_mapping.ngsi_ld.aggregates import Series
 from standards_mapping.ngsi_ld.entity import (
+    NO_INDICES,
     Attribute,
     attribute_history,
     entities_of,
@@ -26,7 +28,7 @@ from standards_mapping.ngsi_ld.entity import (
 )
 from standards_mapping.ngsi_ld.errors import NonexistentTenantError, OperationNotSupportedError
 from standards_mapping.ngsi_ld.expanded import Entity, Instance
-from standards_mapping.ngsi_ld.models import DEVICE, MODELS
+from standards_mapping.ngsi_ld.models import AIR_QUALITY, DEVICE, MODELS
 from standards_mapping.ngsi_ld.representation import expand, instance_of
 from standards_mapping.ngsi_ld.selection import EntitySelector
 from standards_mapping.ngsi_ld.source import Attributes, TypeFacts
@@ -35,16 +37,18 @@ from standards_mapping.observation import Observation
 from standards_mapping.properties import PROPERTIES
 from standards_mapping.registry import Datastream, Thing
 from storage.access import let_read
+from storage.air_quality import site_indices
 from storage.database import Connection, query
 from storage.ngsi_ld.aggregate import aggregated, window_sql
 from storage.ngsi_ld.census import described_alike, facts_of, telling
-from storage.ngsi_ld.examined import LOCATION, examined, results_only
+from storage.ngsi_ld.examined import LOCATION, asks_for_indices, examined, results_only
 from storage.ngsi_ld.members import Members
 from storage.open_data import correction, newest_observations
 from storage.overview import READ_TIMEOUT_SECONDS, bounded_read
 from storage.published import published_datastreams, published_things
 
 _WHENEVER: Final = datetime(2000, 1, 1, tzinfo=UTC)  # where only the result matters
+_FIRST_ASKED: Final = 20  # sites, until one with an air quality index is found
 _NO_TIMES: Final = (
     "timeproperty is {}: when a reading arrived is not kept of each; ask for observedAt"
 )
@@ -63,12 +67,12 @@ class Lender(Protocol):
 
 @asynccontextmanager
 async def reading(
-    pool: Lender, tenant: str | None, councils: Collection[int]
+    pool: Lender, tenant: str | None, councils: Collection[int], now: datetime | None = None
 ) -> AsyncIterator["DatabaseSource"]:
     """Lend a source for one request, which sees one moment.
 
     tenant: of which council alone, by its short name. councils: ids of those whose restricted
-    datastreams may be read.
+    datastreams may be read. now: what air quality indices are of; None: the present.
 
     Raises:
         NonexistentTenantError: there is no such council.
@@ -81,7 +85,7 @@ async def reading(
                 await let_read(conn, councils)
                 if tenant is not None:
                     await _check_tenant(conn, tenant)
-                yield DatabaseSource(conn, tenant)
+                yield DatabaseSource(conn, tenant, now or datetime.now(UTC))
         except psycopg.errors.QueryCanceled as error:
             raise SlowError(
                 f"This took longer than {READ_TIMEOUT_SECONDS:.0f} s: ask for a shorter time, for"
@@ -98,9 +102,10 @@ async def _check_tenant(conn: Connection, tenant: str) -> None:
 class DatabaseSource:
     """The entities of the registry (see `standards_mapping.ngsi_ld.source.Source`)."""
 
-    def __init__(self, conn: Connection, tenant: str | None) -> None:
+    def __init__(self, conn: Connection, tenant: str | None, now: datetime) -> None:
         self._conn = conn
         self._tenant = tenant
+        self._now = now
         self._known = Members()
         self._members = self._known.by_id
 
@@ -167,22 +172,33 @@ class DatabaseSource:
         """
         if not results_only(attributes):
             return ids
+        indexed = asks_for_indices(attributes)
         return [
             one
             for one in ids
-            if any(_asked_for(key, attributes) for key in self._members[one].streams.values())
+            if any(
+                _asked_for(key, attributes) or (indexed and key in RULES)
+                for key in self._members[one].streams.values()
+            )
         ]
 
     async def load(self, ids: Sequence[str]) -> Sequence[Entity]:
         """Return entities as they are now, in the order of `ids`."""
         things, datastreams = await self._registered(ids)
         newest = {one.datastream: one for one in await newest_observations(self._conn, datastreams)}
-        found = {one.id: one for one in entities_of(things, datastreams, newest)}
+        indices = await self._indices(ids)
+        found = {one.id: one for one in entities_of(things, datastreams, newest, indices)}
         return [expand(found[one]) for one in ids if one in found]
 
     async def examine(self, ids: Sequence[str], attributes: frozenset[str]) -> Sequence[Entity]:
         """Return entities with no more than these attributes (see `examined`)."""
-        return await examined(self._conn, self._known, ids, attributes)
+        indices = await self._indices(ids) if asks_for_indices(attributes) else NO_INDICES
+        return await examined(self._conn, self._known, ids, attributes, indices)
+
+    async def _indices(self, ids: Sequence[str]) -> Mapping[int, Index]:
+        """Return the air quality index of those sites that have one, by the Thing's id."""
+        things = self._known.with_indices(ids)
+        return await site_indices(self._conn, self._now, things=things) if things else NO_INDICES
 
     async def _registered(self, ids: Sequence[str]) -> tuple[list[Thing], list[Datastream]]:
         members = [self._members[one] for one in ids if one in self._members]
@@ -296,8 +312,22 @@ class DatabaseSource:
         """Return what there is of each type (see `census`)."""
         ids = await self.find([EntitySelector()])
         alike = await described_alike(self._conn, self._tenant)
-        entities = await self.load(list(telling(self._known, ids, alike)))
+        some = [*telling(self._known, ids, alike), *await self._one_with_index(ids)]
+        entities = await self.load(some)
         return facts_of([self._members[one].type for one in ids], entities)
+
+    async def _one_with_index(self, ids: Sequence[str]) -> Sequence[str]:
+        """Return the id of an entity with an air quality index; where most have one, few tell."""
+        left = [one for one in ids if self._members[one].type == AIR_QUALITY]
+        number = _FIRST_ASKED
+        while left:
+            some, left = left[:number], left[number:]
+            found = await self._indices(some)
+            for one in some:
+                if not found.keys().isdisjoint(self._known.with_indices([one])):
+                    return [one]
+            number *= number
+        return []
 
 
 def _check_timeproperty(asked: TemporalQuery) -> None:

@@ -11,7 +11,7 @@ from api.ngsi_ld.routes import router
 from storage.database import connect, open_pool
 from tests.integration.conftest import DatabaseServer
 from tests.integration.ngsi_ld.etsi import CONTEXT_URL, Etsi, context
-from tests.simulators.ngsi_ld_city import seed_varied_city
+from tests.simulators.ngsi_ld_city import NEWEST, seed_varied_city
 from tests.simulators.ngsi_ld_entities import EntitiesInMemory
 from tests.simulators.registry import City, seed_city
 
@@ -42,13 +42,7 @@ async def seeded(database_server: DatabaseServer) -> AsyncIterator[tuple[str, Ci
     dsn = await database_server.create()
     async with await connect(dsn, autocommit=True, application_name="kerbstone test") as conn:
         city = await seed_city(conn)
-        await conn.execute(
-            "INSERT INTO latest (datastream_id, time, value, result, quality)"
-            " SELECT DISTINCT ON (o.datastream_id) o.datastream_id, o.time, o.value, e.result,"
-            " coalesce(e.quality, 0) FROM observation o"
-            " LEFT JOIN observation_extra e USING (datastream_id, time)"
-            " ORDER BY o.datastream_id, o.time DESC"
-        )
+        await conn.execute(NEWEST)
         await conn.execute("ANALYZE")
     yield dsn, city
     await database_server.drop(dsn)

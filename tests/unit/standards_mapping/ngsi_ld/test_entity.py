@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_protocol.reading import Quality
+from standards_mapping.air_quality_index import Index
 from standards_mapping.ngsi_ld import contexts
 from standards_mapping.ngsi_ld.entity import (
     STATED,
@@ -410,3 +411,35 @@ def test_three_forms_say_the_same() -> None:
         "with": ["urn:a:b", "urn:a:c"],
         "called": {"languageMap": {"en": "x"}},
     }
+
+
+def test_the_air_quality_index_of_a_site_stands_in_its_air_quality_alone(
+    validate: Validate, expand: Expand
+) -> None:
+    site = thing()
+    rows = [datastream("no2", 1, at=site), datastream("air_temperature", 2, at=site)]
+    latest = {row.id: observation(row, 20.5) for row in rows}
+    index = Index(
+        property_key="no2",
+        index=4,
+        band="Moderate",
+        concentration=210.0,
+        averaging="hourly mean",
+        start=NOON - HOUR,
+        end=NOON,
+        captured=1.0,
+    )
+    found = {each.type: each for each in entities_of([site], rows, latest, {site.id: index})}
+    told = {
+        each.name: (kind, each.value, each.observed_at)
+        for kind, entity in found.items()
+        for each in entity.attributes
+        if each.name.startswith("airQuality")
+    }
+    assert told == {
+        "airQualityIndex": ("AirQualityObserved", 4, NOON),
+        "airQualityLevel": ("AirQualityObserved", "Moderate", NOON),
+    }
+    check(found["AirQualityObserved"], validate, expand, contexts.ALL)
+    without = entities_of([site], rows, latest, {site.id + 1: index})
+    assert not any(each.name in told for entity in without for each in entity.attributes)
