@@ -207,17 +207,21 @@ class Staged:
 
 
 class Everything:
-    """All that ingest does for a batch, with or without trying it straight."""
+    """All that ingest does for a batch, with or without trying it straight.
 
-    def __init__(self, optimism: Optimism | None) -> None:
+    followed: whether word is left for a publisher.
+    """
+
+    def __init__(self, optimism: Optimism | None, *, followed: bool = False) -> None:
         self._optimism = optimism
+        self._followed = followed
 
     async def store(self, conn: Connection, batch: Batch) -> None:
         """Store a batch."""
         async with conn.transaction():
-            begun = await batches.begun(conn)
+            await batches.begun(conn)
             await batches.store_observations(
-                conn, batch.observations, [], self._optimism, followed=begun.followed
+                conn, batch.observations, [], self._optimism, followed=self._followed
             )
             await batches.insert_signed_batches(conn, batch.signed)
             await epochs.advance_epochs(conn, batch.progress)
@@ -247,6 +251,7 @@ def ways() -> dict[str, tuple[Way, float]]:
         "plain copy": (Copied(), 0),
         "staged copy": (Staged(), 0),
         "straight, with everything": (Everything(Optimism()), 0),
+        "straight, for a publisher": (Everything(Optimism(), followed=True), 0),
         "staged, with everything": (Everything(None), 0),
         "1 % redelivered": (Everything(Optimism()), 0.01),
         "100 % redelivered": (Everything(Optimism()), 1),
