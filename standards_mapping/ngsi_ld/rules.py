@@ -179,7 +179,7 @@ def in_unit_of_property(datastream: Datastream, result: Result | None) -> Result
 
 
 def _converted(observed: Property, unit: str, result: Result | None) -> Result | None:
-    if isinstance(result, bool | str) or result is None:
+    if unit == observed.unit or isinstance(result, bool | str) or result is None:
         return result
     return between(unit, observed.unit).apply(result)
 

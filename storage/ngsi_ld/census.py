@@ -32,22 +32,29 @@ def telling(members: Members, ids: Sequence[str], alike: Mapping[int, int]) -> I
     alike: of datastreams, see `described_alike`.
     """
     seen: set[tuple[str, object]] = set()
+    sorts: set[tuple[str, tuple[object, ...]]] = set()
     for entity_id in ids:
         member = members.by_id[entity_id]
-        traits = {(member.type, each) for each in _traits(members, member, alike)}
+        sort = (member.type, _traits(members, member, alike))
+        if sort in sorts:
+            continue
+        sorts.add(sort)
+        traits = {(member.type, each) for each in sort[1]}
         if not traits <= seen:
             seen |= traits
             yield entity_id
 
 
-def _traits(members: Members, member: Member, alike: Mapping[int, int]) -> Iterable[object]:
-    """Yield whatever an attribute of the entity may depend on, each by itself."""
-    first = min(member.known_by if member.type == DEVICE else member.told)
-    yield "described", alike[first]
-    yield "placed", members.streams[first].placed
-    yield "reported", any(each in members.reported for each in member.known_by)
-    for number in member.told:
-        yield member.streams[number]
+def _traits(members: Members, member: Member, alike: Mapping[int, int]) -> tuple[object, ...]:
+    """Return whatever an attribute of the entity may depend on, each by itself."""
+    known_by = member.known_by
+    first = min(known_by if member.type == DEVICE else member.told)
+    return (
+        ("described", alike[first]),
+        ("placed", members.streams[first].placed),
+        ("reported", any(each in members.reported for each in known_by)),
+        *[member.streams[number] for number in member.told],
+    )
 
 
 def facts_of(types: Iterable[str], telling_: Iterable[Entity]) -> list[TypeFacts]:
