@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api.publishing.publisher import run, topics
+from api.publishing import publisher
+from api.publishing.publisher import PAGE, run, topics
 from api.publishing.settings import PublishSettings
 from api.sensorthings.routes import PREFIX, router
+from storage.batches import prepare
 from storage.database import Connection, open_pool
+from storage.publication import Due, note
 from tests.integration.fix_brokers import City
 from tests.integration.readers import Readers, run_readers
 from tests.integration.region import (
@@ -29,6 +33,7 @@ from tests.integration.region import (
     now,
 )
 from tests.simulators.gateway import MqttGateway, description, reading
+from tests.simulators.street import store
 
 pytestmark = pytest.mark.parametrize("database_server", ["plain"], indirect=True)
 
@@ -223,3 +228,36 @@ async def test_what_comes_late_is_heard_once_in_the_order_of_storing(
                 last = [reading(60, sensor=sensor, time=minutes(51))]
                 await gateway.publish(gateway.gateway.report(last))
                 assert [body["result"] for _, body in await heard(reader, 1)] == [60]
+
+
+async def test_a_drained_spool_is_heard_whole_and_after_a_failure_no_more_than_a_page_again(
+    region: Region, readers: Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second page is taken by the broker, and before that is noted the connection is lost."""
+    noted = 0
+
+    async def forgetting(conn: Connection, finished: Collection[int], last: Due) -> None:
+        nonlocal noted
+        noted += 1
+        if noted == 2:
+            raise aiomqtt.MqttError("lost")
+        await note(conn, finished, last)
+
+    monkeypatch.setattr(publisher, "note", forgetting)
+    values = [float(number) for number in range(2 * PAGE + 50)]
+    async with region.ingest(), region.gateway() as gateway:
+        await described(gateway, DEVICE)
+        stream = await stream_of(region, DEVICE)
+        async with subscribed(readers, topics(stream)[0]) as reader, publishing(region, readers):
+            begins = minutes(0)
+            times = [begins + timedelta(seconds=number) for number in range(len(values))]
+            await prepare(region.conn)
+            await store(region.conn, {stream: list(zip(times, values, strict=True))})
+            messages = await heard(reader, len(values) + PAGE)
+            await all_published(region)
+    twice = values[PAGE : 2 * PAGE]
+    assert [body["result"] for _, body in messages] == [
+        *values[: 2 * PAGE],
+        *twice,
+        *values[2 * PAGE :],
+    ]
