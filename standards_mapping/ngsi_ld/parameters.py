@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
+from standards_mapping.ngsi_ld.conditions import Condition
 from standards_mapping.ngsi_ld.errors import (
     BadRequestDataError,
     InvalidRequestError,
@@ -18,7 +19,7 @@ from standards_mapping.ngsi_ld.errors import (
 from standards_mapping.ngsi_ld.forms import Form
 from standards_mapping.ngsi_ld.geo_query import GeoQuery, parse_geo_query
 from standards_mapping.ngsi_ld.pattern import Pattern
-from standards_mapping.ngsi_ld.query_language import Condition, parse_query
+from standards_mapping.ngsi_ld.query_language import parse_query
 from standards_mapping.ngsi_ld.selection import (
     EntitySelector,
     Projection,

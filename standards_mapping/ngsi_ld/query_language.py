@@ -1,158 +1,38 @@
-"""The NGSI-LD query language, `q` (ETSI GS CIM 009, clause 4.9): parsed, and held against entities.
+"""The NGSI-LD query language, `q` (ETSI GS CIM 009, clause 4.9): parsed into `conditions`. Pure.
 
-`;` is "and" and binds closer than `|`, which is "or". A condition names an attribute, by a path to
-a sub-attribute (`a.b`) or into its value (`a[x.y]`), and compares it or just asks for it. Whatever
-is of another kind than what it is compared with does not match, and neither does what is missing.
+`;` is "and" and binds closer than `|`, which is "or". A path leads to a sub-attribute (`a.b`) or
+into a value (`a[x.y]`).
 """
 
-import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
-from typing import Any, Final, NoReturn, Protocol, TypeAlias
+from typing import Final, NoReturn
 
+from standards_mapping.ngsi_ld.conditions import (
+    Compare,
+    Condition,
+    Either,
+    Every,
+    Exists,
+    Literal,
+    Path,
+    Range,
+)
 from standards_mapping.ngsi_ld.errors import BadRequestDataError, TooComplexQueryError
-from standards_mapping.ngsi_ld.expanded import Entity, Instance
 from standards_mapping.ngsi_ld.pattern import Pattern
+from standards_mapping.ngsi_ld.times import (
+    CLOCK,
+    DATE,
+    TIME,
+    parse_clock,
+    parse_date,
+    parse_time,
+)
 from standards_mapping.ngsi_ld.vocabulary import Vocabulary
 
 LONGEST_QUERY: Final = 4096
 MOST_CONDITIONS: Final = 100
 
-_LONGEST_MATCHED: Final = 10_000  # characters of a value that a pattern looks at
 _DEEPEST: Final = 20
-
-Literal: TypeAlias = float | bool | str | datetime | date | time
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """From `low` to `high`, both included; both are of one kind."""
-
-    low: Literal
-    high: Literal
-
-
-class Condition(Protocol):
-    """What holds of an entity or does not."""
-
-    def holds(self, entity: Entity) -> bool:
-        """Return whether it does."""
-
-    def attributes(self) -> Iterator[str]:
-        """Yield the IRIs of the attributes that it asks about."""
-
-    def needs(self) -> frozenset[str]:
-        """Return IRIs of attributes of which an entity must have one, or it does not hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    """Where a value is.
-
-    names: IRIs that an attribute and its sub-attributes may have, the last perhaps a member such
-    as observedAt; terms: the same as they were written. members: names within its value.
-    """
-
-    names: tuple[tuple[str, ...], ...]
-    terms: tuple[str, ...]
-    members: tuple[str, ...] = ()
-
-    def values(self, entity: Entity) -> Iterator[Any]:
-        """Yield what is there: of every instance, and every element of a list."""
-        for iri in self.names[0]:
-            for instance in entity.attributes.get(iri, ()):
-                for found in _within(instance, self.names[1:], self.terms[1:]):
-                    yield from _members(found, self.members)
-
-
-@dataclass(frozen=True, slots=True)
-class Exists:
-    """The attribute, sub-attribute or member is there."""
-
-    path: Path
-
-    def holds(self, entity: Entity) -> bool:
-        """Return whether it is."""
-        return any(True for _ in self.path.values(entity))
-
-    def attributes(self) -> Iterator[str]:
-        """Yield its attribute."""
-        yield from self.path.names[0]
-
-    def needs(self) -> frozenset[str]:
-        """Return its attribute."""
-        return frozenset(self.path.names[0])
-
-
-@dataclass(frozen=True, slots=True)
-class Compare:
-    """A value is equal to, beyond or like one of what is given; `!=`, `!~=`: to none of it."""
-
-    path: Path
-    sign: str
-    given: tuple[Literal | Range | Pattern, ...]
-
-    def holds(self, entity: Entity) -> bool:
-        """Return whether it is."""
-        values = list(self.path.values(entity))
-        if self.sign in ("!=", "!~="):
-            return bool(values) and not any(self._matches(value) for value in values)
-        return any(self._matches(value) for value in values)
-
-    def attributes(self) -> Iterator[str]:
-        """Yield its attribute."""
-        yield from self.path.names[0]
-
-    def needs(self) -> frozenset[str]:
-        """Return its attribute."""
-        return frozenset(self.path.names[0])
-
-    def _matches(self, value: Any) -> bool:
-        if isinstance(value, list):
-            return any(self._matches(one) for one in value)
-        return any(_compares(value, self.sign, given) for given in self.given)
-
-
-@dataclass(frozen=True, slots=True)
-class Every:
-    """All of several conditions hold."""
-
-    parts: tuple[Condition, ...]
-
-    def holds(self, entity: Entity) -> bool:
-        """Return whether they do."""
-        return all(part.holds(entity) for part in self.parts)
-
-    def attributes(self) -> Iterator[str]:
-        """Yield the attributes of all of them."""
-        for part in self.parts:
-            yield from part.attributes()
-
-    def needs(self) -> frozenset[str]:
-        """Return what the one needs that leaves the fewest to choose from."""
-        return min((part.needs() for part in self.parts), key=len)
-
-
-@dataclass(frozen=True, slots=True)
-class Either:
-    """One of several conditions holds."""
-
-    parts: tuple[Condition, ...]
-
-    def holds(self, entity: Entity) -> bool:
-        """Return whether one does."""
-        return any(part.holds(entity) for part in self.parts)
-
-    def attributes(self) -> Iterator[str]:
-        """Yield the attributes of all of them."""
-        for part in self.parts:
-            yield from part.attributes()
-
-    def needs(self) -> frozenset[str]:
-        """Return what any of them needs."""
-        return frozenset().union(*(part.needs() for part in self.parts))
 
 
 def parse_query(text: str, vocabulary: Vocabulary) -> Condition:
@@ -165,124 +45,6 @@ def parse_query(text: str, vocabulary: Vocabulary) -> Condition:
     if len(text) > LONGEST_QUERY:
         raise BadRequestDataError(f"q has more than {LONGEST_QUERY} characters")
     return _Parser(text, vocabulary).parse()
-
-
-_MEMBERS: Final[Mapping[str, Callable[[Instance], Any]]] = {
-    "observedAt": lambda one: one.observed_at,
-    "createdAt": lambda one: one.created_at,
-    "modifiedAt": lambda one: one.modified_at,
-    "unitCode": lambda one: one.unit,
-    "datasetId": lambda one: one.dataset,
-}
-
-
-def _within(
-    instance: Instance, names: Sequence[tuple[str, ...]], terms: Sequence[str]
-) -> Iterator[Any]:
-    """Yield the value at the end of a path of sub-attributes."""
-    if not names:
-        yield instance.value
-        return
-    for iri in names[0]:
-        if iri in instance.attributes:
-            yield from _within(instance.attributes[iri], names[1:], terms[1:])
-    if len(names) == 1 and terms[0] in _MEMBERS:
-        value = _MEMBERS[terms[0]](instance)
-        if value is not None:
-            yield value
-
-
-def _members(value: Any, names: Sequence[str]) -> Iterator[Any]:
-    if not names:
-        yield value
-    elif isinstance(value, list):
-        for one in value:
-            yield from _members(one, names)
-    elif isinstance(value, Mapping) and names[0] in value:
-        yield from _members(value[names[0]], names[1:])
-
-
-_ORDERS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
-    "==": operator.eq,
-    "!=": operator.eq,  # that none is equal is said by Compare
-    ">": operator.gt,
-    ">=": operator.ge,
-    "<": operator.lt,
-    "<=": operator.le,
-}
-
-
-def _compares(value: Any, sign: str, given: Literal | Range | Pattern) -> bool:
-    if isinstance(given, Pattern):
-        return isinstance(value, str) and given.search(value[:_LONGEST_MATCHED])
-    if isinstance(given, Range):
-        return _compares(value, ">=", given.low) and _compares(value, "<=", given.high)
-    comparable = _as_kind_of(given, value)
-    if comparable is None:
-        return False
-    if isinstance(given, bool) and sign not in ("==", "!="):
-        return False
-    return _ORDERS[sign](comparable, given)
-
-
-def _as_kind_of(given: Literal, value: Any) -> Any:
-    """Return a value as what is compared with it is; None where it is of another kind."""
-    if isinstance(given, bool) or isinstance(value, bool):
-        return value if isinstance(given, bool) and isinstance(value, bool) else None
-    if isinstance(given, float):
-        return value if isinstance(value, int | float) else None
-    if isinstance(given, str):
-        return value if isinstance(value, str) else None
-    if isinstance(value, Mapping):
-        value = value.get("@value")  # a typed time
-    if isinstance(given, datetime):
-        return value if isinstance(value, datetime) else _parsed(parse_time, value)
-    if isinstance(given, date):
-        return value.date() if isinstance(value, datetime) else _parsed(_parse_date, value)
-    return _parsed(_parse_clock, value)
-
-
-def _parsed(parse: Callable[[str], Any], value: Any) -> Any:
-    try:
-        return parse(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-
-
-_TIME: Final = re.compile(
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([.,]\d{1,9})?(Z|[+-]\d\d:?\d\d)", re.ASCII
-)
-_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_CLOCK: Final = re.compile(r"\d\d:\d\d:\d\d([.,]\d{1,6})?Z?", re.ASCII)
-
-
-def parse_time(text: str) -> datetime:
-    """Return a time with its offset (clause 4.6.3) as UTC.
-
-    Raises:
-        ValueError: it is none, or has no offset.
-    """
-    match = _TIME.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is no time such as 2026-03-29T14:00:00Z")
-    if match[1] and len(match[1]) > len(".123456"):
-        text = text.replace(match[1], match[1][:7])
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError(f"{text!r} is in no year from 1 to 9999") from error
-
-
-def _parse_date(text: str) -> date:
-    if not _DATE.fullmatch(text):
-        raise ValueError(f"{text!r} is no date")
-    return date.fromisoformat(text)
-
-
-def _parse_clock(text: str) -> time:
-    if not _CLOCK.fullmatch(text):
-        raise ValueError(f"{text!r} is no time of day")
-    return time.fromisoformat(text.removesuffix("Z"))
 
 
 _NAME: Final = re.compile(r"[\w@:/#%-]+")
@@ -406,7 +168,7 @@ class _Parser:
             return bare == "true"
         if _NUMBER.fullmatch(bare):
             return float(bare)
-        for form, parse in ((_TIME, parse_time), (_DATE, _parse_date), (_CLOCK, _parse_clock)):
+        for form, parse in ((TIME, parse_time), (DATE, parse_date), (CLOCK, parse_clock)):
             if form.fullmatch(bare):
                 try:
                     return parse(bare)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from standards_mapping.ngsi_ld.errors import BadRequestDataError, TooComplexQueryError
-from standards_mapping.ngsi_ld.query_language import parse_time
+from standards_mapping.ngsi_ld.times import parse_time
 
 METHODS: Final = (
     "avg",

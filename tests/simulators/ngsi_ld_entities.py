@@ -15,10 +15,10 @@ from fastapi import Request
 from standards_mapping.ngsi_ld.aggregates import Series, aggregate
 from standards_mapping.ngsi_ld.errors import NonexistentTenantError
 from standards_mapping.ngsi_ld.expanded import VALUE_MEMBERS, Entity, Instance
-from standards_mapping.ngsi_ld.query_language import parse_time
 from standards_mapping.ngsi_ld.selection import EntitySelector
 from standards_mapping.ngsi_ld.source import Attributes, TypeFacts
 from standards_mapping.ngsi_ld.temporal_query import TemporalQuery
+from standards_mapping.ngsi_ld.times import parse_time
 from standards_mapping.ngsi_ld.vocabulary import Vocabulary
 
 Json = Any

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from api.ngsi_ld.routes import PREFIX
-from standards_mapping.ngsi_ld.query_language import parse_time
+from standards_mapping.ngsi_ld.times import parse_time
 from tests.simulators.ngsi_ld_entities import EntitiesInMemory
 
 DATA = Path(__file__).parents[2] / "data" / "etsi_ngsi_ld"

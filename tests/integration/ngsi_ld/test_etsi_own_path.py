@@ -18,7 +18,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.ngsi_ld.routes import router
-from standards_mapping.ngsi_ld.query_language import parse_time
+from standards_mapping.ngsi_ld.times import parse_time
 from storage.database import connect, open_pool
 from tests.integration.conftest import DatabaseServer
 from tests.integration.ngsi_ld.etsi import load

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from standards_mapping.ngsi_ld.query_language import parse_time
+from standards_mapping.ngsi_ld.times import parse_time
 from tests.integration.ngsi_ld.etsi import LINK, Etsi, load, plain
 
 ENTITIES = "temporal/entities"
