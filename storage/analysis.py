@@ -243,6 +243,7 @@ async def council_hours(
     return [
         CouncilHour(streams.groups[number], bucket, datastreams, Summary(*summary))
         for number, bucket, datastreams, *summary in rows
+        if number is not None and number >= 0  # what nobody asked for
     ]
 
 

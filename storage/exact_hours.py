@@ -17,6 +17,7 @@ from storage.database import Connection, query
 
 _HOUR: Final = timedelta(hours=1)
 _BY_KEY_SHARE: Final = 20  # up to one datastream in so many is looked up by its key
+_MOST_SHARE: Final = 0.8  # of more, all hours are added up
 
 
 class DroppedError(Exception):
@@ -64,6 +65,7 @@ class Streams:
             "floors": [stream.floor for stream in streams],
             "numbers": table,
             "by_key": len(streams) * _BY_KEY_SHARE < len(table),
+            "most": len(streams) > len(table) * _MOST_SHARE,
         }
 
     def kept_in(self, unit: str) -> "Streams":

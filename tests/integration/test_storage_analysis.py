@@ -28,7 +28,7 @@ from storage.analysis import (
 from storage.batches import Latest, prepare, reconcile_latest, upsert_latest
 from storage.database import Connection, connect
 from storage.descriptions import Describer, store_description
-from storage.exact_hours import DroppedError
+from storage.exact_hours import DroppedError, find_streams
 from storage.retention import expire
 from storage.rollups import refresh_rollups
 from tests.simulators.street import store
@@ -245,6 +245,36 @@ async def check_council_hours(conn: Connection, towns: Towns) -> None:
         for hour in found
         if (hour.group.tenant, hour.group.property_key) == ("leeds", "laeq")
     ]
+
+
+async def test_hours_of_sites_that_await_approval_are_left_out_of_all(
+    connection: Connection,
+) -> None:
+    towns = await seeded(connection)
+    await worked_off(connection)
+    cursor = await connection.execute(
+        "UPDATE thing SET approved = false WHERE id = (SELECT min(id) FROM thing) RETURNING id"
+    )
+    [(thing_id,)] = await cursor.fetchall()
+    cursor = await connection.execute("SELECT id FROM datastream WHERE thing_id = %s", (thing_id,))
+    hidden = {number for (number,) in await cursor.fetchall()}
+    asked_of_all = await find_streams(connection, None, None)
+    assert asked_of_all.columns["most"], "the few others are added up as well, then left out"
+    found = await council_hours(connection, START + 2 * HOUR, END - HOUR)
+    expected = {
+        (tenant, key, hour)
+        for (tenant, _, key), stream in towns.streams.items()
+        for time, _ in towns.rows[stream]
+        if stream not in hidden and START + 2 * HOUR <= (hour := hour_of(time, key)) < END - HOUR
+    }
+    assert {(one.group.tenant, one.group.property_key, one.bucket) for one in found} == expected
+    results = sum(
+        START + 2 * HOUR <= hour_of(time, key) < END - HOUR
+        for (_, _, key), stream in towns.streams.items()
+        if stream not in hidden
+        for time, _ in towns.rows[stream]
+    )
+    assert sum(one.summary.n for one in found) == results
 
 
 async def check_percentiles(conn: Connection, towns: Towns) -> None:
