@@ -9,7 +9,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api.ngsi_ld.answer import Answers, Discovery
+from api.ngsi_ld.answer import Answers
+from api.ngsi_ld.discovery import Discovery
 from api.ngsi_ld.provider import OwnProvider
 from api.ngsi_ld.routes import router
 from standards_mapping.ngsi_ld.parameters import parse_request
