@@ -61,7 +61,7 @@ class Answers:
             found = await self.source.examine(ids, _looked_at(query))
             ids = [one.id for one in found if _accepts(query, one)]
         page = ids[query.offset : query.offset + query.limit]
-        entities = await self.source.load(page)
+        entities = await self.source.load(page, query.output.projection.attributes)
         writer = self._writer(query.output)
         return Page(
             [self._write(writer, one, query.output, geojson=geojson) for one in entities],
@@ -86,8 +86,13 @@ class Answers:
         return written_
 
     async def _one(self, entity_id: str, selector: EntitySelector) -> Entity:
-        ids = await self.source.find([replace(selector, ids=(entity_id,))])
-        for found in await self.source.load(ids):
+        for found in await self.source.load([await self._id_now(entity_id, selector)]):
+            return found
+        raise ResourceNotFoundError(f"there is no entity {entity_id}")
+
+    async def _id_now(self, entity_id: str, selector: EntitySelector) -> str:
+        """Return the id that an entity has now, which may be asked for by one that it had."""
+        for found in await self.source.find([replace(selector, ids=(entity_id,))]):
             return found
         raise ResourceNotFoundError(f"there is no entity {entity_id}")
 
@@ -151,7 +156,7 @@ class Answers:
         Raises:
             ResourceNotFoundError: there is none, or none of the attributes asked for.
         """
-        entity_id = (await self._one(entity_id, selector)).id
+        entity_id = await self._id_now(entity_id, selector)
         entities, content_range = await self._histories([entity_id], output, asked)
         if output.attributes and not (entities and len(entities[0].keys() - {"id", "type"})):
             raise ResourceNotFoundError(f"{entity_id} has no history of these attributes")

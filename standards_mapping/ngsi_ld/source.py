@@ -34,8 +34,11 @@ class Source(Protocol):
     async def having(self, ids: Sequence[str], attributes: frozenset[str]) -> Sequence[str]:
         """Return those ids whose entities have, or may have, one of these attributes."""
 
-    async def load(self, ids: Sequence[str]) -> Sequence[Entity]:
-        """Return the entities of those ids that there are, in that order, as they are now."""
+    async def load(self, ids: Sequence[str], attributes: Attributes = None) -> Sequence[Entity]:
+        """Return the entities of those ids that there are, in that order, as they are now.
+
+        attributes: what is asked of them; others may be left out where they take long to tell.
+        """
 
     async def examine(self, ids: Sequence[str], attributes: frozenset[str]) -> Sequence[Entity]:
         """Return what `load` does, of which no other attributes than these need be there."""

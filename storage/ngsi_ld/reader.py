@@ -182,11 +182,15 @@ class DatabaseSource:
             )
         ]
 
-    async def load(self, ids: Sequence[str]) -> Sequence[Entity]:
-        """Return entities as they are now, in the order of `ids`."""
+    async def load(self, ids: Sequence[str], attributes: Attributes = None) -> Sequence[Entity]:
+        """Return entities as they are now, in the order of `ids`.
+
+        attributes: where air quality indices are not among them, none is read.
+        """
         things, datastreams = await self._registered(ids)
         newest = {one.datastream: one for one in await newest_observations(self._conn, datastreams)}
-        indices = await self._indices(ids)
+        indexed = attributes is None or asks_for_indices(attributes)
+        indices = await self._indices(ids) if indexed else NO_INDICES
         found = {one.id: one for one in entities_of(things, datastreams, newest, indices)}
         return [expand(found[one]) for one in ids if one in found]
 

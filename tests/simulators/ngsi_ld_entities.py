@@ -113,7 +113,11 @@ class EntitiesInMemory:
     async def having(self, ids: Sequence[str], attributes: frozenset[str]) -> Sequence[str]:
         return [one for one in ids if attributes & self.entities[one].attributes.keys()]
 
-    async def load(self, ids: Sequence[str]) -> Sequence[Entity]:
+    async def load(
+        self,
+        ids: Sequence[str],
+        attributes: Attributes = None,  # noqa: ARG002  # nothing takes long
+    ) -> Sequence[Entity]:
         return [self.entities[one] for one in ids if one in self.entities]
 
     async def examine(self, ids: Sequence[str], attributes: frozenset[str]) -> Sequence[Entity]:
