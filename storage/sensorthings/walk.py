@@ -66,6 +66,13 @@ _MANY_KEYS: Final = (
     ),
 )
 
+_NARROWED: Final = sql.SQL(
+    "(SELECT n.*, CASE WHEN count(*) OVER () >= {limit} THEN {farthest}(n.first_time) OVER () END"
+    " AS reach FROM ({chosen}) AS n) AS {stream}"
+)
+_WITHIN_DESCENDING: Final = sql.SQL("{key} >= COALESCE({stream}.reach, '-infinity')")
+_WITHIN_ASCENDING: Final = sql.SQL("{key} <= COALESCE({stream}.reach, 'infinity')")
+
 
 def observation_keys(keys: Sequence[ObservationId]) -> dict[str, Any]:
     """Return the parameters by which a statement keeps to observations; another for one alone."""
@@ -146,16 +153,25 @@ class Observations:
         """Keep to the datastreams whose first observation is among the first `limit` of all.
 
         None of the others has one on the page. Each is asked for one observation only, not for a
-        page of them.
+        page of them. Where so many were found, no observation on the page lies beyond their last
+        one's time (`reach`): no walk goes further.
         """
+        key = self._walk.keys[0]
         first = Select(key_columns(self._walk.keys), self._walk.tables, self._walk.conditions)
         first.keys = self._walk.keys
         chosen = self._streams
         chosen.tables.append(_lateral(first.compose(limit=1)))
-        chosen.columns.append(sql.SQL("{}.*").format(_STREAM))
+        chosen.columns += [sql.SQL("{}.*").format(_STREAM), sql.SQL("c.k0 AS first_time")]
         chosen.keys = _merged(self._walk.keys)
-        narrowed = sql.SQL("({}) AS {}").format(chosen.compose(limit=limit), _STREAM)
+        narrowed = _NARROWED.format(
+            chosen=chosen.compose(limit=limit),
+            limit=sql.Literal(limit),
+            farthest=sql.SQL("min" if key.descending else "max"),
+            stream=_STREAM,
+        )
         self._streams = Select([], [narrowed])
+        within = _WITHIN_DESCENDING if key.descending else _WITHIN_ASCENDING
+        self._walk.conditions.append(within.format(key=key.key, stream=_STREAM))
 
     def _uses(self, link: str) -> bool:
         wanted = self._wanted

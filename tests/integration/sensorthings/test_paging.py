@@ -62,6 +62,32 @@ async def test_a_descending_order_is_the_other_way_round(
     assert await service.ids("Observations", orderby=text) == [seen.id for seen in expected]
 
 
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("top", [1, 2, 3])
+async def test_pages_shorter_than_there_are_datastreams_miss_none_of_the_same_time(
+    top: int, *, descending: bool, own_service: Service, connection: Connection
+) -> None:
+    city = await seed_city(connection)
+    streams = sorted({seen.datastream_id for seen in city.observations})
+    first = max(seen.time for seen in city.observations) + timedelta(hours=1)
+    await connection.execute(
+        "INSERT INTO observation SELECT stream, %s + (n + stream %% 2) * interval '1 second', n"
+        " FROM unnest(%s::int[]) AS stream, generate_series(0, 3) n",
+        (first, streams),
+    )
+    times = [(first + timedelta(seconds=n + one % 2), one) for one in streams for n in range(4)]
+    times.sort(key=lambda each: (each[0] if not descending else first - (each[0] - first), each[1]))
+    since = (first - timedelta(minutes=1)).isoformat()
+    found = await own_service.ids(
+        "Observations",
+        orderby=f"resultTime {'desc' if descending else 'asc'}",
+        filter=f"resultTime gt {since}",
+        top=str(top),
+        skip="1",
+    )
+    assert [int(one.partition("-")[0]) for one in found] == [one for _, one in times[1:]]
+
+
 async def test_keys_of_an_order_count_from_the_first(service: Service, city: City) -> None:
     expected = sorted(city.observations, key=lambda seen: (seen.stream, -seen.time.timestamp()))
     found = await service.ids("Observations", orderby="Datastream/name, phenomenonTime desc")
