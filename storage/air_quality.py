@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Final
 
 from device_protocol.errors import UnitMismatchError
@@ -181,12 +182,15 @@ def _index(
     if conversion is None:
         return NoIndex(pollutant.property_key, _NO_UNIT)
     parts = []
+    shares: dict[int, float | None] = {}  # most hours have as many results
     for ended, (results, total) in sums.items():
         if results <= 0:
             continue  # what it held was of the hour before
-        covered = covered_share(
-            rule, results, averaging=pollutant.averaging, period=pollutant.period
-        )
+        if results not in shares:
+            shares[results] = covered_share(
+                rule, results, averaging=pollutant.averaging, period=pollutant.period
+            )
+        covered = shares[results]
         if covered is None:
             reason = _TOO_LONG if pollutant.averaging else _UNKNOWN
             return NoIndex(pollutant.property_key, reason)
@@ -194,6 +198,7 @@ def _index(
     return index_now(rule, parts, now)
 
 
+@cache
 def _conversion(unit: str) -> Conversion | None:
     try:
         return between(unit, UNIT)
