@@ -1,5 +1,6 @@
 """Answers compressed for whoever takes that (RFC 9110, section 12.5.3)."""
 
+from functools import lru_cache
 from typing import Final
 
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
@@ -32,7 +33,7 @@ class Compression(GZipMiddleware):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as the application does, in fewer bytes where the client takes them."""
-        if scope["type"] != "http" or "gzip" in header(scope["headers"], b"accept-encoding"):
+        if scope["type"] != "http" or takes_gzip(header(scope["headers"], b"accept-encoding")):
             await super().__call__(scope, receive, send)
             return
 
@@ -44,3 +45,21 @@ class Compression(GZipMiddleware):
             await send(message)
 
         await self.app(scope, receive, send_as_it_is)
+
+
+@lru_cache(maxsize=64)
+def takes_gzip(accept_encoding: str) -> bool:
+    """Return whether a client named gzip, and not with a quality of nought, which forbids it.
+
+    `*` is no wish for it: a client that takes anything takes what is not compressed.
+    """
+    for entry in accept_encoding.split(","):
+        name, *options = (part.strip().lower() for part in entry.split(";"))
+        if name in {"gzip", "x-gzip"}:
+            return not any(_is_nought(option) for option in options)
+    return False
+
+
+def _is_nought(option: str) -> bool:
+    name, _, value = option.partition("=")
+    return name.strip() == "q" and value.strip().rstrip("0") in {"", "0.", "."}

@@ -27,7 +27,20 @@ async def ask(path: str, accepted: str) -> httpx.Response:
         return await client.get(path, headers={"Accept-Encoding": accepted})
 
 
-@pytest.mark.parametrize(("accepted", "encoding"), [("gzip, br", "gzip"), ("identity", None)])
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("gzip, br", "gzip"),
+        ("br;q=1.0, gzip; q=0.1", "gzip"),
+        ("x-gzip", "gzip"),  # the same (RFC 9110, section 8.4.1.3)
+        ("identity", None),
+        ("gzip;q=0", None),  # not this (section 12.4.2)
+        ("deflate, GZIP ; Q=0.000", None),
+        ("gzipped", None),
+        ("*", None),
+        ("", None),
+    ],
+)
 async def test_the_content_is_the_same_either_way_and_caches_keep_both(
     accepted: str, encoding: str | None
 ) -> None:
