@@ -172,6 +172,7 @@ _TEXTS: Final[Mapping[int, str]] = {
     406: "There is no such form of this; the message lists what there is.",
     409: "It contradicts what is stored.",
     411: "The length of the content is missing.",
+    412: "The header If-Match names an ETag; all are weak, which never match.",
     413: "More is asked, or sent, than is handled at once.",
     415: "Content of this type is not understood.",
     422: "The standard has this and the service does not.",

@@ -27,7 +27,7 @@ _CSV: Final = "text/csv"
 _GEOJSON: Final = "application/geo+json"
 _MIXED: Final = "multipart/mixed"
 _PATCH: Final = "application/json-patch+json"
-_REFUSALS: Final = errors(400, 403, 404, 405, 409, 413, 415, 501, schema=ERROR)
+_REFUSALS: Final = errors(400, 403, 404, 405, 409, 412, 413, 415, 501, schema=ERROR)
 _DATA_ARRAYS: Final = [
     {
         "Datastream": {"@iot.id": 1},

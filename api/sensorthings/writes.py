@@ -27,6 +27,7 @@ from standards_mapping.sensorthings.errors import (
     ForbiddenError,
     MediaTypeError,
     MethodError,
+    PreconditionError,
     SensorThingsError,
     TooLargeError,
     UnknownTargetError,
@@ -77,6 +78,22 @@ async def author_of(request: Request) -> Author:
     return Author(actor=who.actor, councils=who.writes, reads=who.councils)
 
 
+def check_precondition(if_match: str) -> None:
+    """Hold a write against its header If-Match, "" if there is none (RFC 9110, section 13.1.1).
+
+    Weak ETags match nothing here, as that section has it, and all that entities have are weak. To
+    write all the same would undo in silence what somebody else wrote in between.
+
+    Raises:
+        PreconditionError: it names ETags.
+    """
+    if if_match.strip() not in {"", "*"}:
+        raise PreconditionError(
+            f"If-Match is {if_match[:100]!r}: ETags are weak here and never match. To change an"
+            " entity only as it was read, send a JSON Patch that begins with its “test”s"
+        )
+
+
 async def body_of(request: Request) -> bytes:
     """Return the body of a request.
 
@@ -101,6 +118,7 @@ async def write(request: Request, root: str) -> Response:
         storage.database.OUTAGES: the database cannot be reached.
     """
     author = await author_of(request)
+    check_precondition(request.headers.get("if-match", ""))
     body = await body_of(request)
     async with (
         request.app.state.service.connection() as conn,

@@ -7,6 +7,7 @@ SensorThingsError
 ├── ForbiddenError      a write by somebody who may not                      (403)
 ├── MethodError         a method that is never possible there                (405)
 ├── ConflictError       possible, but not with the entity as it is           (409)
+├── PreconditionError   only if something holds that does not              (412)
 ├── TooLargeError       a body, or a number of things in it, above a limit   (413)
 ├── MediaTypeError      a body of a kind that is not read                    (415)
 └── UnsupportedError    understood, but not built                            (501)
@@ -50,6 +51,10 @@ class MethodError(SensorThingsError):
 
 class ConflictError(SensorThingsError):
     """A write that what is stored forbids; the message says what to do instead."""
+
+
+class PreconditionError(SensorThingsError):
+    """A write only for the case that something holds, and it does not (RFC 9110, section 13)."""
 
 
 class TooLargeError(SensorThingsError):

@@ -345,3 +345,29 @@ async def test_observations_need_something_that_they_are_about(centre: Writing) 
     seen = await centre.create(url, {"result": 1, "FeatureOfInterest": feature})
     assert (await centre.get(f"{seen['@iot.selfLink']}/FeatureOfInterest"))["name"] == "Air"
     assert seen["@iot.selfLink"].startswith(ROOT)
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT", "DELETE"])
+async def test_nothing_is_written_over_what_has_changed_since_it_was_read(
+    centre: Writing, method: str
+) -> None:
+    thing = await centre.create("Things", thing_body("As it was read"))
+    path = f"Things({thing['@iot.id']})"
+    etag = (await centre.camden.get(path)).headers["etag"]
+    await centre.camden.patch(path, json={"description": "Changed in between"})
+    body = {"name": "Mine", "description": "Mine"}
+    for told in (etag, etag.removeprefix("W/"), f'"another", {etag}'):
+        refused = await centre.camden.request(method, path, json=body, headers={"If-Match": told})
+        assert refused.status_code == 412, refused.text
+        assert refused.json()["code"] == 412
+    kept = await centre.get(path)
+    assert (kept["name"], kept["description"]) == ("As it was read", "Changed in between")
+    done = await centre.camden.request(method, path, json=body, headers={"If-Match": "*"})
+    assert done.status_code == 200, done.text
+
+
+async def test_whoever_may_not_write_is_told_that_first(centre: Writing) -> None:
+    thing = await centre.create("Things", thing_body("Kept"))
+    path = f"Things({thing['@iot.id']})"
+    answer = await centre.anybody.patch(path, json={"name": "x"}, headers={"If-Match": '"a"'})
+    assert answer.status_code == 401
