@@ -17,7 +17,7 @@ from fastapi import Request, Response
 
 from api.sensorthings.answer import Answers
 from api.sensorthings.reads import read
-from api.sensorthings.writes import Work, author_of, body_of
+from api.sensorthings.writes import Work, author_of, body_of, check_precondition
 from standards_mapping.sensorthings.batch import (
     JSON,
     Answer,
@@ -114,6 +114,7 @@ class Batch:
     async def _write(self, work: Work, part: Part) -> Answer:
         resolved = with_references(part, self._known)
         try:
+            check_precondition(resolved.if_match)
             written = await work.perform(
                 resolved.method,
                 unquote(resolved.url.partition("?")[0]),

@@ -37,13 +37,14 @@ class Request:
     """One request of a batch.
 
     name: its Content-ID or id, "" where it has none. url: below the service root, with its query.
-    content_type: "" where it was not said.
+    content_type, if_match: the headers of these names, "" where there are none.
     """
 
     name: str
     method: str
     url: str
     content_type: str = ""
+    if_match: str = ""
     body: bytes = b""
 
 
@@ -99,7 +100,7 @@ def parse_json(body: bytes) -> list[Item]:
     """Return the requests in a JSON body, those of one atomicityGroup together.
 
     Raises:
-        QueryError: it cannot be read, or a group is not in one piece.
+        QueryError: it cannot be read, an id stands twice, or a group is not in one piece.
         TooLargeError: more than `MOST_REQUESTS`.
     """
     found = parse_json_body(body)
@@ -109,8 +110,12 @@ def parse_json(body: bytes) -> list[Item]:
     _check_number(len(written))
     items: list[Item] = []
     groups: list[tuple[str, list[Request]]] = []
+    names: set[str] = set()
     for one in written:
         group, request = _json_request(one)
+        if request.name and request.name in names:  # its answer, and $id, could mean either
+            raise QueryError(f"the id {request.name!r} stands twice: each request has its own")
+        names.add(request.name)
         if not group:
             groups.append(("", [request]))
         elif groups and groups[-1][0] == group:
@@ -175,6 +180,7 @@ def with_references(request: Request, known: Mapping[str, tuple[str, Any]]) -> R
         method=request.method,
         url=url,
         content_type=request.content_type,
+        if_match=request.if_match,
         body=body,
     )
 
@@ -238,6 +244,7 @@ def _request(part: object) -> Request:
         method=_method(match[1]),
         url=_below_root(match[2]),
         content_type=headers.get("content-type", ""),
+        if_match=headers.get("if-match", ""),
         body=body.strip(b"\r\n"),
     )
 
@@ -262,13 +269,14 @@ def _json_request(one: object) -> tuple[str, Request]:
     headers = one.get("headers", {})
     if not all(isinstance(text, str) for text in texts.values()) or not isinstance(headers, dict):
         raise QueryError("id, method, url and atomicityGroup of a request must be texts")
-    kind = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
+    told = {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
     body = one.get("body")
     return texts["atomicityGroup"], Request(
         name=_name(texts["id"]),
         method=_method(texts["method"].upper()),
         url=_below_root(texts["url"]),
-        content_type=kind if isinstance(kind, str) else "",
+        content_type=told.get("content-type", ""),
+        if_match=told.get("if-match", ""),
         body=b"" if body is None else orjson.dumps(body),
     )
 

@@ -251,3 +251,17 @@ async def test_a_request_of_a_batch_without_a_url_is_not_taken_for_the_root(
     answer = await centre.camden.post("$batch", json={"requests": [{"id": "1", "method": "get"}]})
     assert answer.status_code == 400
     assert "url" in answer.json()["message"]
+
+
+async def test_a_change_set_is_undone_where_a_precondition_fails(centre: Writing) -> None:
+    made = await centre.create("Locations", location_body("Before"))
+    path = f"Locations({made['@iot.id']})"
+    one = {"method": "patch", "url": path, "atomicityGroup": "g"}
+    requests = [
+        {**one, "id": "1", "body": {"name": "After"}},
+        {**one, "id": "2", "body": {"description": "x"}, "headers": {"If-Match": '"read"'}},
+    ]
+    answer = await centre.camden.post("$batch", json={"requests": requests})
+    (refused,) = answer.json()["responses"]
+    assert (refused["id"], refused["status"], refused["body"]["code"]) == ("2", 412, 412)
+    assert (await centre.get(path))["name"] == "Before"

@@ -76,6 +76,24 @@ def test_groups_of_the_json_form_are_change_sets_in_one_piece() -> None:
         parse_json(json.dumps({"requests": [one("a", "g"), one("b"), one("c", "g")]}).encode())
 
 
+def test_an_id_names_one_request() -> None:
+    asked = [{"id": name, "method": "get", "url": "Things"} for name in ("1", "2", 1)]
+    with pytest.raises(QueryError, match="'1' stands twice"):
+        parse_json(json.dumps({"requests": asked}).encode())
+
+
+def test_preconditions_are_kept_in_either_form() -> None:
+    one = {"id": "a", "method": "patch", "url": "Things(1)", "headers": {"If-Match": '"x"'}}
+    (item,) = parse_json(json.dumps({"requests": [one]}).encode())
+    assert isinstance(item, Request)
+    assert (item.if_match, with_references(item, {}).if_match) == ('"x"', '"x"')
+    part = b'PATCH Things(1) HTTP/1.1\r\nif-match: "x"\r\n\r\n{}'
+    content = b"--b\r\nContent-Type: application/http\r\n\r\n" + part + b"\r\n--b--\r\n"
+    (item,) = parse_multipart("multipart/mixed; boundary=b", content)
+    assert isinstance(item, Request)
+    assert item.if_match == '"x"'
+
+
 def test_references_stand_for_what_was_made() -> None:
     known = {"1": ("Things(7)", 7)}
     request = Request(
