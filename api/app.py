@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI, Header, Query
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.staticfiles import StaticFiles
 
-from api import about_pages, errors, exports, overview_page, sign_in, site_page, status_page
+from api import errors, sign_in
 from api.administration import (
     change_pages,
     configuration_form,
@@ -21,26 +21,27 @@ from api.administration import (
     kept_aside_page,
 )
 from api.administration.issuer import load_issuer
-from api.compression import Compression
-from api.conditional import Conditional, Head
-from api.cors import OpenToScripts
 from api.errors import RETRY_SECONDS, Problem
+from api.layers.compression import Compression
+from api.layers.conditional import Conditional, Head
+from api.layers.cors import OpenToScripts
+from api.layers.metrics import RequestMetrics
+from api.layers.negotiation import Acceptable
+from api.layers.rate_limit import Admission
+from api.layers.security import OwnNames, SecurityHeaders
 from api.live import LiveFeed, TooManyClientsError
-from api.metrics import RequestMetrics
-from api.negotiation import Acceptable
 from api.ngsi_ld import routes as ngsi_ld
 from api.open_data import catalogue, files, sosa
 from api.open_data import page as open_data_page
 from api.openapi import pages as openapi_pages
-from api.rate_limit import Admission
+from api.pages import about, exports, overview, site, status
+from api.pages.templating import environment, fingerprint
+from api.pages.times import parse_time
+from api.pages.view import ViewError
 from api.reads import Readers, Reads
-from api.security import OwnNames, SecurityHeaders
 from api.sensorthings import routes as sensorthings
 from api.settings import ApiSettings
 from api.state import Service, service
-from api.templating import environment, fingerprint
-from api.times import parse_time
-from api.view import ViewError
 from dashboard import STATIC
 from storage.database import OUTAGES, Pool
 from storage.overview import server_time
@@ -75,11 +76,11 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.router.routes.extend(sensorthings.router().routes)
     for part in (
         router,
-        overview_page.router,
-        site_page.router,
+        overview.router,
+        site.router,
         exports.router,
-        status_page.router,
-        about_pages.router,
+        status.router,
+        about.router,
         openapi_pages.router,
         open_data_page.router,
         catalogue.router,

@@ -19,8 +19,8 @@ from jinja2 import Environment
 from starlette.exceptions import HTTPException
 
 from api.machine_paths import NGSI_LD, SENSORTHINGS, is_below
-from api.templating import page
-from api.view import ViewError
+from api.pages.templating import page
+from api.pages.view import ViewError
 from storage.analysis import TooBigError
 from storage.database import OUTAGES
 

@@ -21,8 +21,8 @@ from typing import Any, Final
 import orjson
 from prometheus_client import Counter, Gauge
 
-from api.presentation import live_value
-from api.times import iso_text
+from api.pages.presentation import live_value
+from api.pages.times import iso_text
 from runtime.backoff import FullJitter
 from storage.database import OUTAGES, Connection, Pool, connect
 from storage.overview import (

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from api.security import is_loopback
+from api.layers.security import is_loopback
 from runtime.metrics import MetricsSettings
 from runtime.settings import setting
 from runtime.toml_lines import KeyPath

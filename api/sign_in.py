@@ -17,8 +17,9 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from api.attempts import Attempts
-from api.metrics import sign_ins
-from api.security import is_private
+from api.layers.metrics import sign_ins
+from api.layers.security import is_private
+from api.pages.templating import page
 from api.session import (
     SESSION_LIFETIME,
     SignedIn,
@@ -39,7 +40,6 @@ from api.session import (
     visit_secret,
 )
 from api.state import Service, service
-from api.templating import page
 from device_protocol.first_boot import TokenError, token_sha256
 from storage.staff import Staff, end_session, open_session
 

@@ -8,8 +8,8 @@ from typing import Final, cast
 from fastapi import Request
 from jinja2 import Environment
 
-from api.air_quality_now import IndexCache
 from api.live import LiveFeed
+from api.pages.air_quality_now import IndexCache
 from api.reads import Reads
 from api.settings import ApiSettings
 from storage.database import Connection, Pool

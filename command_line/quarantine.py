@@ -16,8 +16,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from api.remedies import REMEDIES
-from api.words import REASONS
+from api.pages.remedies import REMEDIES
+from api.pages.words import REASONS
 from command_line.network.setup import operator
 from command_line.progress import say
 from runtime.printable import printable

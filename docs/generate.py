@@ -24,9 +24,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from analytics.settings import AnalyticsSettings
+from api.pages.words import QUALITY_FLAGS, REASONS
 from api.publishing.settings import PublishSettings
 from api.settings import ApiSettings
-from api.words import QUALITY_FLAGS, REASONS
 from command_line.__main__ import COMMANDS
 from command_line.demo.layout import default_data_directory
 from device_protocol.errors import QUARANTINED, RejectionError
@@ -62,7 +62,7 @@ TOML_EXAMPLE: Final = re.compile(r"^```toml\n(.*?)^```$", re.DOTALL | re.MULTILI
 
 METRIC_MODULES: Final[Mapping[str, Sequence[str]]] = {
     "ingest": ("ingest.metrics",),
-    "api": ("api.metrics", "api.live", "api.reads", "api.rate_limit"),
+    "api": ("api.layers.metrics", "api.live", "api.reads", "api.layers.rate_limit"),
     "analytics": ("analytics.runner", "analytics.condition"),
     "enrolment": ("enrolment.metrics",),
     "publish": ("api.publishing.publisher",),

@@ -1,7 +1,7 @@
 """CSV as text (RFC 4180), which a spreadsheet opens without running anything. Pure.
 
 Which columns there are is said where they are written: `csvw` for open files,
-`sensorthings.table` for pages of entities, `api.exports` for charts.
+`sensorthings.table` for pages of entities, `api.pages.exports` for charts.
 """
 
 import csv

@@ -2,7 +2,7 @@
 
 How an index is made of means is `standards_mapping.air_quality_index`; how those are read,
 `storage.air_quality_parts`. A page that is asked for often keeps what it was told
-(`api.air_quality_now`); whoever asks again and again keeps a `KnownIndices`.
+(`api.pages.air_quality_now`); whoever asks again and again keeps a `KnownIndices`.
 """
 
 import asyncio

@@ -12,9 +12,9 @@ from fastapi import Depends, HTTPException, Path, Request
 from fastapi.responses import Response
 
 from api.administration.issuer import Issuer
+from api.pages.templating import page
 from api.session import SignedIn, signed_in
 from api.state import Service, service
-from api.templating import page
 from storage import audit
 from storage.network_view import GatewayFacts, gateway_facts
 from storage.overview import bounded_read

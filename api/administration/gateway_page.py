@@ -13,9 +13,9 @@ from api.administration.desk import Desk, Device, desk
 from api.administration.health import HealthRow, health_rows
 from api.administration.kept_aside_page import kept_aside
 from api.administration.words import AuditRow, GatewayRow, audit_row, gateway_row, setting_text
-from api.presentation import SiteRow, site_rows
-from api.status_page import Moment, moment
-from api.times import floor_second, iso_text, time_text
+from api.pages.presentation import SiteRow, site_rows
+from api.pages.status import Moment, moment
+from api.pages.times import floor_second, iso_text, time_text
 from storage.audit import entries
 from storage.configurations import ConfigurationState, configuration_states
 from storage.database import Connection

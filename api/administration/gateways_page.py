@@ -12,8 +12,8 @@ from fastapi.responses import Response
 
 from api.administration.desk import Desk, desk
 from api.administration.words import STATES, GatewayRow, gateway_row, matches
-from api.times import floor_second, iso_text, plural, time_text
-from api.view import ViewError
+from api.pages.times import floor_second, iso_text, plural, time_text
+from api.pages.view import ViewError
 from storage.network_view import gateway_facts
 from storage.overview import bounded_read
 

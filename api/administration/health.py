@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from api.status_page import Moment, moment
-from api.times import Freshness, duration_text, freshness
-from api.words import number_text, property_name, result_text, unit_symbol
+from api.pages.status import Moment, moment
+from api.pages.times import Freshness, duration_text, freshness
+from api.pages.words import number_text, property_name, result_text, unit_symbol
 from storage.overview import CurrentValue
 
 _STEPS: Final = ("bytes", "kB", "MB", "GB", "TB")

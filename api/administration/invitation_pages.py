@@ -14,9 +14,9 @@ from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import Response
 
 from api.administration.desk import Desk, Device, desk
+from api.administration.invitation_sheet import STYLESHEET, SheetItem
 from api.administration.issuer import Issuer, zip_of
 from api.administration.words import gateway_row
-from api.invitation_sheet import STYLESHEET, SheetItem
 from api.session import Posted, posted
 from device_protocol.first_boot import FirstBoot, FirstBootError
 from storage.invitations import TOKEN_LIFETIME, Invitation, invite

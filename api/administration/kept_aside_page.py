@@ -9,9 +9,9 @@ from fastapi.responses import Response
 
 from api.administration.desk import Desk, Device, desk
 from api.administration.words import gateway_row
-from api.status_page import Moment, QuarantineRow, moment
-from api.times import floor_second, time_text
-from api.words import reason_text
+from api.pages.status import Moment, QuarantineRow, moment
+from api.pages.times import floor_second, time_text
+from api.pages.words import reason_text
 from storage.overview import bounded_read
 from storage.status_board import QuarantineCount, quarantine_counts, recently_quarantined
 

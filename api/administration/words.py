@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from api.status_page import LATE_AFTER_SECONDS, SILENT_AFTER_SECONDS, Moment, moment
-from api.times import short_time_text
+from api.pages.status import LATE_AFTER_SECONDS, SILENT_AFTER_SECONDS, Moment, moment
+from api.pages.times import short_time_text
 from storage.audit import AuditEntry
 from storage.network_view import GatewayFacts
 

@@ -9,10 +9,10 @@ from fastapi.responses import Response
 
 from api.open_data.answers import reading
 from api.open_data.files import FORMS, METADATA
+from api.pages.templating import page
+from api.pages.times import date_text, duration_text, plural
+from api.pages.words import QUALITY_FLAGS, QUALITY_MEANINGS, property_name, unit_symbol
 from api.state import Service, service
-from api.templating import page
-from api.times import date_text, duration_text, plural
-from api.words import QUALITY_FLAGS, QUALITY_MEANINGS, property_name, unit_symbol
 from standards_mapping.datasets import Dataset, datasets
 from standards_mapping.open_columns import MEANINGS
 from standards_mapping.open_licence import attribution_of, licence_name, licences_of

@@ -12,8 +12,8 @@ from typing import Final
 from fastapi import Request
 from starlette.datastructures import QueryParams
 
-from api.times import duration_text, iso_text, parse_time
-from api.view import ViewError
+from api.pages.times import duration_text, iso_text, parse_time
+from api.pages.view import ViewError
 from standards_mapping.linked_data import JSON_LD, TURTLE
 
 DEFAULT_SPAN: Final = timedelta(days=1)

@@ -17,10 +17,10 @@ from api.open_data.parameters import (
     read_span,
     read_time,
 )
+from api.pages.times import iso_text
+from api.pages.view import ViewError
 from api.root import root_of
 from api.state import Service, service
-from api.times import iso_text
-from api.view import ViewError
 from standards_mapping import sosa
 from standards_mapping.linked_data import JSON_LD, Json
 from standards_mapping.properties import PROPERTIES

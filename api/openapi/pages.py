@@ -12,10 +12,10 @@ from fastapi.responses import Response
 from api.errors import PROBLEMS
 from api.openapi.document import GROUPS, document, operations
 from api.openapi.model import Answer, Operation
+from api.pages.templating import page
+from api.pages.times import plural
 from api.root import root_of
 from api.state import Service, service
-from api.templating import page
-from api.times import plural
 
 router = APIRouter(include_in_schema=False)
 

@@ -1,7 +1,7 @@
 """What goes out with an invitation: a sheet to print and first-boot files for memory cards.
 
 They hold one-time tokens: mode 0600, and to be destroyed once spent. The sheet's look is
-`api.invitation_sheet`.
+`api.administration.invitation_sheet`.
 """
 
 import tempfile
@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from api.invitation_sheet import SheetItem, render_sheet
+from api.administration.invitation_sheet import SheetItem, render_sheet
 from command_line.network.directory import PRIVATE, NetworkDirectory, read_description
 from command_line.network.gateways import Invited
 from runtime.atomic_files import write_atomically

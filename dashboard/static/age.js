@@ -1,4 +1,4 @@
-// Ages in words and what they say about a value. The words are those of api/times.py, which a test compares.
+// Ages in words and what they say about a value. The words are those of api/pages/times.py, which a test compares.
 
 const DAY = 86400;
 const HOUR = 3600;
@@ -130,7 +130,7 @@ export function statusOf(row) {
   return judge(ageOf(row.dataset.time), +row.dataset.lateAfter, +row.dataset.staleAfter);
 }
 
-/** How many rows are in which state, as api/presentation.py counts them. */
+/** How many rows are in which state, as api/pages/presentation.py counts them. */
 export function countText(rows) {
   const counts = { fresh: 0, late: 0, stale: 0, waiting: 0 };
   for (const row of rows) {

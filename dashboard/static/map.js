@@ -7,7 +7,7 @@ import { setText } from "./age.js";
 const MEMBER = { color: "#3d7f84", weight: 2, fillColor: "#d8ebe9", fillOpacity: 1 };
 const SIDES = ["right", "left", "above", "below", "above-left", "above-right", "below-left", "below-right"];
 const TRIES = 4;
-const SAME_DECIMALS = 5; // of a degree: about a metre, as in api/boundaries.py
+const SAME_DECIMALS = 5; // of a degree: about a metre, as in api/pages/boundaries.py
 const MOST_LABELS = 60; // beyond, a label shows when its mark is pointed at or has the focus
 const NEIGHBOUR = { color: "#b5c2c5", weight: 1, fillColor: "#f8faf9", fillOpacity: 1 };
 

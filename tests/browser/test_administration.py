@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
-from api.invitation_sheet import SheetItem, render_sheet
+from api.administration.invitation_sheet import SheetItem, render_sheet
 from device_protocol.description import Datastream, GatewayDescription, Sensor, Thing
 from device_protocol.first_boot import FirstBoot, draw_token, new_device_id
 from storage.batches import notify_latest, update_seen

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.async_api import Page, expect
 
-from api.times import age_text, freshness, late_after_seconds, stale_after_seconds
+from api.pages.times import age_text, freshness, late_after_seconds, stale_after_seconds
 from tests.browser.conftest import Centre, Opener
 
 NO2 = ("Bloomsbury", "no2")

@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from api.security import HEADERS
+from api.layers.security import HEADERS
+from api.pages.words import number_text
 from api.service import open_app
 from api.settings import ApiSettings
-from api.words import number_text
 from device_protocol import cbor
 from device_protocol.keys import VerifyingKey
 from standards_mapping.units import UNITS

@@ -1,7 +1,7 @@
 """Each fault shows while it lasts: in the metrics, and on the page for who has no monitoring.
 
 That a full disk shows is proved with the reason's word in tests/unit/ingest/test_watch.py and
-tests/unit/api/test_centre_board.py, and with a disk that is really full where that is tested.
+tests/unit/api/pages/test_centre_board.py, and with a disk that is really full where that is tested.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import LiteralString
 
 import pytest
 
-from api.centre_board import UNHEARD_AFTER
+from api.pages.centre_board import UNHEARD_AFTER
 from storage.database import Connection, connect
 from storage.embedded import EmbeddedDatabase
 from tests.integration.region import begin, minutes, now

@@ -56,7 +56,7 @@ def served_elsewhere() -> dict[str, set[str]]:
     """Return the labels of each metric that is made elsewhere or later, by its name."""
     found: dict[str, set[str]] = {}
     for module in (
-        "api.metrics",
+        "api.layers.metrics",
         "api.publishing.publisher",
         "enrolment.metrics",
         "ingest.metrics",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from api.words import REASONS
+from api.pages.words import REASONS
 from docs import generate
 from enrolment.refusal import ANSWERS
 from tests.attack.threats import THREATS, Threat

@@ -7,7 +7,7 @@ from fastapi import Request
 from starlette.datastructures import QueryParams
 
 from api.open_data.parameters import check_names, linked_form, read_id, read_limit, read_span
-from api.view import ViewError
+from api.pages.view import ViewError
 from standards_mapping.linked_data import JSON_LD, TURTLE
 
 NOW = datetime(2026, 3, 29, 12, tzinfo=UTC)
