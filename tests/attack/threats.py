@@ -514,6 +514,7 @@ THREATS: tuple[Threat, ...] = (
         tests=(
             _OPEN + "test_hang_a_datastream_on_another_councils_thing",
             _OPEN + "test_show_another_councils_restricted_place_with_open_data",
+            "test_writing_for_others.py::test_write_to_another_councils_entities",
         ),
     ),
     Threat(
