@@ -61,7 +61,7 @@ seconds_up() { cut -d. -f1 /proc/uptime; } # goes on evenly while somebody sets 
 source_files() {
     find edge_agent device_protocol runtime -type f ! -name '*.pyc' ! -path '*/.*'
     find command_line -maxdepth 1 -name 'agent*.py'
-    for module in __init__ __main__ first_settings process toml_text; do
+    for module in __init__ __main__ first_settings output process toml_text; do
         echo "command_line/$module.py"
     done
     find deploy/gateway -type f
